@@ -1,0 +1,50 @@
+"""The network of "Neural Networks from Scratch in Python" over one array-backend boundary.
+
+Same names and numbers as the book; NumPy or jitted kernels on the CPU. Importing compiles
+nothing and needs no GPU: a backend is loaded when the first layer asks for it.
+"""
+
+from ._version import __version__
+from .accuracy import Accuracy, Accuracy_Categorical
+from .activations import Activation_ReLU, Activation_Softmax
+from .backend import available_backends, get_backend, use_backend
+from .callbacks import Callback, History
+from .checks import Labels
+from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
+from .layers import Layer_Dense, Layer_Input
+from .losses import (
+    Activation_Softmax_Loss_CategoricalCrossentropy,
+    Loss,
+    Loss_CategoricalCrossentropy,
+)
+from .model import Model
+from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+
+
+__all__ = [
+    "Accuracy",
+    "Accuracy_Categorical",
+    "Activation_ReLU",
+    "Activation_Softmax",
+    "Activation_Softmax_Loss_CategoricalCrossentropy",
+    "Callback",
+    "History",
+    "Labels",
+    "Layer_Dense",
+    "Layer_Input",
+    "Loss",
+    "Loss_CategoricalCrossentropy",
+    "Model",
+    "Optimizer_Adagrad",
+    "Optimizer_Adam",
+    "Optimizer_RMSprop",
+    "Optimizer_SGD",
+    "available_backends",
+    "get_backend",
+    "init",
+    "sine_data",
+    "spiral_bayes_limit",
+    "spiral_data",
+    "use_backend",
+    "vertical_data",
+]

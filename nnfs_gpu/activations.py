@@ -1,0 +1,72 @@
+"""Activations: what a layer's sums pass through (book, chapters 4 and 9).
+
+Each keeps what its backward needs: the ReLU its inputs, the softmax its output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import checks
+from .backend import get_backend
+
+Array = Any
+
+
+class Activation_ReLU:  # noqa: N801 - the book's name
+    """output = max(inputs, 0), any shape. The derivative at 0 is taken as 0."""
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.inputs: Array | None = None
+        self.output: Array | None = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """inputs -> output, same shape."""
+        self.inputs = self.backend.asarray(inputs)
+        self.output = self.backend.relu_forward(self.inputs)
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """dinputs = dvalues where inputs > 0, else 0."""
+        dvalues = checks.gradient(self.backend, dvalues, self.output, "Activation_ReLU.backward")
+        self.dinputs = self.backend.relu_backward(dvalues, self.inputs)
+        return self.dinputs
+
+    def predictions(self, outputs: Any) -> Array:
+        """The outputs themselves."""
+        return outputs
+
+
+class Activation_Softmax:  # noqa: N801 - the book's name
+    """Turns each row of scores into probabilities: output = exp(x) / sum(exp(x)).
+
+    The largest score of the row is subtracted first: the result is the same and exp cannot
+    overflow.
+    """
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.inputs: Array | None = None
+        self.output: Array | None = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """inputs (N, C) -> output (N, C), rows with sum 1."""
+        self.inputs = checks.matrix(self.backend, inputs, None, "Activation_Softmax")
+        self.output = self.backend.softmax_forward(self.inputs)
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """dinputs = each row's Jacobian times its dvalues, all rows at once.
+
+        The book builds the Jacobian diag(s) - s s^T of every sample in a Python loop. Its
+        product with a vector v is s * (v - s . v): one pass, no matrix. See
+        `backend.softmax_jacobian` for the matrices themselves.
+        """
+        dvalues = checks.gradient(self.backend, dvalues, self.output, "Activation_Softmax.backward")
+        self.dinputs = self.backend.softmax_backward(dvalues, self.output)
+        return self.dinputs
+
+    def predictions(self, outputs: Any) -> Array:
+        """The class with the largest probability of each row, int32 (N,)."""
+        return self.backend.argmax(self.backend.asarray(outputs))

@@ -1,0 +1,185 @@
+"""Which backend does the work: chosen here, once, and nowhere else.
+
+`get_backend(name)` gives one; `use_backend(name)` makes it the default that layers, losses
+and data sets take when they are constructed and keep as `.backend`; `available_backends()`
+says what works on this machine and, where something does not, why and what to do.
+The default is the environment variable NNFS_GPU_BACKEND, else "auto": the first that works
+in the order of `AUTO_ORDER`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .protocol import Backend
+
+__all__ = [
+    "AUTO_ORDER",
+    "Backend",
+    "BackendStatus",
+    "BackendUnavailableError",
+    "available_backends",
+    "get_backend",
+    "use_backend",
+]
+
+logger = logging.getLogger("nnfs_gpu")
+
+AUTO_ORDER = ("numba", "numpy")  # fastest first
+ENVIRONMENT_VARIABLE = "NNFS_GPU_BACKEND"
+
+_MODULES = {  # name: (module, class); imported when asked for, never before
+    "numba": ("nnfs_gpu.backend.numba_backend", "NumbaBackend"),
+    "numpy": ("nnfs_gpu.backend.numpy_backend", "NumpyBackend"),
+}
+_REMEDIES = {
+    "numba": "reinstall it with: pip install --upgrade numba",
+    "numpy": "reinstall it with: pip install --upgrade numpy",
+}
+
+_made: dict[tuple, Backend] = {}
+_default: Backend | None = None
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend that was asked for by name cannot work here; says why and what to do."""
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether one backend works on this machine."""
+
+    name: str
+    usable: bool
+    reason: str  # what was found, or why it does not work
+    remedy: str  # what to do about it; empty when usable
+
+
+def get_backend(
+    name: str | Backend | None = None,
+    *,
+    dtype: Any = None,
+    precise_dot: bool | None = None,
+    book_random: bool | None = None,
+) -> Backend:
+    """The backend called `name` ("numpy", "numba" or "auto"), or the default for None.
+
+    dtype        float32 or float64: of parameters, activations and data
+    precise_dot  sum matrix products in float64 and round once, as `nnfs.init()` asks for
+    book_random  draw dropout masks from NumPy's global stream, in the book's order
+
+    Settings left at None are those of the current default backend. The same name and
+    settings give the same object. A backend given as `name` comes back as it is.
+
+    Raises ValueError for an unknown name or dtype, BackendUnavailableError with the reason
+    and the remedy for a backend that cannot work here.
+    """
+    if name is not None and not isinstance(name, str):
+        return name
+    if name is None and dtype is precise_dot is book_random is None:
+        return _get_default()
+    base = _default
+    chosen = _resolve(name if name is not None else _get_default().name)
+    dtype = np.dtype(dtype if dtype is not None else base.dtype if base else np.float32)
+    if precise_dot is None:
+        precise_dot = base.precise_dot if base else False
+    if book_random is None:
+        book_random = base.book_random if base else False
+    return _make(chosen, dtype, precise_dot, book_random)
+
+
+class use_backend:  # noqa: N801 - used like a function
+    """Make `backend` the default from now on; in a `with` statement, until its end.
+
+        use_backend("numba")                          # from here on
+        with use_backend("numpy", dtype="float64"):   # inside the block only
+            oracle = Layer_Dense(2, 64)
+
+    Takes the arguments of `get_backend` and raises what it raises. Objects that exist
+    already keep the backend they were constructed with.
+    """
+
+    def __init__(self, backend: str | Backend, **settings: Any):
+        global _default
+        new = get_backend(backend, **settings)
+        self._before, self._new = _default, new
+        _default = new
+
+    def __enter__(self) -> Backend:
+        return self._new
+
+    def __exit__(self, *exc: object) -> None:
+        global _default
+        _default = self._before
+
+
+def available_backends() -> dict[str, BackendStatus]:
+    """Every backend by name, in the order in which "auto" tries them."""
+    return {name: _probe(name) for name in AUTO_ORDER}
+
+
+def _get_default() -> Backend:
+    global _default
+    if _default is None:
+        name = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
+        _default = _make(_resolve(name), np.dtype(np.float32), False, False)
+    return _default
+
+
+def _resolve(name: str) -> str:
+    if name in _MODULES:
+        return name
+    if name != "auto":
+        raise ValueError(
+            f"unknown backend {name!r}: expected one of {', '.join(['auto', *AUTO_ORDER])}"
+        )
+    refused = []
+    for candidate in AUTO_ORDER:
+        status = _probe(candidate)
+        if status.usable:
+            _log_choice(candidate, tuple(refused))
+            return candidate
+        refused.append(f"{candidate}: {status.reason}")
+    raise BackendUnavailableError("no backend works here: " + "; ".join(refused))
+
+
+_logged: set[tuple] = set()
+
+
+def _log_choice(name: str, refused: tuple[str, ...]) -> None:
+    if (name, refused) not in _logged:
+        _logged.add((name, refused))
+        logger.info("backend auto: took %s%s", name, "".join(f"; not {r}" for r in refused))
+
+
+def _probe(name: str) -> BackendStatus:
+    try:
+        version = _load(name).version()
+    except Exception as error:  # whatever a broken installation raises is the reason
+        return BackendStatus(name, False, f"{type(error).__name__}: {error}", _REMEDIES[name])
+    return BackendStatus(name, True, version, "")
+
+
+def _load(name: str) -> Any:
+    module, attribute = _MODULES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> Backend:
+    key = (name, dtype, precise_dot, book_random)
+    if key not in _made:
+        try:
+            make = _load(name)
+        except Exception as error:
+            raise BackendUnavailableError(
+                f"backend {name!r} cannot be used: {type(error).__name__}: {error}; "
+                f"{_REMEDIES[name]}, or choose another backend"
+            ) from error
+        _made[key] = make(dtype, precise_dot=precise_dot, book_random=book_random)
+    return _made[key]

@@ -1,0 +1,49 @@
+"""Philox4x32-10 in array code: random words as a function of seed and position.
+
+A block cipher run ten rounds over a counter (Salmon, Moraes, Dror, Shaw: "Parallel random
+numbers: as easy as 1, 2, 3", SC 2011). There is no state to carry, so a thread makes the
+words it needs without knowing the others: the property that lets every backend draw the
+same dropout masks and the same data. Called by `NumpyBackend`; `kernels/philox.py` holds
+the same rounds for one block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # of the two halves of a round
+KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, added to the key
+ROUNDS = 10
+MASK = 0xFFFFFFFF
+
+# What the words are for: a number in the counter keeps the uses apart.
+STREAM_PLAIN, STREAM_DROPOUT, STREAM_SPIRAL = 0, 1, 2
+
+
+def words(xp: Any, first: int, count: int, seed: int, stream: int, call: int) -> Any:
+    """Words first..first+count-1 as uint32 (count,); `xp` is NumPy or works like it.
+
+    Raises ValueError for a negative or too large seed, stream or call.
+    """
+    for name, value, bits in (("seed", seed, 64), ("stream", stream, 32), ("call", call, 32)):
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{name}: got {value}, expected 0 to 2^{bits} - 1")
+    first_block, last_block = first // 4, (first + count + 3) // 4
+    block = xp.arange(first_block, last_block, dtype=xp.uint64)
+    mask = xp.uint64(MASK)
+    shift = xp.uint64(32)
+    c0, c1 = block & mask, block >> shift
+    c2, c3 = xp.full_like(block, call), xp.full_like(block, stream)
+    k0, k1 = seed & MASK, seed >> 32
+    for _ in range(ROUNDS):
+        low, high = c0 * xp.uint64(MULTIPLIERS[0]), c2 * xp.uint64(MULTIPLIERS[1])
+        c0, c1, c2, c3 = (
+            (high >> shift) ^ c1 ^ xp.uint64(k0),
+            high & mask,
+            (low >> shift) ^ c3 ^ xp.uint64(k1),
+            low & mask,
+        )
+        k0, k1 = (k0 + KEY_STEPS[0]) & MASK, (k1 + KEY_STEPS[1]) & MASK
+    flat = xp.stack([c0, c1, c2, c3], axis=1).reshape(-1).astype(xp.uint32)
+    skip = first - 4 * first_block
+    return flat[skip : skip + count]

@@ -1,0 +1,161 @@
+"""Checks on data where it enters: one clear error instead of a wrong number later.
+
+Called by layers, losses and `Model`. Every message says what was got, what was expected and
+what to do. Nothing here runs inside a training step of `Model.train`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import Backend
+
+Array = Any
+
+ROW_SUM_TOLERANCE = 1e-3  # of a row of probabilities: float16 one-hot files still pass
+
+
+def positive_int(value: Any, name: str) -> int:
+    """`value` as an int of at least 1; TypeError or ValueError with `name` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: got {value!r}, expected a whole number of at least 1")
+    if value < 1:
+        raise ValueError(f"{name}: got {value}, expected at least 1")
+    return int(value)
+
+
+def not_negative(value: float, name: str) -> float:
+    """`value`, which must be a finite number of at least 0."""
+    if not (np.isreal(value) and 0 <= value < np.inf):
+        raise ValueError(f"{name}: got {value!r}, expected a number of at least 0")
+    return value
+
+
+def fraction(value: float, name: str) -> float:
+    """`value`, which must lie in [0, 1): 1 would divide by zero or never forget."""
+    if not (np.isreal(value) and 0 <= value < 1):
+        raise ValueError(f"{name}: got {value!r}, expected a number from 0 to below 1")
+    return value
+
+
+def matrix(backend: Backend, x: Any, width: int | None, what: str) -> Array:
+    """`x` as an (N, width) array of the backend's dtype, N >= 1."""
+    x = backend.asarray(x)
+    if x.ndim != 2:
+        hint = "; one sample is x.reshape(1, -1)" if x.ndim == 1 else ""
+        raise ValueError(f"{what}: got shape {x.shape}, expected (samples, features){hint}")
+    if x.shape[0] == 0:
+        raise ValueError(f"{what}: got an empty batch of shape {x.shape}, expected samples")
+    if width is not None and x.shape[1] != width:
+        raise ValueError(
+            f"{what}: got shape {x.shape}, expected (samples, {width}): "
+            f"{x.shape[1]} features do not fit {width}"
+        )
+    return x
+
+
+def gradient(backend: Backend, dvalues: Any, output: Array | None, what: str) -> Array:
+    """`dvalues` as an array of the shape of the `output` that forward has stored."""
+    if output is None:
+        raise RuntimeError(f"{what}: backward was called before forward; call forward first")
+    dvalues = backend.asarray(dvalues)
+    if dvalues.shape != output.shape:
+        raise ValueError(
+            f"{what}: got dvalues of shape {dvalues.shape}, expected {output.shape}, "
+            "the shape of the last output"
+        )
+    return dvalues
+
+
+def finite(backend: Backend, x: Array, what: str) -> None:
+    """ValueError where `x` holds NaN or infinity. Waits for the device."""
+    if not backend.all_finite(x):
+        bad = np.argwhere(~np.isfinite(backend.to_numpy(x)))
+        raise ValueError(
+            f"{what}: got NaN or infinity in {len(bad)} place(s), the first at index "
+            f"{tuple(int(i) for i in bad[0])}; expected finite numbers: clean the data first"
+        )
+
+
+class Labels:
+    """Class targets that have been checked and moved to the backend, once.
+
+    values   int32 (N,) class indices, or (N, C) probabilities (one-hot or soft)
+    classes  C
+
+    Losses accept raw labels and check them at every call; `Model` makes one `Labels` of all
+    targets and slices it, so that a step checks nothing.
+    """
+
+    def __init__(self, y: Any, classes: int, backend: Backend, *, samples: int | None = None):
+        """Raises TypeError for labels of the wrong kind, ValueError for shape or range."""
+        host = backend.to_numpy(y) if hasattr(y, "dtype") else np.asarray(y)
+        if host.ndim == 1:
+            _check_indices(host, classes)
+            values = backend.asarray(y, np.int32)
+        elif host.ndim == 2:
+            _check_probabilities(host, classes)
+            values = backend.asarray(y)
+        else:
+            raise ValueError(
+                f"labels: got shape {host.shape}, expected (N,) class indices "
+                f"or (N, {classes}) one-hot rows"
+            )
+        if samples is not None and host.shape[0] != samples:
+            raise ValueError(f"labels: got {host.shape[0]} labels for {samples} samples")
+        self.values, self.classes = values, classes
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def __getitem__(self, rows: slice) -> Labels:
+        part = object.__new__(Labels)
+        part.values, part.classes = self.values[rows], self.classes
+        return part
+
+
+def labels(y: Any, classes: int, backend: Backend, samples: int) -> Array:
+    """The array of targets in `y`: of a `Labels` as it is, of anything else checked now."""
+    if not isinstance(y, Labels):
+        return Labels(y, classes, backend, samples=samples).values
+    if len(y) != samples or y.classes != classes:
+        raise ValueError(
+            f"labels: got {len(y)} of {y.classes} classes, expected {samples} of {classes}"
+        )
+    return y.values
+
+
+def _check_indices(y: np.ndarray, classes: int) -> None:
+    if y.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels: got dtype {y.dtype} of shape {y.shape}, expected whole numbers "
+            f"0 to {classes - 1}: use y.astype('int32')"
+        )
+    if y.shape[0] == 0:
+        raise ValueError("labels: got an empty array, expected one label a sample")
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"labels: got values from {low} to {high}, expected 0 to {classes - 1} "
+            f"for {classes} classes"
+        )
+
+
+def _check_probabilities(y: np.ndarray, classes: int) -> None:
+    if y.dtype.kind not in "fiub":
+        raise TypeError(f"labels: got dtype {y.dtype}, expected one-hot rows of numbers")
+    if y.shape[0] == 0:
+        raise ValueError(f"labels: got an empty array of shape {y.shape}, expected rows")
+    if y.shape[1] != classes:
+        hint = "; class indices need shape (N,): use y.reshape(-1)" if y.shape[1] == 1 else ""
+        raise ValueError(f"labels: got shape {y.shape}, expected (N, {classes}){hint}")
+    sums = y.sum(axis=1, dtype=np.float64)
+    bad = ~(np.abs(sums - 1) <= ROW_SUM_TOLERANCE) | ~((y >= 0) & (y <= 1)).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(
+            f"labels: row {row} is {y[row].tolist()[:8]} with sum {sums[row]:.6g}, expected "
+            "probabilities of 0 to 1 with sum 1 (one-hot or soft labels)"
+        )

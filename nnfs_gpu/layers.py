@@ -1,0 +1,138 @@
+"""Layers: the parts of a network that carry parameters (book, chapters 3 and 9).
+
+`forward` stands beside `backward`, so that one checks the other: what forward multiplies,
+backward sends the gradient through. Arithmetic is the backend's; nothing here names a device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .backend import get_backend
+
+Array = Any
+
+
+class Layer_Dense:  # noqa: N801 - the book's name
+    """A dense layer: every output is a weighted sum of all inputs plus a bias.
+
+    n_inputs, n_neurons  I and O, whole numbers of at least 1
+    weight_regularizer_l1, weight_regularizer_l2, bias_regularizer_l1, bias_regularizer_l2
+                         factors of the penalty on large parameters (book, chapter 14), >= 0
+
+    weights (I, O) start as 0.01 * randn from NumPy's global stream, on every backend the
+    same; biases (1, O) as zeros. Assigning to either converts to the layer's dtype and
+    device and checks the shape. After `backward`: dweights (I, O), dbiases (1, O) and
+    dinputs (N, I). Raises TypeError or ValueError for bad sizes, factors and shapes.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_neurons: int,
+        weight_regularizer_l1: float = 0,
+        weight_regularizer_l2: float = 0,
+        bias_regularizer_l1: float = 0,
+        bias_regularizer_l2: float = 0,
+    ):
+        self.backend = get_backend()
+        self.n_inputs = checks.positive_int(n_inputs, "Layer_Dense n_inputs")
+        self.n_neurons = checks.positive_int(n_neurons, "Layer_Dense n_neurons")
+        # float32 draws first, then the factor: rounds as the book's program does.
+        draws = np.random.randn(n_inputs, n_neurons).astype(self.backend.dtype)
+        self.weights = 0.01 * draws
+        self.biases = self.backend.zeros((1, n_neurons))
+        for name, factor in (
+            ("weight_regularizer_l1", weight_regularizer_l1),
+            ("weight_regularizer_l2", weight_regularizer_l2),
+            ("bias_regularizer_l1", bias_regularizer_l1),
+            ("bias_regularizer_l2", bias_regularizer_l2),
+        ):
+            setattr(self, name, checks.not_negative(factor, name))
+        self.inputs: Array | None = None
+        self.output: Array | None = None
+
+    weight_regularizer_l1: float
+    weight_regularizer_l2: float
+    bias_regularizer_l1: float
+    bias_regularizer_l2: float
+
+    @property
+    def weights(self) -> Array:
+        return self._weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self._weights = self._parameter(value, (self.n_inputs, self.n_neurons), "weights")
+
+    @property
+    def biases(self) -> Array:
+        return self._biases
+
+    @biases.setter
+    def biases(self, value: Any) -> None:
+        self._biases = self._parameter(value, (1, self.n_neurons), "biases")
+
+    def _parameter(self, value: Any, shape: tuple[int, int], name: str) -> Array:
+        value = self.backend.asarray(value)
+        if value.shape != shape:
+            raise ValueError(f"Layer_Dense {name}: got shape {value.shape}, expected {shape}")
+        return value
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """output = inputs weights + biases; inputs (N, I) -> output (N, O)."""
+        self.inputs = checks.matrix(
+            self.backend, inputs, self.n_inputs, f"Layer_Dense({self.n_inputs}, {self.n_neurons})"
+        )
+        self.output = self.backend.linear_forward(self.inputs, self.weights, self.biases)
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """From the gradient at the output (N, O): dweights, dbiases, dinputs (returned)."""
+        dvalues = checks.gradient(self.backend, dvalues, self.output, "Layer_Dense.backward")
+        self.dinputs, self.dweights, self.dbiases = self.backend.linear_backward(
+            dvalues, self.inputs, self.weights
+        )
+        self._add_penalty(
+            self.dweights, self.weights, self.weight_regularizer_l1, self.weight_regularizer_l2
+        )
+        self._add_penalty(
+            self.dbiases, self.biases, self.bias_regularizer_l1, self.bias_regularizer_l2
+        )
+        return self.dinputs
+
+    def _add_penalty(self, dw: Array, w: Array, l1: float, l2: float) -> None:
+        if l1 > 0 or l2 > 0:
+            self.backend.regularization_step(dw, w, l1, l2)
+
+    def get_parameters(self) -> tuple[Array, Array]:
+        """(weights, biases), the arrays themselves."""
+        return self.weights, self.biases
+
+    def checked_parameters(self, weights: Any, biases: Any) -> tuple[Array, Array]:
+        """Both as arrays of this layer's dtype and device. Raises ValueError for a shape."""
+        return (
+            self._parameter(weights, (self.n_inputs, self.n_neurons), "weights"),
+            self._parameter(biases, (1, self.n_neurons), "biases"),
+        )
+
+    def set_parameters(self, weights: Any, biases: Any) -> None:
+        """Take copies of `weights` and `biases`; shapes are checked before either changes."""
+        weights, biases = self.checked_parameters(weights, biases)
+        self._weights, self._biases = self.backend.copy(weights), self.backend.copy(biases)
+
+
+class Layer_Input:  # noqa: N801 - the book's name
+    """The data itself as a layer: `Model` puts it before the first real one."""
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.output: Array | None = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """output = inputs (N, I), moved to the backend."""
+        self.output = checks.matrix(self.backend, inputs, None, "input")
+        return self.output

@@ -1,0 +1,119 @@
+"""Losses: how wrong the predictions are, and the gradient that starts backpropagation.
+
+Book, chapters 5, 9, 14 and 18. A loss gives one number a sample; `calculate` averages them.
+Sums over an epoch stay on the device until somebody reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import checks
+from .activations import Activation_Softmax
+from .backend import get_backend
+
+Array = Any
+
+
+class Loss:
+    """What all losses share: the mean, the sums over an epoch, the regularization penalty."""
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.trainable_layers: Sequence[Any] = ()
+        self.new_pass()
+
+    def forward(self, y_pred: Any, y_true: Any) -> Array:
+        """Losses of the samples, (N,). Each loss defines its own."""
+        raise NotImplementedError
+
+    def remember_trainable_layers(self, trainable_layers: Sequence[Any]) -> None:
+        """The layers that `regularization_loss()` without an argument adds up."""
+        self.trainable_layers = trainable_layers
+
+    def calculate(self, output: Any, y: Any, *, include_regularization: bool = False) -> Any:
+        """Mean loss of the batch, a scalar; with `include_regularization` (mean, penalty)."""
+        sample_losses = self.forward(output, y)
+        self.accumulated_sum = self.accumulated_sum + self.backend.sum(sample_losses)
+        self.accumulated_count += sample_losses.shape[0]
+        data_loss = self.backend.mean(sample_losses)
+        if include_regularization:
+            return data_loss, self.regularization_loss()
+        return data_loss
+
+    def calculate_accumulated(self, *, include_regularization: bool = False) -> Any:
+        """The same over all batches since `new_pass`. Raises RuntimeError before the first."""
+        if not self.accumulated_count:
+            raise RuntimeError("no loss has been calculated since new_pass(); calculate one first")
+        data_loss = self.accumulated_sum / self.accumulated_count
+        if include_regularization:
+            return data_loss, self.regularization_loss()
+        return data_loss
+
+    def new_pass(self) -> None:
+        """Forget the accumulated sums: an epoch begins."""
+        self.accumulated_sum: Any = 0.0
+        self.accumulated_count = 0
+
+    def regularization_loss(self, layer: Any = None) -> Any:
+        """Penalty l1 sum|p| + l2 sum p^2 of `layer`, or of all remembered layers."""
+        layers = self.trainable_layers if layer is None else (layer,)
+        total: Any = 0
+        for one in layers:
+            for values, l1, l2 in (
+                (one.weights, one.weight_regularizer_l1, one.weight_regularizer_l2),
+                (one.biases, one.bias_regularizer_l1, one.bias_regularizer_l2),
+            ):
+                if l1 > 0 or l2 > 0:
+                    total = total + one.backend.regularization_loss(values, l1, l2)
+        return total
+
+
+class Loss_CategoricalCrossentropy(Loss):  # noqa: N801 - the book's name
+    """-log of the probability given to the true class.
+
+    y_pred (N, C) probabilities, as softmax gives them; y_true class indices (N,), or (N, C)
+    one-hot or soft rows. Probabilities are clipped to [1e-7, 1 - 1e-7], so that no loss
+    exceeds 16.118 and no gradient is infinite.
+    """
+
+    def forward(self, y_pred: Any, y_true: Any) -> Array:
+        """Losses of the samples, (N,)."""
+        p, t = self._checked(y_pred, y_true)
+        return self.backend.cross_entropy_forward(p, t)
+
+    def backward(self, dvalues: Any, y_true: Any) -> Array:
+        """dinputs (N, C): gradient of the mean loss at the probabilities `dvalues`."""
+        p, t = self._checked(dvalues, y_true)
+        self.dinputs = self.backend.cross_entropy_backward(p, t)
+        return self.dinputs
+
+    def _checked(self, p: Any, y_true: Any) -> tuple[Array, Array]:
+        p = checks.matrix(self.backend, p, None, type(self).__name__)
+        return p, checks.labels(y_true, p.shape[1], self.backend, p.shape[0])
+
+
+class Activation_Softmax_Loss_CategoricalCrossentropy:  # noqa: N801 - the book's name
+    """Softmax and cross-entropy as one: their derivatives cancel to (p - t) / N.
+
+    `forward` takes scores (chapters 9 to 17); `backward` the probabilities that the softmax
+    gave. Soft labels keep their values (the book takes their argmax).
+    """
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.activation = Activation_Softmax()
+        self.loss = Loss_CategoricalCrossentropy()
+
+    def forward(self, inputs: Any, y_true: Any) -> Any:
+        """Scores (N, C) -> the mean loss; the probabilities are left in `output`."""
+        self.output = self.activation.forward(inputs)
+        return self.loss.calculate(self.output, y_true)
+
+    def backward(self, dvalues: Any, y_true: Any) -> Array:
+        """dinputs (N, C): gradient at the scores, from the probabilities `dvalues`."""
+        p = checks.matrix(self.backend, dvalues, None, type(self).__name__)
+        t = checks.labels(y_true, p.shape[1], self.backend, p.shape[0])
+        self.dinputs = self.backend.softmax_cross_entropy_backward(p, t)
+        return self.dinputs

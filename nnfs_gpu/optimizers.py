@@ -1,0 +1,131 @@
+"""Optimizers: how a gradient changes the parameters (book, chapter 10).
+
+Each update is one fused operation of the backend that writes weights and state in place.
+State lives on the layer under the book's names (`weight_momentums`, `weight_cache` and the
+same for the biases), so that a layer can be saved and moved whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import checks
+
+
+class Optimizer:
+    """Learning rate with decay: rate / (1 + decay * iterations)."""
+
+    def __init__(self, learning_rate: float, decay: float):
+        self.learning_rate = checks.not_negative(learning_rate, "learning_rate")
+        self.current_learning_rate = self.learning_rate
+        self.decay = checks.not_negative(decay, "decay")
+        self.iterations = 0
+
+    def pre_update_params(self) -> None:
+        """Once before the layers' updates: set the current learning rate."""
+        if self.decay:
+            self.current_learning_rate = self.learning_rate * (
+                1.0 / (1.0 + self.decay * self.iterations)
+            )
+
+    def update_params(self, layer: Any) -> None:
+        """Change the parameters of `layer` by its dweights and dbiases."""
+        if not hasattr(layer, "dweights"):
+            raise RuntimeError(f"{type(layer).__name__} has no gradient; call backward first")
+        self._update(layer, layer.weights, layer.dweights, "weight")
+        self._update(layer, layer.biases, layer.dbiases, "bias")
+
+    def post_update_params(self) -> None:
+        """Once after the layers' updates: count the step."""
+        self.iterations += 1
+
+    def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
+        raise NotImplementedError
+
+    @staticmethod
+    def _state(layer: Any, name: str, w: Any) -> Any:
+        """The layer's array `name`, of zeros the first time it is asked for."""
+        state = getattr(layer, name, None)
+        if state is None:
+            state = layer.backend.zeros(w.shape)
+            setattr(layer, name, state)
+        return state
+
+
+class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
+    """Stochastic gradient descent, with momentum where it is above 0."""
+
+    def __init__(self, learning_rate: float = 1.0, decay: float = 0.0, momentum: float = 0.0):
+        super().__init__(learning_rate, decay)
+        self.momentum = checks.not_negative(momentum, "momentum")
+
+    def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
+        rate = self.current_learning_rate
+        if self.momentum:
+            m = self._state(layer, f"{prefix}_momentums", w)
+            layer.backend.momentum_step(w, dw, m, rate, self.momentum)
+        else:
+            layer.backend.sgd_step(w, dw, rate)
+
+
+class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
+    """A rate of its own for every parameter: divided by the root of its summed squares."""
+
+    def __init__(self, learning_rate: float = 1.0, decay: float = 0.0, epsilon: float = 1e-7):
+        super().__init__(learning_rate, decay)
+        self.epsilon = checks.not_negative(epsilon, "epsilon")
+
+    def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
+        cache = self._state(layer, f"{prefix}_cache", w)
+        layer.backend.adagrad_step(w, dw, cache, self.current_learning_rate, self.epsilon)
+
+
+class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
+    """AdaGrad that forgets: a moving average of the squares, with weight rho on the past."""
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        decay: float = 0.0,
+        epsilon: float = 1e-7,
+        rho: float = 0.9,
+    ):
+        super().__init__(learning_rate, decay)
+        self.epsilon = checks.not_negative(epsilon, "epsilon")
+        self.rho = checks.fraction(rho, "rho")
+
+    def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
+        cache = self._state(layer, f"{prefix}_cache", w)
+        layer.backend.rmsprop_step(w, dw, cache, self.current_learning_rate, self.epsilon, self.rho)
+
+
+class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
+    """Momentum over RMSprop, both corrected for having started at zero."""
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        decay: float = 0.0,
+        epsilon: float = 1e-7,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+    ):
+        super().__init__(learning_rate, decay)
+        self.epsilon = checks.not_negative(epsilon, "epsilon")
+        self.beta_1 = checks.fraction(beta_1, "beta_1")
+        self.beta_2 = checks.fraction(beta_2, "beta_2")
+
+    def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
+        m = self._state(layer, f"{prefix}_momentums", w)
+        cache = self._state(layer, f"{prefix}_cache", w)
+        layer.backend.adam_step(
+            w,
+            dw,
+            m,
+            cache,
+            self.current_learning_rate,
+            self.epsilon,
+            self.beta_1,
+            self.beta_2,
+            self.iterations + 1,
+        )
