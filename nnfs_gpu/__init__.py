@@ -20,7 +20,6 @@ from .losses import (
 from .model import Model
 from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
 
-
 __all__ = [
     "Accuracy",
     "Accuracy_Categorical",
@@ -39,6 +38,7 @@ __all__ = [
     "Optimizer_Adam",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "__version__",
     "available_backends",
     "get_backend",
     "init",

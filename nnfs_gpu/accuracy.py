@@ -16,6 +16,9 @@ Array = Any
 class Accuracy:
     """What all accuracies share: the mean of comparisons and the sums over an epoch."""
 
+    accumulated_sum: Any
+    accumulated_count: int
+
     def __init__(self) -> None:
         self.backend = get_backend()
         self.new_pass()
@@ -43,7 +46,7 @@ class Accuracy:
 
     def new_pass(self) -> None:
         """Forget the accumulated sums: an epoch begins."""
-        self.accumulated_sum: Any = 0.0
+        self.accumulated_sum = 0.0
         self.accumulated_count = 0
 
 

@@ -19,6 +19,9 @@ Array = Any
 class Loss:
     """What all losses share: the mean, the sums over an epoch, the regularization penalty."""
 
+    accumulated_sum: Any
+    accumulated_count: int
+
     def __init__(self) -> None:
         self.backend = get_backend()
         self.trainable_layers: Sequence[Any] = ()
@@ -53,7 +56,7 @@ class Loss:
 
     def new_pass(self) -> None:
         """Forget the accumulated sums: an epoch begins."""
-        self.accumulated_sum: Any = 0.0
+        self.accumulated_sum = 0.0
         self.accumulated_count = 0
 
     def regularization_loss(self, layer: Any = None) -> Any:

@@ -269,7 +269,7 @@ class Model:
         layers = self._dense_layers()
         if len(parameters) != len(layers):
             raise ValueError(
-                f"set_parameters: got parameters of {len(parameters)} layers, expected {len(layers)}"
+                f"set_parameters: got {len(parameters)} layers, expected {len(layers)}"
             )
         checked = [
             layer.checked_parameters(*values)

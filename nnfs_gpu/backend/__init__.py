@@ -139,7 +139,7 @@ def _resolve(name: str) -> str:
         raise ValueError(
             f"unknown backend {name!r}: expected one of {', '.join(['auto', *AUTO_ORDER])}"
         )
-    refused = []
+    refused: list[str] = []
     for candidate in AUTO_ORDER:
         status = _probe(candidate)
         if status.usable:

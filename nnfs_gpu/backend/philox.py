@@ -20,14 +20,20 @@ MASK = 0xFFFFFFFF
 STREAM_PLAIN, STREAM_DROPOUT, STREAM_SPIRAL = 0, 1, 2
 
 
+def check_counter(seed: int, stream: int, call: int) -> None:
+    """ValueError for a number that does not fit its place in the key or the counter."""
+    for name, value, bits in (("seed", seed, 64), ("stream", stream, 32), ("call", call, 32)):
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{name}: got {value}, expected 0 to 2^{bits} - 1")
+
+
 def words(xp: Any, first: int, count: int, seed: int, stream: int, call: int) -> Any:
     """Words first..first+count-1 as uint32 (count,); `xp` is NumPy or works like it.
 
     Raises ValueError for a negative or too large seed, stream or call.
     """
-    for name, value, bits in (("seed", seed, 64), ("stream", stream, 32), ("call", call, 32)):
-        if not 0 <= value < 1 << bits:
-            raise ValueError(f"{name}: got {value}, expected 0 to 2^{bits} - 1")
+    check_counter(seed, stream, call)
+    seed = int(seed)
     first_block, last_block = first // 4, (first + count + 3) // 4
     block = xp.arange(first_block, last_block, dtype=xp.uint64)
     mask = xp.uint64(MASK)

@@ -1,0 +1,62 @@
+"""ReLU, sigmoid and the element-wise product: flat arrays, one element at a time.
+
+The function of one element is what a CUDA thread runs too; the loops below it are the CPU's.
+"""
+
+from .common import exp, jit
+
+
+@jit
+def relu(x):
+    """max(x, 0); the test is x <= 0, so that NaN stays NaN."""
+    zero = type(x)(0)
+    return zero if x <= zero else x
+
+
+@jit
+def relu_gradient(dy, x):
+    """dy where x > 0, else 0: the derivative at the kink is 0."""
+    return type(dy)(0) if x <= type(x)(0) else dy
+
+
+@jit
+def sigmoid(x):
+    """1 / (1 + exp(-x)) from e = exp(-|x|), which cannot overflow."""
+    one = type(x)(1)
+    e = exp(-abs(x))
+    return (one if x >= type(x)(0) else e) / (one + e)
+
+
+@jit
+def relu_forward(start, stop, x, y):
+    """8 bytes an element in float32."""
+    for k in range(start, stop):
+        y[k] = relu(x[k])
+
+
+@jit
+def relu_backward(start, stop, dy, x, dx):
+    """12 bytes an element in float32."""
+    for k in range(start, stop):
+        dx[k] = relu_gradient(dy[k], x[k])
+
+
+@jit
+def sigmoid_forward(start, stop, x, y):
+    """8 bytes an element in float32."""
+    for k in range(start, stop):
+        y[k] = sigmoid(x[k])
+
+
+@jit
+def sigmoid_backward(start, stop, dy, y, dx):
+    """dx = dy (1 - y) y."""
+    for k in range(start, stop):
+        dx[k] = dy[k] * (y.dtype.type(1) - y[k]) * y[k]
+
+
+@jit
+def multiply(start, stop, a, b, c):
+    """c = a b."""
+    for k in range(start, stop):
+        c[k] = a[k] * b[k]

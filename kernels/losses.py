@@ -1,0 +1,167 @@
+"""Losses and their gradients: one loss a sample, gradients of the mean over N samples.
+
+Probabilities are clipped to [low, high] = [1e-7, 1 - 1e-7] before a logarithm, as in the book;
+the clip keeps NaN, so that a broken network shows. Constants come in as arguments of the
+arrays' dtype: a literal would turn a float32 kernel into a float64 one.
+"""
+
+import math
+
+from .common import jit, log, log_in_place
+
+
+@jit
+def clip(p, low, high):
+    """p within [low, high]; NaN stays NaN, because it compares false."""
+    return min(max(p, low), high)
+
+
+# ---- categorical cross-entropy ----
+
+
+@jit
+def true_probability_row(i, C, p, t, low, high, bad, losses):
+    """The clipped probability of the true class; `bad` (NaN) for an index out of range."""
+    label = t[i]
+    if label < 0 or label >= C:
+        losses[i] = bad
+    else:
+        losses[i] = clip(p[i, label], low, high)
+
+
+@jit
+def cross_entropy_forward(start, stop, p, t, low, high, bad, losses):
+    """-log(p[t]): gather the probabilities, then one vectorized pass of log."""
+    for i in range(start, stop):
+        true_probability_row(i, p.shape[1], p, t, low, high, bad, losses)
+    log_in_place(losses[start:stop])
+    for i in range(start, stop):
+        losses[i] = -losses[i]
+
+
+@jit
+def cross_entropy_forward_soft_row(i, p, t, low, high, losses):
+    """-sum_c t log(p)."""
+    total = p.dtype.type(0)
+    for c in range(p.shape[1]):
+        total += t[i, c] * log(clip(p[i, c], low, high))
+    losses[i] = -total
+
+
+@jit
+def cross_entropy_forward_soft(start, stop, p, t, low, high, losses):
+    """Rows of probabilities as targets."""
+    for i in range(start, stop):
+        cross_entropy_forward_soft_row(i, p, t, low, high, losses)
+
+
+@jit
+def cross_entropy_backward_row(i, p, t, low, n, bad, dp):
+    """dp = -1 / p / N at the true class, else 0; a row of `bad` for an index out of range."""
+    C = p.shape[1]
+    label = t[i]
+    if label < 0 or label >= C:
+        for c in range(C):
+            dp[i, c] = bad
+    else:
+        for c in range(C):
+            dp[i, c] = p.dtype.type(0)
+        dp[i, label] = -p.dtype.type(1) / max(p[i, label], low) / n
+
+
+@jit
+def cross_entropy_backward(start, stop, p, t, low, n, bad, dp):
+    """Rows of class indices."""
+    for i in range(start, stop):
+        cross_entropy_backward_row(i, p, t, low, n, bad, dp)
+
+
+@jit
+def cross_entropy_backward_soft(start, stop, p, t, low, n, dp):
+    """Flat: t is a matrix of probabilities like p."""
+    for k in range(start, stop):
+        dp[k] = -t[k] / max(p[k], low) / n
+
+
+# ---- binary cross-entropy, (N, O) ----
+
+
+@jit
+def binary_cross_entropy_forward_row(i, p, t, low, high, losses):
+    """mean over O of -(t log p + (1 - t) log(1 - p))."""
+    one = p.dtype.type(1)
+    total = p.dtype.type(0)
+    for o in range(p.shape[1]):
+        q = clip(p[i, o], low, high)
+        total += t[i, o] * log(q) + (one - t[i, o]) * log(one - q)
+    losses[i] = -total / p.dtype.type(p.shape[1])
+
+
+@jit
+def binary_cross_entropy_forward(start, stop, p, t, low, high, losses):
+    """Rows of independent outputs."""
+    for i in range(start, stop):
+        binary_cross_entropy_forward_row(i, p, t, low, high, losses)
+
+
+@jit
+def binary_cross_entropy_backward(start, stop, p, t, low, high, outputs, n, dp):
+    """Flat: dp = -(t / p - (1 - t) / (1 - p)) / O / N."""
+    one = p.dtype.type(1)
+    for k in range(start, stop):
+        q = clip(p[k], low, high)
+        dp[k] = -(t[k] / q - (one - t[k]) / (one - q)) / outputs / n
+
+
+# ---- squared and absolute error, (N, O) ----
+
+
+@jit
+def squared_error_forward_row(i, y, t, losses):
+    """mean over O of (t - y)^2."""
+    total = y.dtype.type(0)
+    for o in range(y.shape[1]):
+        difference = t[i, o] - y[i, o]
+        total += difference * difference
+    losses[i] = total / y.dtype.type(y.shape[1])
+
+
+@jit
+def squared_error_forward(start, stop, y, t, losses):
+    """Rows."""
+    for i in range(start, stop):
+        squared_error_forward_row(i, y, t, losses)
+
+
+@jit
+def squared_error_backward(start, stop, y, t, outputs, n, dy):
+    """Flat: dy = -2 (t - y) / O / N."""
+    minus_two = y.dtype.type(-2)
+    for k in range(start, stop):
+        dy[k] = minus_two * (t[k] - y[k]) / outputs / n
+
+
+@jit
+def absolute_error_forward_row(i, y, t, losses):
+    """mean over O of |t - y|."""
+    total = y.dtype.type(0)
+    for o in range(y.shape[1]):
+        total += abs(t[i, o] - y[i, o])
+    losses[i] = total / y.dtype.type(y.shape[1])
+
+
+@jit
+def absolute_error_forward(start, stop, y, t, losses):
+    """Rows."""
+    for i in range(start, stop):
+        absolute_error_forward_row(i, y, t, losses)
+
+
+@jit
+def absolute_error_backward(start, stop, y, t, outputs, n, dy):
+    """Flat: dy = sign(y - t) / O / N; 0 where they are equal, NaN where one is NaN."""
+    one = y.dtype.type(1)
+    for k in range(start, stop):
+        difference = y[k] - t[k]
+        sign = difference if difference == 0 or difference != difference else one
+        dy[k] = math.copysign(sign, difference) / outputs / n

@@ -1,0 +1,87 @@
+"""Optimizer steps and regularization: flat arrays, read once and written once.
+
+In array code each line of an update is a pass over memory with a temporary; here a parameter
+and its state are loaded, updated and stored before the next one. Scalars come in with the
+dtype of the arrays.
+"""
+
+import math
+
+from .common import CHUNK, jit
+
+
+@jit
+def sgd_step(start, stop, dw, rate, w):
+    """w -= rate dw."""
+    for k in range(start, stop):
+        w[k] -= rate * dw[k]
+
+
+@jit
+def momentum_step(start, stop, dw, rate, momentum, w, m):
+    """m = momentum m - rate dw; w += m."""
+    for k in range(start, stop):
+        m[k] = momentum * m[k] - rate * dw[k]
+        w[k] += m[k]
+
+
+@jit
+def adagrad_step(start, stop, dw, rate, epsilon, w, cache):
+    """cache += dw^2; w -= rate dw / (sqrt(cache) + epsilon)."""
+    for k in range(start, stop):
+        cache[k] += dw[k] * dw[k]
+        w[k] -= rate * dw[k] / (math.sqrt(cache[k]) + epsilon)
+
+
+@jit
+def rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, cache):
+    """cache = rho cache + rest dw^2, rest = 1 - rho; w as in adagrad_step."""
+    for k in range(start, stop):
+        cache[k] = rho * cache[k] + rest * (dw[k] * dw[k])
+        w[k] -= rate * dw[k] / (math.sqrt(cache[k]) + epsilon)
+
+
+@jit
+def adam_step(
+    start,
+    stop,
+    dw,
+    rate,
+    epsilon,
+    beta_1,
+    rest_1,
+    beta_2,
+    rest_2,
+    correct_1,
+    correct_2,
+    w,
+    m,
+    cache,
+):
+    """m and cache are moving averages of dw and dw^2; rest = 1 - beta, correct = 1 - beta^t."""
+    for k in range(start, stop):
+        m[k] = beta_1 * m[k] + rest_1 * dw[k]
+        cache[k] = beta_2 * cache[k] + rest_2 * (dw[k] * dw[k])
+        w[k] -= rate * (m[k] / correct_1) / (math.sqrt(cache[k] / correct_2) + epsilon)
+
+
+@jit
+def regularization_step(start, stop, w, l1, twice_l2, dw):
+    """dw += l1 sign(w) + 2 l2 w, with sign(0) = 1 as in the book."""
+    for k in range(start, stop):
+        dw[k] += (l1 if w[k] >= w.dtype.type(0) else -l1) + twice_l2 * w[k]
+
+
+@jit
+def regularization_sums(start, stop, w, absolute, squared):
+    """Sums of |w| and w^2 over chunks start..stop-1, in float64."""
+    for chunk in range(start, stop):
+        first = chunk * CHUNK
+        part = w[first : min(first + CHUNK, type(first)(w.shape[0]))]
+        a = 0.0
+        s = 0.0
+        for k in range(part.shape[0]):
+            a += abs(part[k])
+            s += part[k] * part[k]
+        absolute[chunk] = a
+        squared[chunk] = s

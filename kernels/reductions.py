@@ -1,0 +1,68 @@
+"""Sums, column sums and the largest of a row, in an order that threads cannot change.
+
+An array is cut into chunks of a fixed size; each chunk is summed in a fixed order, in float64,
+and the partial sums are added up in order. However many threads share the chunks, the bits
+are the same.
+"""
+
+import numpy as np
+
+from .common import CHUNK, jit
+
+NARROW = 32  # columns up to which the argmax of a row is ours
+
+
+@jit
+def sum_chunks(start, stop, a, partial):
+    """partial[j] = sum of chunk j of the flat array a, for chunks start..stop-1."""
+    for chunk in range(start, stop):
+        first = chunk * CHUNK
+        part = a[first : min(first + CHUNK, type(first)(a.shape[0]))]
+        total = 0.0
+        for k in range(part.shape[0]):
+            total += part[k]
+        partial[chunk] = total
+
+
+@jit
+def column_sum_chunks(start, stop, dy, partial):
+    """partial[j] = column sums of rows in chunk j of dy (N, O): vectorized across columns."""
+    for chunk in range(start, stop):
+        first = chunk * CHUNK
+        last = min(first + CHUNK, type(first)(dy.shape[0]))
+        for o in range(dy.shape[1]):
+            partial[chunk, o] = dy[first, o]
+        for i in range(first + type(first)(1), last):
+            for o in range(dy.shape[1]):
+                partial[chunk, o] += dy[i, o]
+
+
+@jit
+def argmax_row(i, C, x, column):
+    """Column of the first largest element; NaN counts as largest, as in NumPy. No branches."""
+    best = x[i, 0]
+    at = np.int32(0)
+    for c in range(1, C):
+        value = x[i, c]
+        better = (value > best) | ((value != value) & (best == best))
+        best = value if better else best
+        at = np.int32(c) if better else at
+    column[i] = at
+
+
+@jit
+def argmax(start, stop, x, column):
+    """Rows of up to NARROW columns: the loop vectorizes across rows where C is known."""
+    C = x.shape[1]
+    if C == 2:
+        for i in range(start, stop):
+            argmax_row(i, 2, x, column)
+    elif C == 3:
+        for i in range(start, stop):
+            argmax_row(i, 3, x, column)
+    elif C == 4:
+        for i in range(start, stop):
+            argmax_row(i, 4, x, column)
+    else:
+        for i in range(start, stop):
+            argmax_row(i, C, x, column)

@@ -1,0 +1,166 @@
+"""Softmax, its backward, its Jacobian, and its gradient together with cross-entropy.
+
+Rows are samples (N, C). Few classes make rows too short to vectorize along, so C = 2, 3 and 4
+run as loops over rows with C known to the compiler: it unrolls the row and vectorizes across
+rows (measured at 1,000,000 x 3: 5 times faster). Longer rows vectorize along the row.
+"""
+
+import numpy as np
+
+from .common import exp_in_place, jit
+
+TILE = np.uint64(2048)  # elements that stay in the first-level cache between passes
+
+
+# ---- forward: y = exp(x - max) / sum ----
+
+
+@jit
+def softmax_shift_row(i, C, x, y):
+    """y = x - max(x): the largest score becomes 0, so exp cannot overflow."""
+    largest = x[i, 0]
+    for c in range(1, C):
+        largest = max(largest, x[i, c])
+    for c in range(C):
+        y[i, c] = x[i, c] - largest
+
+
+@jit
+def softmax_scale_row(i, C, y):
+    """y = y / sum(y)."""
+    total = y[i, 0]
+    for c in range(1, C):
+        total += y[i, c]
+    for c in range(C):
+        y[i, c] = y[i, c] / total
+
+
+@jit
+def _shift_rows(start, stop, x, y):
+    C = x.shape[1]
+    if C == 2:
+        for i in range(start, stop):
+            softmax_shift_row(i, 2, x, y)
+    elif C == 3:
+        for i in range(start, stop):
+            softmax_shift_row(i, 3, x, y)
+    elif C == 4:
+        for i in range(start, stop):
+            softmax_shift_row(i, 4, x, y)
+    else:
+        for i in range(start, stop):
+            softmax_shift_row(i, C, x, y)
+
+
+@jit
+def _scale_rows(start, stop, y):
+    C = y.shape[1]
+    if C == 2:
+        for i in range(start, stop):
+            softmax_scale_row(i, 2, y)
+    elif C == 3:
+        for i in range(start, stop):
+            softmax_scale_row(i, 3, y)
+    elif C == 4:
+        for i in range(start, stop):
+            softmax_scale_row(i, 4, y)
+    else:
+        for i in range(start, stop):
+            softmax_scale_row(i, C, y)
+
+
+@jit
+def softmax_forward(start, stop, x, y):
+    """Three short passes over a tile of rows: exp then runs over one flat array."""
+    rows = max(np.uint64(1), TILE // np.uint64(x.shape[1]))
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        _shift_rows(first, last, x, y)
+        exp_in_place(y[first:last].reshape(-1))
+        _scale_rows(first, last, y)
+
+
+# ---- backward: dx = J dy, with J = diag(y) - y y^T never built ----
+
+
+@jit
+def softmax_backward_row(i, C, dy, y, dx):
+    """dx = y (dy - sum(y dy))."""
+    dot = y[i, 0] * dy[i, 0]
+    for c in range(1, C):
+        dot += y[i, c] * dy[i, c]
+    for c in range(C):
+        dx[i, c] = y[i, c] * (dy[i, c] - dot)
+
+
+@jit
+def softmax_backward(start, stop, dy, y, dx):
+    """12 bytes an element in float32: each array passes once, the row stays in cache."""
+    C = y.shape[1]
+    if C == 2:
+        for i in range(start, stop):
+            softmax_backward_row(i, 2, dy, y, dx)
+    elif C == 3:
+        for i in range(start, stop):
+            softmax_backward_row(i, 3, dy, y, dx)
+    elif C == 4:
+        for i in range(start, stop):
+            softmax_backward_row(i, 4, dy, y, dx)
+    else:
+        for i in range(start, stop):
+            softmax_backward_row(i, C, dy, y, dx)
+
+
+@jit
+def softmax_jacobian_row(i, C, y, jacobian):
+    """J[a, b] = y[a] ([a = b] - y[b])."""
+    for a in range(C):
+        for b in range(C):
+            jacobian[i, a, b] = -y[i, a] * y[i, b]
+        jacobian[i, a, a] += y[i, a]
+
+
+@jit
+def softmax_jacobian(start, stop, y, jacobian):
+    """The matrices themselves: C times as many bytes as the product needs."""
+    for i in range(start, stop):
+        softmax_jacobian_row(i, y.shape[1], y, jacobian)
+
+
+# ---- softmax and cross-entropy together: dx = (p - t) / N ----
+
+
+@jit
+def softmax_cross_entropy_backward_row(i, C, p, t, n, bad, dx):
+    """Class index t: 1 is taken off the true class. `bad` (NaN) for an index out of range."""
+    one, zero = p.dtype.type(1), p.dtype.type(0)
+    label = t[i]
+    outside = label < 0 or label >= C
+    for c in range(C):
+        gradient = (p[i, c] - (one if c == label else zero)) / n
+        dx[i, c] = bad if outside else gradient
+
+
+@jit
+def softmax_cross_entropy_backward(start, stop, p, t, n, bad, dx):
+    """Rows of class indices."""
+    C = p.shape[1]
+    if C == 2:
+        for i in range(start, stop):
+            softmax_cross_entropy_backward_row(i, 2, p, t, n, bad, dx)
+    elif C == 3:
+        for i in range(start, stop):
+            softmax_cross_entropy_backward_row(i, 3, p, t, n, bad, dx)
+    elif C == 4:
+        for i in range(start, stop):
+            softmax_cross_entropy_backward_row(i, 4, p, t, n, bad, dx)
+    else:
+        for i in range(start, stop):
+            softmax_cross_entropy_backward_row(i, C, p, t, n, bad, dx)
+
+
+@jit
+def softmax_cross_entropy_backward_soft(start, stop, p, t, n, dx):
+    """Flat: t is a matrix of probabilities like p."""
+    for k in range(start, stop):
+        dx[k] = (p[k] - t[k]) / n

@@ -1,0 +1,105 @@
+"""The one place where kernels are started: checks the arguments, converts them, shares rows out.
+
+A CPU kernel is a function kernel(start, stop, *inputs, *scalars, *outputs) over a range of
+rows (kernels/common.py). `launch` gives every thread a range; small work stays on the calling
+thread. As many threads run as `numba.get_num_threads()` says: NUMBA_NUM_THREADS sets it from
+outside, `numba.set_num_threads` from inside. Kernels hold no lock and share no output row, so
+results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+
+# Waking a thread takes about 60 microseconds: it must have more than that to do. Measured on
+# two cores: a ReLU gains from the second one above 2^20 elements.
+WORK_PER_THREAD = 1 << 19
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def launch(
+    kernel: Callable[..., None],
+    rows: int,
+    inputs: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+    scalars: Sequence[Any] = (),
+    *,
+    work: int,
+) -> None:
+    """Run `kernel` over 0..rows-1.
+
+    inputs   arrays that are read; made contiguous where they are not
+    outputs  contiguous arrays that are written
+    scalars  Python floats become the dtype of the inputs (without real inputs, float64), whole
+             numbers uint64; NumPy scalars stay as they are
+    work     elements touched, times what one costs against a sum: decides on threads
+
+    Raises TypeError where real inputs differ in dtype or are neither float32 nor float64, and
+    ValueError for an output that is not contiguous.
+    """
+    dtype = _common_dtype(inputs)
+    arguments = [np.ascontiguousarray(a) for a in inputs]
+    arguments += [_scalar(value, dtype) for value in scalars]
+    for a in outputs:
+        if not a.flags.c_contiguous:
+            raise ValueError(f"output of shape {a.shape} is not contiguous")
+        arguments.append(a)
+    threads = 1
+    if work >= 2 * WORK_PER_THREAD:
+        threads = min(numba.get_num_threads(), work // WORK_PER_THREAD, rows)
+    cuts = [np.uint64(rows * k // threads) for k in range(threads + 1)]
+    if threads == 1:
+        kernel(cuts[0], cuts[1], *arguments)
+        return
+    pool = _get_pool()
+    others = [pool.submit(kernel, cuts[k], cuts[k + 1], *arguments) for k in range(1, threads)]
+    try:
+        kernel(cuts[0], cuts[1], *arguments)
+    finally:
+        for other in others:
+            other.result()
+
+
+def max_threads() -> int:
+    """The most threads that Numba may use here: NUMBA_NUM_THREADS, else all cores."""
+    return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+
+
+def _common_dtype(inputs: Sequence[np.ndarray]) -> Any:
+    found = {a.dtype for a in inputs if a.dtype.kind == "f"}
+    if len(found) > 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        names = " and ".join(sorted(dtype.name for dtype in found))
+        raise TypeError(
+            f"arrays of {names}: expected one dtype, float32 or float64; "
+            "convert with backend.asarray(x)"
+        )
+    return found.pop() if found else np.dtype(np.float64)
+
+
+def _scalar(value: Any, dtype: np.dtype) -> Any:
+    if isinstance(value, np.generic):
+        return value
+    return np.uint64(value) if isinstance(value, int) else dtype.type(value)
+
+
+def _get_pool() -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(max(1, max_threads() - 1), thread_name_prefix="nnfs_gpu")
+    return _pool
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child makes its own
+    os.register_at_fork(after_in_child=_forget_pool)

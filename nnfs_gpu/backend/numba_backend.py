@@ -1,0 +1,248 @@
+"""The CPU default: the specification's operations where a jitted kernel beats array code.
+
+Each method allocates the result and launches a kernel of kernels/*.py, which passes once over
+memory and uses all threads. What is not overridden here is NumPy's already (large products).
+Arrays are NumPy's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from ..kernels import activations, common, losses, optimizers, philox, reductions, softmax
+from . import philox as streams
+from .launch import launch, max_threads
+from .numpy_backend import CLIP, NumpyBackend
+from .protocol import Array
+
+LOW, HIGH = CLIP, 1 - CLIP
+NAN = float("nan")
+
+# What an element costs against one of a sum, roughly: an exponential, a root or a division.
+EXP, ROOT = 4, 3
+
+
+class NumbaBackend(NumpyBackend):
+    """Kernels jitted for the CPU, cached on disk, on all threads."""
+
+    name = "numba"
+
+    @classmethod
+    def version(cls) -> str:
+        return f"numba {numba.__version__}, {max_threads()} threads"
+
+    # ---- how kernels are called ----
+    def _flat(self, kernel: Any, inputs: tuple, *scalars: Any, cost: int = 1) -> Array:
+        """An element-wise kernel; the result is like the first input."""
+        out = np.empty(inputs[0].shape, inputs[0].dtype)
+        flat = [np.ascontiguousarray(a).reshape(-1) for a in inputs]
+        launch(kernel, out.size, flat, (out.reshape(-1),), scalars, work=cost * out.size)
+        return out
+
+    def _rows(
+        self, kernel: Any, shape: tuple, inputs: tuple, *scalars: Any, cost: int = 1
+    ) -> Array:
+        """A kernel over the rows of `inputs`; the result has `shape` and the first's dtype.
+
+        `cost` is what one element of the result costs against one of a sum.
+        """
+        out = np.empty(shape, inputs[0].dtype)
+        launch(kernel, shape[0], inputs, (out,), scalars, work=cost * out.size)
+        return out
+
+    @staticmethod
+    def _step(kernel: Any, written: tuple, inputs: tuple, *scalars: float) -> bool:
+        """A kernel that writes `written`; False, and nothing done, where the layout forbids."""
+        arrays = (*written, *inputs)
+        if not all(a.flags.c_contiguous and a.dtype == written[0].dtype for a in arrays):
+            return False
+        flat = [a.reshape(-1) for a in arrays]
+        n = len(written)
+        launch(kernel, flat[0].size, flat[n:], flat[:n], scalars, work=ROOT * flat[0].size)
+        return True
+
+    @staticmethod
+    def _chunks(count: int) -> int:
+        return -(-count // int(common.CHUNK))
+
+    # ---- dense layer: products by BLAS, the bias gradient by a kernel ----
+    def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
+        partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
+        launch(reductions.column_sum_chunks, partial.shape[0], (dy,), (partial,), work=dy.size)
+        return self._dot(dy, w.T), self._dot(x.T, dy), partial.sum(axis=0, keepdims=True)
+
+    # ---- activations ----
+    def relu_forward(self, x: Array) -> Array:
+        return self._flat(activations.relu_forward, (x,))
+
+    def relu_backward(self, dy: Array, x: Array) -> Array:
+        return self._flat(activations.relu_backward, (dy, x))
+
+    def sigmoid_forward(self, x: Array) -> Array:
+        return self._flat(activations.sigmoid_forward, (x,), cost=EXP)
+
+    def sigmoid_backward(self, dy: Array, y: Array) -> Array:
+        return self._flat(activations.sigmoid_backward, (dy, y))
+
+    def softmax_forward(self, x: Array) -> Array:
+        return self._rows(softmax.softmax_forward, x.shape, (x,), cost=EXP)
+
+    def softmax_backward(self, dy: Array, y: Array) -> Array:
+        return self._rows(softmax.softmax_backward, y.shape, (dy, y))
+
+    def softmax_jacobian(self, y: Array) -> Array:
+        return self._rows(softmax.softmax_jacobian, (*y.shape, y.shape[1]), (y,))
+
+    # ---- losses ----
+    def cross_entropy_forward(self, p: Array, t: Array) -> Array:
+        shape = p.shape[:1]
+        if t.ndim == 2:
+            kernel, cost = losses.cross_entropy_forward_soft, EXP * p.shape[1]
+            return self._rows(kernel, shape, (p, t), LOW, HIGH, cost=cost)
+        return self._rows(losses.cross_entropy_forward, shape, (p, t), LOW, HIGH, NAN, cost=EXP)
+
+    def cross_entropy_backward(self, p: Array, t: Array) -> Array:
+        n = float(p.shape[0])
+        if t.ndim == 2:
+            return self._flat(losses.cross_entropy_backward_soft, (p, t), LOW, n)
+        return self._rows(losses.cross_entropy_backward, p.shape, (p, t), LOW, n, NAN)
+
+    def softmax_cross_entropy_backward(self, p: Array, t: Array) -> Array:
+        n = float(p.shape[0])
+        if t.ndim == 2:
+            return self._flat(softmax.softmax_cross_entropy_backward_soft, (p, t), n)
+        return self._rows(softmax.softmax_cross_entropy_backward, p.shape, (p, t), n, NAN)
+
+    def binary_cross_entropy_forward(self, p: Array, t: Array) -> Array:
+        kernel, cost = losses.binary_cross_entropy_forward, 2 * EXP * p.shape[1]
+        return self._rows(kernel, p.shape[:1], (p, t), LOW, HIGH, cost=cost)
+
+    def binary_cross_entropy_backward(self, p: Array, t: Array) -> Array:
+        n, outputs = map(float, p.shape)
+        kernel = losses.binary_cross_entropy_backward
+        return self._flat(kernel, (p, t), LOW, HIGH, outputs, n, cost=ROOT)
+
+    def squared_error_forward(self, y: Array, t: Array) -> Array:
+        return self._rows(losses.squared_error_forward, y.shape[:1], (y, t), cost=y.shape[1])
+
+    def squared_error_backward(self, y: Array, t: Array) -> Array:
+        n, outputs = map(float, y.shape)
+        return self._flat(losses.squared_error_backward, (y, t), outputs, n)
+
+    def absolute_error_forward(self, y: Array, t: Array) -> Array:
+        return self._rows(losses.absolute_error_forward, y.shape[:1], (y, t), cost=y.shape[1])
+
+    def absolute_error_backward(self, y: Array, t: Array) -> Array:
+        n, outputs = map(float, y.shape)
+        return self._flat(losses.absolute_error_backward, (y, t), outputs, n)
+
+    # ---- dropout and regularization ----
+    def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:
+        streams.check_counter(seed, streams.STREAM_DROPOUT, call)
+        y, mask = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+        below, scale = np.uint64(round(keep * 2**32)), 1.0 / x.dtype.type(keep)
+        launch(
+            philox.dropout_forward,
+            -(-x.size // 4),
+            (np.ascontiguousarray(x).reshape(-1),),
+            (y.reshape(-1), mask.reshape(-1)),
+            (below, scale, int(seed), streams.STREAM_DROPOUT, call),
+            work=EXP * x.size,
+        )
+        return y, mask
+
+    def multiply(self, a: Array, b: Array) -> Array:
+        return self._flat(activations.multiply, (a, b))
+
+    def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
+        absolute, squared = np.empty((2, self._chunks(w.size)))
+        launch(
+            optimizers.regularization_sums,
+            absolute.size,
+            (np.ascontiguousarray(w).reshape(-1),),
+            (absolute, squared),
+            work=w.size,
+        )
+        return w.dtype.type(l1 * absolute.sum() + l2 * squared.sum())
+
+    def regularization_step(self, dw: Array, w: Array, l1: float, l2: float) -> None:
+        if not self._step(optimizers.regularization_step, (dw,), (w,), float(l1), 2.0 * l2):
+            super().regularization_step(dw, w, l1, l2)
+
+    # ---- optimizers: where an array is not contiguous, the specification does it ----
+    def sgd_step(self, w: Array, dw: Array, rate: float) -> None:
+        if not self._step(optimizers.sgd_step, (w,), (dw,), rate):
+            super().sgd_step(w, dw, rate)
+
+    def momentum_step(self, w: Array, dw: Array, m: Array, rate: float, momentum: float) -> None:
+        if not self._step(optimizers.momentum_step, (w, m), (dw,), rate, momentum):
+            super().momentum_step(w, dw, m, rate, momentum)
+
+    def adagrad_step(self, w: Array, dw: Array, cache: Array, rate: float, epsilon: float) -> None:
+        if not self._step(optimizers.adagrad_step, (w, cache), (dw,), rate, epsilon):
+            super().adagrad_step(w, dw, cache, rate, epsilon)
+
+    def rmsprop_step(
+        self, w: Array, dw: Array, cache: Array, rate: float, epsilon: float, rho: float
+    ) -> None:
+        scalars = (rate, epsilon, rho, 1 - rho)
+        if not self._step(optimizers.rmsprop_step, (w, cache), (dw,), *scalars):
+            super().rmsprop_step(w, dw, cache, rate, epsilon, rho)
+
+    def adam_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        cache: Array,
+        rate: float,
+        epsilon: float,
+        beta_1: float,
+        beta_2: float,
+        step: int,
+    ) -> None:
+        corrections = 1 - beta_1**step, 1 - beta_2**step
+        scalars = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, *corrections)
+        if not self._step(optimizers.adam_step, (w, m, cache), (dw,), *scalars):
+            super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)
+
+    # ---- predictions and sums ----
+    def argmax(self, x: Array) -> Array:
+        if x.shape[1] > reductions.NARROW:  # NumPy vectorizes along a row, our kernel across
+            return super().argmax(x)
+        columns = np.empty(x.shape[0], np.int32)
+        launch(reductions.argmax, x.shape[0], (x,), (columns,), work=x.size)
+        return columns
+
+    def mean(self, a: Array) -> Array:
+        return a.dtype.type(self.sum(a) / a.size)
+
+    def sum(self, a: Array) -> Array:
+        if a.dtype.kind == "b":
+            return np.float64(np.count_nonzero(a))
+        partial = np.empty(self._chunks(a.size))
+        flat = np.ascontiguousarray(a).reshape(-1)
+        launch(reductions.sum_chunks, partial.size, (flat,), (partial,), work=a.size)
+        return partial.sum()
+
+    # ---- random numbers ----
+    def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:
+        streams.check_counter(seed, stream, call)
+        words = np.empty(count, np.uint32)
+        launch(
+            philox.random_words, -(-count // 4), (), (words,), (int(seed), stream, call), work=count
+        )
+        return words
+
+    def spiral(
+        self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
+    ) -> tuple[Array, Array]:
+        streams.check_counter(seed, streams.STREAM_SPIRAL, 0)
+        rows = (samples * classes if stop is None else stop) - start
+        points, labels = np.empty((rows, 2), self.dtype), np.empty(rows, np.int32)
+        scalars = (samples, start, int(seed), streams.STREAM_SPIRAL)
+        launch(philox.spiral, rows, (), (points, labels), scalars, work=64 * rows)
+        return points, labels
