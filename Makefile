@@ -1,0 +1,54 @@
+# The two commands of the README, and what the maintainers use.
+#   make train   set everything up, then train a spiral classifier with the defaults
+#   make test    set everything up, then run the tests
+# Settings: make train ARGS="--samples 1000000 --hidden 128,128", PYTHON=python3.12, VENV=dir
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help train test check format bench clean
+
+help:
+	@sed -n '2,4s/^# //p' Makefile
+
+# The environment. CuPy comes along only where a CUDA driver answers; nothing is compiled.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; use make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	extra=$$($(BIN)/python nnfs_gpu/backend/driver.py); \
+	$(BIN)/python -m pip install --quiet --editable ".$${extra:+[$$extra]}"
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	extra=$$($(BIN)/python nnfs_gpu/backend/driver.py); \
+	$(BIN)/python -m pip install --quiet --editable ".[test$${extra:+,$$extra}]"
+	@touch $@ $(VENV)/.installed
+
+train: $(VENV)/.installed
+	$(BIN)/nnfs-gpu train $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+# Format, lint, types, tests: what has to pass before a commit.
+check: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m bench $(if $(ARGS),$(ARGS),jacobian)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .numba_cache
