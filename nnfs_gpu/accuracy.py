@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import checks
 from .backend import get_backend
 
@@ -61,15 +63,31 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
         self.binary = binary
 
     def compare(self, predictions: Any, y: Any) -> Array:
-        """True where they agree. Raises ValueError for shapes that do not match."""
-        predictions = self.backend.asarray(predictions, "int32")
-        targets = y.values if isinstance(y, checks.Labels) else y
-        if not self.binary and len(targets.shape) == 2:
-            targets = self.backend.argmax(self.backend.asarray(targets))
-        targets = self.backend.asarray(targets, "int32")
+        """True where they agree.
+
+        Raises ValueError for shapes that do not match, TypeError for targets that are neither
+        whole numbers nor one-hot rows.
+        """
+        if isinstance(y, checks.Labels):
+            y = y.values
+        y = y if hasattr(y, "dtype") else np.asarray(y)
+        if self.binary:
+            predictions, targets = self.backend.asarray(predictions), self.backend.asarray(y)
+        else:
+            predictions, targets = self.backend.asarray(predictions, np.int32), self._classes(y)
         if predictions.shape != targets.shape:
             raise ValueError(
                 f"accuracy: got predictions of shape {predictions.shape} and targets of shape "
                 f"{targets.shape}, expected the same shape"
             )
         return self.backend.equal(predictions, targets)
+
+    def _classes(self, y: Array) -> Array:
+        if y.ndim == 2 and y.shape[1] > 1:
+            return self.backend.argmax(self.backend.asarray(y))
+        if y.ndim <= 2 and (y.ndim != 1 or y.dtype.kind not in "iu"):
+            raise TypeError(
+                f"accuracy: got targets of shape {y.shape} and dtype {y.dtype}, expected whole "
+                "numbers of shape (N,) or one-hot rows; use y.reshape(-1).astype('int32')"
+            )
+        return self.backend.asarray(y, np.int32)

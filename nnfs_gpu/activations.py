@@ -30,7 +30,7 @@ class Activation_ReLU:  # noqa: N801 - the book's name
     def backward(self, dvalues: Any) -> Array:
         """dinputs = dvalues where inputs > 0, else 0."""
         dvalues = checks.gradient(self.backend, dvalues, self.output, "Activation_ReLU.backward")
-        self.dinputs = self.backend.relu_backward(dvalues, self.inputs)
+        self.dinputs = self.backend.relu_backward(dvalues, self.backend.asarray(self.inputs))
         return self.dinputs
 
     def predictions(self, outputs: Any) -> Array:
@@ -64,7 +64,7 @@ class Activation_Softmax:  # noqa: N801 - the book's name
         `backend.softmax_jacobian` for the matrices themselves.
         """
         dvalues = checks.gradient(self.backend, dvalues, self.output, "Activation_Softmax.backward")
-        self.dinputs = self.backend.softmax_backward(dvalues, self.output)
+        self.dinputs = self.backend.softmax_backward(dvalues, self.backend.asarray(self.output))
         return self.dinputs
 
     def predictions(self, outputs: Any) -> Array:

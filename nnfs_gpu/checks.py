@@ -26,18 +26,35 @@ def positive_int(value: Any, name: str) -> int:
     return int(value)
 
 
-def not_negative(value: float, name: str) -> float:
-    """`value`, which must be a finite number of at least 0."""
-    if not (np.isreal(value) and 0 <= value < np.inf):
+def pair(value: Any, name: str) -> tuple[Any, Any]:
+    """`value`, which must be a tuple or list of two: data and targets."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
+    return value[0], value[1]
+
+
+def not_negative(value: Any, name: str) -> Any:
+    """`value`, which must be a finite number of at least 0, as a Python number.
+
+    (A NumPy float64 would make the arithmetic of a float32 update float64.)
+    """
+    number = _number(value)
+    if number is None or not 0 <= number < np.inf:
         raise ValueError(f"{name}: got {value!r}, expected a number of at least 0")
-    return value
+    return number
 
 
-def fraction(value: float, name: str) -> float:
+def fraction(value: Any, name: str) -> Any:
     """`value`, which must lie in [0, 1): 1 would divide by zero or never forget."""
-    if not (np.isreal(value) and 0 <= value < 1):
+    number = _number(value)
+    if number is None or not 0 <= number < 1:
         raise ValueError(f"{name}: got {value!r}, expected a number from 0 to below 1")
-    return value
+    return number
+
+
+def _number(value: Any) -> int | float | None:
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if isinstance(value, (int, float)) else None
 
 
 def matrix(backend: Backend, x: Any, width: int | None, what: str) -> Array:
@@ -48,6 +65,8 @@ def matrix(backend: Backend, x: Any, width: int | None, what: str) -> Array:
         raise ValueError(f"{what}: got shape {x.shape}, expected (samples, features){hint}")
     if x.shape[0] == 0:
         raise ValueError(f"{what}: got an empty batch of shape {x.shape}, expected samples")
+    if width is None and x.shape[1] == 0:
+        raise ValueError(f"{what}: got shape {x.shape}, expected (samples, features >= 1)")
     if width is not None and x.shape[1] != width:
         raise ValueError(
             f"{what}: got shape {x.shape}, expected (samples, {width}): "
@@ -107,6 +126,17 @@ class Labels:
             raise ValueError(f"labels: got {host.shape[0]} labels for {samples} samples")
         self.values, self.classes = values, classes
 
+    @classmethod
+    def of(cls, y: Any, classes: int, backend: Backend, samples: int) -> Labels:
+        """`y` itself where it is a `Labels` of this size, else `y` checked now."""
+        if not isinstance(y, Labels):
+            return cls(y, classes, backend, samples=samples)
+        if len(y) != samples or y.classes != classes:
+            raise ValueError(
+                f"labels: got {len(y)} of {y.classes} classes, expected {samples} of {classes}"
+            )
+        return y
+
     def __len__(self) -> int:
         return self.values.shape[0]
 
@@ -114,17 +144,6 @@ class Labels:
         part = object.__new__(Labels)
         part.values, part.classes = self.values[rows], self.classes
         return part
-
-
-def labels(y: Any, classes: int, backend: Backend, samples: int) -> Array:
-    """The array of targets in `y`: of a `Labels` as it is, of anything else checked now."""
-    if not isinstance(y, Labels):
-        return Labels(y, classes, backend, samples=samples).values
-    if len(y) != samples or y.classes != classes:
-        raise ValueError(
-            f"labels: got {len(y)} of {y.classes} classes, expected {samples} of {classes}"
-        )
-    return y.values
 
 
 def _check_indices(y: np.ndarray, classes: int) -> None:
@@ -151,7 +170,8 @@ def _check_probabilities(y: np.ndarray, classes: int) -> None:
     if y.shape[1] != classes:
         hint = "; class indices need shape (N,): use y.reshape(-1)" if y.shape[1] == 1 else ""
         raise ValueError(f"labels: got shape {y.shape}, expected (N, {classes}){hint}")
-    sums = y.sum(axis=1, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # infinities of both signs: NaN, and refused below
+        sums = y.sum(axis=1, dtype=np.float64)
     bad = ~(np.abs(sums - 1) <= ROW_SUM_TOLERANCE) | ~((y >= 0) & (y <= 1)).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))

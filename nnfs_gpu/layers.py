@@ -94,7 +94,7 @@ class Layer_Dense:  # noqa: N801 - the book's name
         """From the gradient at the output (N, O): dweights, dbiases, dinputs (returned)."""
         dvalues = checks.gradient(self.backend, dvalues, self.output, "Layer_Dense.backward")
         self.dinputs, self.dweights, self.dbiases = self.backend.linear_backward(
-            dvalues, self.inputs, self.weights
+            dvalues, self.backend.asarray(self.inputs), self.weights
         )
         self._add_penalty(
             self.dweights, self.weights, self.weight_regularizer_l1, self.weight_regularizer_l2

@@ -94,7 +94,7 @@ class Loss_CategoricalCrossentropy(Loss):  # noqa: N801 - the book's name
 
     def _checked(self, p: Any, y_true: Any) -> tuple[Array, Array]:
         p = checks.matrix(self.backend, p, None, type(self).__name__)
-        return p, checks.labels(y_true, p.shape[1], self.backend, p.shape[0])
+        return p, checks.Labels.of(y_true, p.shape[1], self.backend, p.shape[0]).values
 
 
 class Activation_Softmax_Loss_CategoricalCrossentropy:  # noqa: N801 - the book's name
@@ -117,6 +117,6 @@ class Activation_Softmax_Loss_CategoricalCrossentropy:  # noqa: N801 - the book'
     def backward(self, dvalues: Any, y_true: Any) -> Array:
         """dinputs (N, C): gradient at the scores, from the probabilities `dvalues`."""
         p = checks.matrix(self.backend, dvalues, None, type(self).__name__)
-        t = checks.labels(y_true, p.shape[1], self.backend, p.shape[0])
+        t = checks.Labels.of(y_true, p.shape[1], self.backend, p.shape[0]).values
         self.dinputs = self.backend.softmax_cross_entropy_backward(p, t)
         return self.dinputs

@@ -37,7 +37,7 @@ class Model:
     # ---- building ----
     def add(self, layer: Any) -> None:
         """Append a layer or an activation."""
-        if not hasattr(layer, "forward"):
+        if isinstance(layer, type) or not hasattr(layer, "forward"):
             raise TypeError(f"Model.add: got {layer!r}, expected a layer or an activation object")
         self.layers.append(layer)
         self._finalized = False
@@ -72,14 +72,19 @@ class Model:
             self.loss, Loss_CategoricalCrossentropy
         )
 
+    def _check_backend(self, what: str, part: Any) -> None:
+        if getattr(part, "backend", self.backend) is not self.backend:
+            raise ValueError(
+                f"{what} ({type(part).__name__}) was made for {part.backend!r}, the "
+                f"model for {self.backend!r}; make both under the same use_backend(...)"
+            )
+
     def _check_chain(self) -> None:
         width = None
+        self._check_backend("the loss", self.loss)
+        self._check_backend("the accuracy", self.accuracy)
         for number, layer in enumerate(self.layers):
-            if layer.backend is not self.backend:
-                raise ValueError(
-                    f"layer {number} ({type(layer).__name__}) was made for {layer.backend!r}, the "
-                    f"model for {self.backend!r}; make both under the same use_backend(...)"
-                )
+            self._check_backend(f"layer {number}", layer)
             if isinstance(layer, Layer_Dense):
                 if width is not None and layer.n_inputs != width:
                     raise ValueError(
@@ -147,9 +152,11 @@ class Model:
         """
         self._require("train", "loss", "optimizer", "accuracy")
         epochs = checks.positive_int(epochs, "epochs")
+        print_every = checks.positive_int(print_every, "print_every") if print_every else 0
         X, y = self._data(X, y, "train", check_finite)
         if validation_data is not None:
-            validation_data = self._data(*validation_data, "validation_data", check_finite)
+            X_val, y_val = checks.pair(validation_data, "validation_data")
+            validation_data = self._data(X_val, y_val, "validation_data", check_finite)
         batches = list(_batches(X.shape[0], batch_size))
         self.accuracy.init(y)
         history, logs = History(), {}
@@ -164,10 +171,9 @@ class Model:
             self.loss.new_pass()
             self.accuracy.new_pass()
             for step, rows in enumerate(batches):
-                data_loss, accuracy = self._step(X[rows], y[rows])
+                data_loss, penalty, accuracy = self._step(X[rows], y[rows])
                 if print_every and (step % print_every == 0 or step == len(batches) - 1):
-                    penalty = float(self.loss.regularization_loss())
-                    self._print(f"step: {step}", accuracy, float(data_loss), penalty)
+                    self._print(f"step: {step}", accuracy, float(data_loss), float(penalty))
                 for callback in callbacks:
                     callback.on_train_batch_end(step, {"epoch": epoch})
             logs = self._epoch_logs()
@@ -185,10 +191,10 @@ class Model:
             callback.on_train_end(logs)
         return history
 
-    def _step(self, X: Array, y: Any) -> tuple[Any, Any]:
-        """One batch: forward, loss, accuracy, backward, update."""
+    def _step(self, X: Array, y: Any) -> tuple[Any, Any, Any]:
+        """One batch: forward, loss and penalty, accuracy, backward, update."""
         output = self.forward(X, training=True)
-        data_loss = self.loss.calculate(output, y)
+        data_loss, penalty = self.loss.calculate(output, y, include_regularization=True)
         predictions = self.output_layer_activation.predictions(output)
         accuracy = self.accuracy.calculate(predictions, y)
         self.backward(output, y)
@@ -196,7 +202,7 @@ class Model:
         for layer in self.trainable_layers:
             self.optimizer.update_params(layer)
         self.optimizer.post_update_params()
-        return data_loss, accuracy
+        return data_loss, penalty, accuracy
 
     def _epoch_logs(self) -> dict[str, float]:
         data_loss, penalty = self.loss.calculate_accumulated(include_regularization=True)
@@ -231,14 +237,16 @@ class Model:
         """
         self._require("evaluate", "loss", "accuracy")
         X, y = self._data(X_val, y_val, "evaluate", check_finite)
-        self.loss.new_pass()
-        self.accuracy.new_pass()
+        # Sums of its own: an epoch that is under way keeps the accumulated ones.
+        losses, right, compared = 0.0, 0.0, 0
         for rows in _batches(X.shape[0], batch_size):
             output = self.forward(X[rows], training=False)
-            self.loss.calculate(output, y[rows])
-            self.accuracy.calculate(self.output_layer_activation.predictions(output), y[rows])
-        loss = float(self.loss.calculate_accumulated())
-        accuracy = float(self.accuracy.calculate_accumulated())
+            losses = losses + self.backend.sum(self.loss.forward(output, y[rows]))
+            predictions = self.output_layer_activation.predictions(output)
+            comparisons = self.accuracy.compare(predictions, y[rows])
+            right = right + self.backend.sum(comparisons)
+            compared += comparisons.size
+        loss, accuracy = float(losses) / X.shape[0], float(right) / compared
         if verbose:
             print(f"validation, acc: {accuracy:.3f}, loss: {loss:.3f}")
         return {"loss": loss, "accuracy": accuracy}
@@ -309,10 +317,10 @@ class Model:
         X = checks.matrix(self.backend, X, self._width_in(), what)
         if check_finite:
             checks.finite(self.backend, X, what)
-        if isinstance(self.loss, Loss_CategoricalCrossentropy) and not isinstance(y, checks.Labels):
+        if isinstance(self.loss, Loss_CategoricalCrossentropy):
             dense = self._dense_layers()
             classes = dense[-1].n_neurons if dense else X.shape[1]
-            y = checks.Labels(y, classes, self.backend, samples=X.shape[0])
+            y = checks.Labels.of(y, classes, self.backend, X.shape[0])
         return X, y
 
 

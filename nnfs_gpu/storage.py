@@ -6,12 +6,14 @@ place in `Model.layers`) and, in its text metadata,
     format_version  "1"
     architecture    JSON: dtype, layers, loss, optimizer, accuracy; each object as its class
                     name and its constructor's arguments
+    sha256          of the tensors' names and bytes, in the order of the names
 so that any safetensors reader gets the parameters and `load` rebuilds the model. Loading
 builds only the classes named in `CLASSES` and runs no code from the file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     from .model import Model
 
 FORMAT, FORMAT_VERSION = "nnfs_gpu", "1"
+MOST_UNCHECKED = 1 << 20  # weights that are built before their number is compared
 
-# Every class a file may name, and the constructor arguments that rebuild it.
+# Every class a file may name, and the constructor arguments that rebuild it. The beginning of a
+# name says what the class is: see ROLES.
 CLASSES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "Layer_Dense": (
         layers.Layer_Dense,
@@ -56,6 +60,14 @@ CLASSES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
         optimizers.Optimizer_Adam,
         ("learning_rate", "decay", "epsilon", "beta_1", "beta_2"),
     ),
+}
+
+
+ROLES = {
+    "layers": ("Layer_", "Activation_"),
+    "loss": ("Loss_",),
+    "optimizer": ("Optimizer_",),
+    "accuracy": ("Accuracy_",),
 }
 
 
@@ -87,6 +99,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "architecture": json.dumps(architecture),
+        "sha256": _digest(tensors),
     }
     write_atomically(path, to_bytes(tensors, metadata))
 
@@ -96,32 +109,56 @@ def load(path: str | os.PathLike) -> Model:
 
     Raises FileNotFoundError, or ModelFileError for a foreign, truncated or altered file.
     """
-    architecture, tensors = _read(path)
+    architecture, tensors, checksum = _read(path)
     try:
-        with use_backend(get_backend(get_backend().name, dtype=architecture["dtype"])):
+        _check_size(architecture, tensors)
+        with use_backend(get_backend(get_backend().name, dtype=str(architecture["dtype"]))):
             model = _build(architecture)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path}: its architecture cannot be built: {error}") from error
     expected = {
-        f"{number}.{name}": getattr(layer, name).shape
+        f"{number}.{name}": (getattr(layer, name).shape, architecture["dtype"])
         for number, layer in enumerate(model.layers)
         for name in ("weights", "biases")
         if hasattr(layer, name)
     }
-    found = {name: values.shape for name, values in tensors.items()}
+    found = {name: (values.shape, values.dtype.name) for name, values in tensors.items()}
     if found != expected:
         raise ModelFileError(
             f"{path}: holds parameters {found}, but its architecture needs {expected}"
         )
+    if checksum != _digest(tensors):
+        raise ModelFileError(f"{path}: its parameters were altered: their checksum differs")
     for name, values in tensors.items():
         number, attribute = name.split(".")
         setattr(model.layers[int(number)], attribute, values)
     return model
 
 
+def _check_size(architecture: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """ValueError for layers larger than the file, before anything is allocated for them."""
+    dense = [layer for layer in architecture["layers"] if layer["class"] == "Layer_Dense"]
+    needed = sum(int(layer["n_inputs"]) * int(layer["n_neurons"]) for layer in dense)
+    held = sum(values.size for values in tensors.values())
+    if needed > max(held, MOST_UNCHECKED):
+        raise ValueError(f"its layers need {needed} weights, the file holds {held} numbers")
+
+
+def _digest(tensors: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0" + np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
+
+
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Write `data` to a temporary file beside `path`, then rename it: whole or not at all."""
-    path = Path(path)
+    """Write `data` to a temporary file beside `path`, then rename it: whole or not at all.
+
+    A link is followed. Raises OSError where something else than a plain file has that name.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(f"{path} is there already and is no plain file; choose another name")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -148,11 +185,11 @@ def _describe(part: Any) -> dict[str, Any]:
     return {"class": name} | {argument: getattr(part, argument) for argument in CLASSES[name][1]}
 
 
-def _construct(description: dict[str, Any]) -> Any:
+def _construct(description: dict[str, Any], role: str) -> Any:
     arguments = dict(description)
     name = arguments.pop("class")
-    if name not in CLASSES:
-        raise ValueError(f"unknown class {name!r}")
+    if name not in CLASSES or not name.startswith(ROLES[role]):
+        raise ValueError(f"unknown class {name!r} for {role}")
     return CLASSES[name][0](**arguments)
 
 
@@ -163,9 +200,9 @@ def _build(architecture: dict[str, Any]) -> Model:
     try:
         model = Model()
         for description in architecture["layers"]:
-            model.add(_construct(description))
+            model.add(_construct(description, "layers"))
         parts = {
-            name: _construct(architecture[name])
+            name: _construct(architecture[name], name)
             for name in ("loss", "optimizer", "accuracy")
             if architecture[name] is not None
         }
@@ -176,7 +213,10 @@ def _build(architecture: dict[str, Any]) -> Model:
     return model
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(
+    path: str | os.PathLike,
+) -> tuple[dict[str, Any], dict[str, np.ndarray], str | None]:
+    """Architecture, tensors and checksum of a file, none of them checked yet."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -194,6 +234,6 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
         )
     try:
         architecture = json.loads(metadata["architecture"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: its architecture cannot be read ({error})") from error
-    return architecture, tensors
+    return architecture, tensors, metadata.get("sha256")

@@ -12,11 +12,13 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from .driver import UnavailableError
+from .numpy_backend import NumpyBackend, real_dtype
 from .protocol import Backend
 
 __all__ = [
@@ -31,14 +33,18 @@ __all__ = [
 
 logger = logging.getLogger("nnfs_gpu")
 
-AUTO_ORDER = ("numba", "numpy")  # fastest first
+AUTO_ORDER = ("cupy", "numba", "numpy")  # fastest first
 ENVIRONMENT_VARIABLE = "NNFS_GPU_BACKEND"
 
 _MODULES = {  # name: (module, class); imported when asked for, never before
+    "cupy": ("nnfs_gpu.backend.cupy_backend", "CupyBackend"),
+    "numba-cuda": ("nnfs_gpu.backend.numba_cuda_backend", "NumbaCudaBackend"),
     "numba": ("nnfs_gpu.backend.numba_backend", "NumbaBackend"),
     "numpy": ("nnfs_gpu.backend.numpy_backend", "NumpyBackend"),
 }
-_REMEDIES = {
+_REMEDIES = {  # for errors that the backend itself does not foresee
+    "cupy": "reinstall CuPy: pip install --upgrade cupy-cuda13x (or cupy-cuda12x)",
+    "numba-cuda": "reinstall it with: pip install --upgrade numba-cuda",
     "numba": "reinstall it with: pip install --upgrade numba",
     "numpy": "reinstall it with: pip install --upgrade numpy",
 }
@@ -59,6 +65,7 @@ class BackendStatus:
     usable: bool
     reason: str  # what was found, or why it does not work
     remedy: str  # what to do about it; empty when usable
+    error: Exception | None = field(default=None, compare=False, repr=False)
 
 
 def get_backend(
@@ -68,7 +75,7 @@ def get_backend(
     precise_dot: bool | None = None,
     book_random: bool | None = None,
 ) -> Backend:
-    """The backend called `name` ("numpy", "numba" or "auto"), or the default for None.
+    """The backend called `name`, a name of `available_backends()` or "auto"; None: the default.
 
     dtype        float32 or float64: of parameters, activations and data
     precise_dot  sum matrix products in float64 and round once, as `nnfs.init()` asks for
@@ -80,13 +87,15 @@ def get_backend(
     Raises ValueError for an unknown name or dtype, BackendUnavailableError with the reason
     and the remedy for a backend that cannot work here.
     """
-    if name is not None and not isinstance(name, str):
+    if isinstance(name, NumpyBackend):
         return name
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"backend: got {name!r}, expected a name or a backend")
     if name is None and dtype is precise_dot is book_random is None:
         return _get_default()
     base = _default
     chosen = _resolve(name if name is not None else _get_default().name)
-    dtype = np.dtype(dtype if dtype is not None else base.dtype if base else np.float32)
+    dtype = real_dtype(dtype if dtype is not None else base.dtype if base else np.float32)
     if precise_dot is None:
         precise_dot = base.precise_dot if base else False
     if book_random is None:
@@ -120,15 +129,19 @@ class use_backend:  # noqa: N801 - used like a function
 
 
 def available_backends() -> dict[str, BackendStatus]:
-    """Every backend by name, in the order in which "auto" tries them."""
-    return {name: _probe(name) for name in AUTO_ORDER}
+    """Every backend by name: usable or not, what was found, and what to do about it."""
+    return {name: _probe(name) for name in _MODULES}
 
 
 def _get_default() -> Backend:
     global _default
     if _default is None:
         name = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
-        _default = _make(_resolve(name), np.dtype(np.float32), False, False)
+        try:
+            chosen = _resolve(name)
+        except ValueError as error:
+            raise ValueError(f"{error} (environment variable {ENVIRONMENT_VARIABLE})") from None
+        _default = _make(chosen, np.dtype(np.float32), False, False)
     return _default
 
 
@@ -137,7 +150,7 @@ def _resolve(name: str) -> str:
         return name
     if name != "auto":
         raise ValueError(
-            f"unknown backend {name!r}: expected one of {', '.join(['auto', *AUTO_ORDER])}"
+            f"unknown backend {name!r}: expected one of {', '.join(['auto', *_MODULES])}"
         )
     refused: list[str] = []
     for candidate in AUTO_ORDER:
@@ -160,10 +173,12 @@ def _log_choice(name: str, refused: tuple[str, ...]) -> None:
 
 def _probe(name: str) -> BackendStatus:
     try:
-        version = _load(name).version()
+        return BackendStatus(name, True, _load(name).version(), "")
+    except UnavailableError as error:
+        return BackendStatus(name, False, str(error), error.remedy, error)
     except Exception as error:  # whatever a broken installation raises is the reason
-        return BackendStatus(name, False, f"{type(error).__name__}: {error}", _REMEDIES[name])
-    return BackendStatus(name, True, version, "")
+        reason = f"{type(error).__name__}: {error}"
+        return BackendStatus(name, False, reason, _REMEDIES[name], error)
 
 
 def _load(name: str) -> Any:
@@ -174,12 +189,11 @@ def _load(name: str) -> Any:
 def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> Backend:
     key = (name, dtype, precise_dot, book_random)
     if key not in _made:
-        try:
-            make = _load(name)
-        except Exception as error:
+        status = _probe(name)
+        if not status.usable:
             raise BackendUnavailableError(
-                f"backend {name!r} cannot be used: {type(error).__name__}: {error}; "
-                f"{_REMEDIES[name]}, or choose another backend"
-            ) from error
-        _made[key] = make(dtype, precise_dot=precise_dot, book_random=book_random)
+                f"backend {name!r} cannot be used: {status.reason}; {status.remedy}, "
+                "or choose another backend"
+            ) from status.error
+        _made[key] = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
     return _made[key]

@@ -13,6 +13,14 @@ import sys
 SUPPORTED = (13, 12)  # major CUDA versions that pyproject.toml has an extra for
 
 
+class UnavailableError(RuntimeError):
+    """A backend cannot work here: `args[0]` is what was found, `remedy` what to do."""
+
+    def __init__(self, reason: str, remedy: str):
+        super().__init__(reason)
+        self.remedy = remedy
+
+
 def cuda_driver() -> tuple[int | None, str]:
     """(CUDA version as 1000 major + 10 minor, or None; what was found, in words)."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

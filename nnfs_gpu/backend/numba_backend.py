@@ -37,6 +37,7 @@ class NumbaBackend(NumpyBackend):
     # ---- how kernels are called ----
     def _flat(self, kernel: Any, inputs: tuple, *scalars: Any, cost: int = 1) -> Array:
         """An element-wise kernel; the result is like the first input."""
+        self._check_shapes(*inputs)
         out = np.empty(inputs[0].shape, inputs[0].dtype)
         flat = [np.ascontiguousarray(a).reshape(-1) for a in inputs]
         launch(kernel, out.size, flat, (out.reshape(-1),), scalars, work=cost * out.size)
@@ -49,19 +50,21 @@ class NumbaBackend(NumpyBackend):
 
         `cost` is what one element of the result costs against one of a sum.
         """
+        self._check_shapes(*inputs)
         out = np.empty(shape, inputs[0].dtype)
         launch(kernel, shape[0], inputs, (out,), scalars, work=cost * out.size)
         return out
 
-    @staticmethod
-    def _step(kernel: Any, written: tuple, inputs: tuple, *scalars: float) -> bool:
+    def _step(self, kernel: Any, written: tuple, inputs: tuple, *scalars: float) -> bool:
         """A kernel that writes `written`; False, and nothing done, where the layout forbids."""
         arrays = (*written, *inputs)
+        self._check_shapes(*arrays)
         if not all(a.flags.c_contiguous and a.dtype == written[0].dtype for a in arrays):
             return False
         flat = [a.reshape(-1) for a in arrays]
         n = len(written)
-        launch(kernel, flat[0].size, flat[n:], flat[:n], scalars, work=ROOT * flat[0].size)
+        reals = [float(value) for value in scalars]
+        launch(kernel, flat[0].size, flat[n:], flat[:n], reals, work=ROOT * flat[0].size)
         return True
 
     @staticmethod
@@ -141,7 +144,7 @@ class NumbaBackend(NumpyBackend):
 
     # ---- dropout and regularization ----
     def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:
-        streams.check_counter(seed, streams.STREAM_DROPOUT, call)
+        counter = streams.counter(seed, streams.STREAM_DROPOUT, call)
         y, mask = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
         below, scale = np.uint64(round(keep * 2**32)), 1.0 / x.dtype.type(keep)
         launch(
@@ -149,7 +152,7 @@ class NumbaBackend(NumpyBackend):
             -(-x.size // 4),
             (np.ascontiguousarray(x).reshape(-1),),
             (y.reshape(-1), mask.reshape(-1)),
-            (below, scale, int(seed), streams.STREAM_DROPOUT, call),
+            (below, scale, *counter),
             work=EXP * x.size,
         )
         return y, mask
@@ -230,19 +233,17 @@ class NumbaBackend(NumpyBackend):
 
     # ---- random numbers ----
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:
-        streams.check_counter(seed, stream, call)
+        counter = streams.counter(seed, stream, call)
         words = np.empty(count, np.uint32)
-        launch(
-            philox.random_words, -(-count // 4), (), (words,), (int(seed), stream, call), work=count
-        )
+        launch(philox.random_words, -(-words.size // 4), (), (words,), counter, work=words.size)
         return words
 
     def spiral(
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
-        streams.check_counter(seed, streams.STREAM_SPIRAL, 0)
-        rows = (samples * classes if stop is None else stop) - start
+        seed, stream, _ = streams.counter(seed, streams.STREAM_SPIRAL, 0)
+        rows = int(samples * classes if stop is None else stop) - int(start)
         points, labels = np.empty((rows, 2), self.dtype), np.empty(rows, np.int32)
-        scalars = (samples, start, int(seed), streams.STREAM_SPIRAL)
+        scalars = (int(samples), int(start), seed, stream)
         launch(philox.spiral, rows, (), (points, labels), scalars, work=64 * rows)
         return points, labels

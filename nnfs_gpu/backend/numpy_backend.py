@@ -18,6 +18,18 @@ CLIP = 1e-7  # the book keeps probabilities in [CLIP, 1 - CLIP] before a logarit
 BLOCK_ROWS = 1 << 20  # rows that `spiral` makes at a time, to bound its temporaries
 
 
+def real_dtype(dtype: Any) -> np.dtype:
+    """The NumPy dtype; ValueError unless it is float32 or float64."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        name = dtype if found == np.dtype(object) else found
+        raise ValueError(f"dtype: got {name}, expected float32 or float64")
+    return found
+
+
 class NumpyBackend:
     """Plain array code. Runs with NumPy alone, in float32 or float64."""
 
@@ -27,9 +39,7 @@ class NumpyBackend:
     def __init__(
         self, dtype: Any = np.float32, *, precise_dot: bool = False, book_random: bool = False
     ):
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype: got {self.dtype}, expected float32 or float64")
+        self.dtype = real_dtype(dtype)
         self.precise_dot = precise_dot
         self.book_random = book_random
 
@@ -42,6 +52,16 @@ class NumpyBackend:
         return f"<nnfs_gpu backend {self.name!r}, {self.dtype.name}>"
 
     # ---- arrays ----
+    @staticmethod
+    def _check_shapes(first: Array, *others: Array) -> None:
+        """For kernels, which do not look: rows beside an array are never read or written."""
+        for other in others:
+            if other.shape != first.shape and other.shape != first.shape[:1]:
+                raise ValueError(
+                    f"arrays of shapes {first.shape} and {other.shape} do not fit: expected "
+                    f"{first.shape}, or {first.shape[:1]} for one number a row"
+                )
+
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         a = self.xp.asarray(x)
         if a.dtype.kind not in "fiub":
@@ -105,9 +125,10 @@ class NumpyBackend:
         return y[:, :, None] * eye - y[:, :, None] * y[:, None, :]
 
     # ---- losses ----
-    def _pick(self, t: Array, classes: int) -> tuple[Array, Array, Array]:
+    def _pick(self, p: Array, t: Array) -> tuple[Array, Array, Array]:
         """(rows, t with every index in range, bad): where `bad`, the result must be NaN."""
-        bad = (t < 0) | (t >= classes)
+        self._check_shapes(p, t)
+        bad = (t < 0) | (t >= p.shape[1])
         return self.xp.arange(t.shape[0]), self.xp.where(bad, 0, t), bad
 
     def _clip(self, p: Array) -> Array:
@@ -116,7 +137,7 @@ class NumpyBackend:
     def cross_entropy_forward(self, p: Array, t: Array) -> Array:
         if t.ndim == 2:
             return -(t * self.xp.log(self._clip(p))).sum(axis=1)
-        rows, column, bad = self._pick(t, p.shape[1])
+        rows, column, bad = self._pick(p, t)
         losses = -self.xp.log(self._clip(p[rows, column]))
         losses[bad] = np.nan
         return losses
@@ -125,7 +146,7 @@ class NumpyBackend:
         n = p.shape[0]
         if t.ndim == 2:
             return -t / self.xp.maximum(p, p.dtype.type(CLIP)) / n
-        rows, column, bad = self._pick(t, p.shape[1])
+        rows, column, bad = self._pick(p, t)
         dp = self.xp.zeros(p.shape, p.dtype)
         dp[rows, column] = -1 / self.xp.maximum(p[rows, column], p.dtype.type(CLIP)) / n
         dp[bad] = np.nan
@@ -135,7 +156,7 @@ class NumpyBackend:
         n = p.shape[0]
         if t.ndim == 2:
             return (p - t) / n
-        rows, column, bad = self._pick(t, p.shape[1])
+        rows, column, bad = self._pick(p, t)
         dx = self.copy(p)
         dx[rows, column] -= 1
         dx /= n
@@ -176,7 +197,7 @@ class NumpyBackend:
         return a * b
 
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
-        return l1 * self.xp.abs(w).sum() + l2 * (w * w).sum()
+        return float(l1) * self.xp.abs(w).sum() + float(l2) * (w * w).sum()
 
     def regularization_step(self, dw: Array, w: Array, l1: float, l2: float) -> None:
         if l1:
@@ -246,8 +267,8 @@ class NumpyBackend:
     def spiral(
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
-        xp = self.xp
-        stop = samples * classes if stop is None else stop
+        xp, samples = self.xp, int(samples)
+        start, stop = int(start), int(samples * classes if stop is None else stop)
         points = xp.empty((stop - start, 2), self.dtype)
         labels = xp.empty(stop - start, np.int32)
         for first in range(start, stop, BLOCK_ROWS):

@@ -9,6 +9,7 @@ the same rounds for one block.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # of the two halves of a round
@@ -20,20 +21,30 @@ MASK = 0xFFFFFFFF
 STREAM_PLAIN, STREAM_DROPOUT, STREAM_SPIRAL = 0, 1, 2
 
 
-def check_counter(seed: int, stream: int, call: int) -> None:
-    """ValueError for a number that does not fit its place in the key or the counter."""
+def counter(seed: int, stream: int, call: int) -> tuple[int, int, int]:
+    """The three as Python ints, each small enough for its place in the key or the counter.
+
+    Raises TypeError for what is no whole number, ValueError for one that does not fit.
+    """
+    numbers = []
     for name, value, bits in (("seed", seed, 64), ("stream", stream, 32), ("call", call, 32)):
-        if not 0 <= value < 1 << bits:
-            raise ValueError(f"{name}: got {value}, expected 0 to 2^{bits} - 1")
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name}: got {value!r}, expected a whole number") from None
+        if not 0 <= number < 1 << bits:
+            raise ValueError(f"{name}: got {number}, expected 0 to 2^{bits} - 1")
+        numbers.append(number)
+    return numbers[0], numbers[1], numbers[2]
 
 
 def words(xp: Any, first: int, count: int, seed: int, stream: int, call: int) -> Any:
     """Words first..first+count-1 as uint32 (count,); `xp` is NumPy or works like it.
 
-    Raises ValueError for a negative or too large seed, stream or call.
+    Raises as `counter`.
     """
-    check_counter(seed, stream, call)
-    seed = int(seed)
+    seed, stream, call = counter(seed, stream, call)
+    first, count = operator.index(first), operator.index(count)
     first_block, last_block = first // 4, (first + count + 3) // 4
     block = xp.arange(first_block, last_block, dtype=xp.uint64)
     mask = xp.uint64(MASK)

@@ -1,0 +1,213 @@
+// What the CUDA kernels share. Prepended as text to every .cu file before it is compiled.
+//
+//   REAL      float or double, given by the host (-DREAL=float): arrays and arithmetic
+//   index_t   64 bits: a batch may pass 2^31 elements
+//
+// Reductions run in a fixed order: the same launch gives the same bits. A literal is written
+// real(1), never 1.0: a float32 kernel holds no float64 instruction.
+
+#ifndef REAL
+#define REAL float
+#endif
+
+typedef REAL real;
+typedef long long index_t;
+typedef unsigned long long word64;
+typedef unsigned int word32;
+
+constexpr int WARP = 32;
+constexpr unsigned ALL_LANES = 0xffffffffu;
+
+__device__ __forceinline__ real not_a_number() { return real(__int_as_float(0x7fffffff)); }
+__device__ __forceinline__ real minus_infinity() { return real(__int_as_float(int(0xff800000u))); }
+__device__ __forceinline__ float exp_(float x) { return expf(x); }
+__device__ __forceinline__ double exp_(double x) { return exp(x); }
+__device__ __forceinline__ float log_(float x) { return logf(x); }
+__device__ __forceinline__ double log_(double x) { return log(x); }
+__device__ __forceinline__ float sqrt_(float x) { return sqrtf(x); }
+__device__ __forceinline__ double sqrt_(double x) { return sqrt(x); }
+__device__ __forceinline__ float abs_(float x) { return fabsf(x); }
+__device__ __forceinline__ double abs_(double x) { return fabs(x); }
+
+// The larger of two; NaN in either gives NaN (fmaxf would hide it).
+__device__ __forceinline__ real max_(real a, real b) { return (b > a || b != b) ? b : a; }
+
+// p within [low, high]; NaN stays NaN, because it compares false.
+__device__ __forceinline__ real clip(real p, real low, real high) {
+  return p < low ? low : (p > high ? high : p);
+}
+
+struct Sum {
+  __device__ static __forceinline__ real identity() { return real(0); }
+  __device__ static __forceinline__ real join(real a, real b) { return a + b; }
+};
+
+struct Max {
+  __device__ static __forceinline__ real identity() { return minus_infinity(); }
+  __device__ static __forceinline__ real join(real a, real b) { return max_(a, b); }
+};
+
+// Every lane gets the result over its group of LANES lanes (a power of two up to 32).
+template <class Op, int LANES = WARP>
+__device__ __forceinline__ real warp_reduce(real v) {
+#pragma unroll
+  for (int step = LANES / 2; step > 0; step /= 2) v = Op::join(v, __shfl_xor_sync(ALL_LANES, v, step));
+  return v;
+}
+
+// Every thread gets the result over a block of SIZE threads (a multiple of 32, at most 1024).
+// All threads of the block must call it; `scratch` holds SIZE / 32 values and may be used
+// again after the next barrier.
+template <class Op, int SIZE>
+__device__ __forceinline__ real block_reduce(real v, real* scratch) {
+  constexpr int WARPS = SIZE / WARP;
+  const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+  v = warp_reduce<Op>(v);
+  if (WARPS == 1) return v;
+  __syncthreads();  // the values of an earlier call have been read
+  if (lane == 0) scratch[warp] = v;
+  __syncthreads();
+  real total = scratch[0];
+#pragma unroll
+  for (int w = 1; w < WARPS; w++) total = Op::join(total, scratch[w]);
+  return total;
+}
+
+// ---- flat arrays: every thread takes 16 bytes at a time where the addresses allow it ----
+
+constexpr int VEC = 16 / sizeof(real);  // elements in 16 bytes
+
+template <class T> struct alignas(VEC * sizeof(T)) Vec { T v[VEC]; };
+
+template <class T>
+__device__ __forceinline__ Vec<T> load_vec(const T* p) { return *(const Vec<T>*)p; }
+
+// What was only read stays as it is; what can be written is.
+template <class T> __device__ __forceinline__ void keep_vec(const T*, const Vec<T>&) {}
+template <class T> __device__ __forceinline__ void keep_vec(T* p, const Vec<T>& value) { *(Vec<T>*)p = value; }
+
+template <class T>
+__device__ __forceinline__ int offset_in_vec(const T* p) { return (int)((word64)p / sizeof(T) % VEC); }
+
+// Elements before the first address where all arrays can be taken VEC at a time; `size` where
+// they have none in common.
+template <class T, class... Rest>
+__device__ __forceinline__ index_t elements_before_vecs(index_t size, const T* p, const Rest*... rest) {
+  const int offset = offset_in_vec(p);
+  const bool same = (true && ... && (offset_in_vec(rest) == offset));
+  const index_t head = (VEC - offset) % VEC;
+  return same && head < size ? head : size;
+}
+
+// Calls f(at, element of each array...) once for every element 0..size-1 of flat arrays. `f`
+// takes elements of const arrays by value, of the others by reference; what it never reads is
+// not loaded. `at` is Place(element), kept up to date by next(). Threads go on by the size of
+// the grid: right for any grid, the same order for the same grid.
+template <class Place, class F, class... T>
+__device__ __forceinline__ void each_at(index_t size, Place place, F f, T*... p) {
+  const index_t threads = (index_t)gridDim.x * blockDim.x;
+  const index_t thread = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+  const index_t head = elements_before_vecs(size, p...);
+  const index_t vecs = (size - head) / VEC;
+#pragma unroll 1  // the grid gives a thread one turn, or few
+  for (index_t k = thread; k < vecs; k += threads) {
+    const index_t first = head + k * VEC;
+    [&](auto... values) {
+      auto at = place.of(first);
+#pragma unroll
+      for (int j = 0; j < VEC; j++, at.next()) f(at, values.v[j]...);
+      (keep_vec(p + first, values), ...);
+    }(load_vec(p + first)...);
+  }
+#pragma unroll 1  // a few elements, or an unusual layout: not worth the code
+  for (index_t k = thread; k < size - vecs * VEC; k += threads) {
+    const index_t element = k < head ? k : k + vecs * VEC;
+    f(place.of(element), p[element]...);
+  }
+}
+
+struct Anywhere {
+  __device__ __forceinline__ Anywhere of(index_t) const { return *this; }
+  __device__ __forceinline__ void next() {}
+};
+
+// Row and column of an element: one division for each 16 bytes.
+struct InRows {
+  index_t row;
+  int column, columns;
+  __device__ __forceinline__ InRows of(index_t element) const {
+    const index_t row = (index_t)((word64)element / (word64)columns);
+    return {row, (int)(element - row * columns), columns};
+  }
+  __device__ __forceinline__ void next() {
+    if (++column == columns) column = 0, ++row;
+  }
+};
+
+// f(element of each array...)
+template <class F, class... T>
+__device__ __forceinline__ void each(index_t size, F f, T*... p) {
+  each_at(size, Anywhere{}, [&](const Anywhere&, auto&&... values) { f(values...); }, p...);
+}
+
+// f(at, element of each array...) with at.row and at.column, arrays of `columns` < 2^31 columns
+template <class F, class... T>
+__device__ __forceinline__ void each_in_rows(index_t size, index_t columns, F f, T*... p) {
+  each_at(size, InRows{0, 0, (int)columns}, f, p...);
+}
+
+// ---- rows: a group of neighbouring threads shares one ----
+
+// Threads a row: a power of two, few where the row is short.
+__device__ __forceinline__ int lanes_for(index_t columns) { return columns < 8 ? 1 : columns < 64 ? 8 : WARP; }
+
+// Calls f(row, lane, here) with all lanes of a warp together, so that f may shuffle; where
+// `here` is false the row is another thread's as well and must not be written. Blocks are
+// multiples of 32 threads; right for any grid.
+template <class F>
+__device__ __forceinline__ void each_row(index_t n, int lanes, F f) {
+  const int rows = WARP / lanes;  // of a warp
+  const int lane = threadIdx.x % WARP % lanes, in_warp = threadIdx.x % WARP / lanes;
+  const index_t warps = (index_t)gridDim.x * (blockDim.x / WARP);
+  const index_t warp = (index_t)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
+#pragma unroll 1
+  for (index_t first = warp * rows; first < n; first += warps * rows) {
+    const index_t row = first + in_warp;
+    f(row < n ? row : n - 1, lane, row < n);
+  }
+}
+
+// ---- sums over rows, for each column ----
+
+constexpr int COLUMN_BLOCK = 256;  // threads
+constexpr int COLUMN_TILE = 128;   // columns that a block takes at once, at most
+
+// totals[c] = sum of term(row, c) over rows first..last-1, for each column. A block takes tiles
+// of neighbouring columns and as many rows at once as it has threads for; neighbours read
+// neighbours. Each thread adds up its rows in order, then they are joined pair by pair. All
+// threads of the block must call it; `scratch` holds COLUMN_BLOCK values.
+template <class Term>
+__device__ __forceinline__ void column_sums(index_t first, index_t last, index_t columns, real* totals,
+                                            real* scratch, Term term) {
+  const index_t tiles = (columns + COLUMN_TILE - 1) / COLUMN_TILE;
+  const int width = (int)((columns + tiles - 1) / tiles), at_once = COLUMN_BLOCK / width;
+  const int lane = threadIdx.x % width, row_lane = threadIdx.x / width;
+  int half = 1;  // the smallest power of two that is at least half of at_once
+  while (2 * half < at_once) half *= 2;
+  for (index_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const index_t column = tile * width + lane;
+    real total = real(0);
+    if (row_lane < at_once && column < columns) {
+#pragma unroll 4
+      for (index_t row = first + row_lane; row < last; row += at_once) total += term(row, column);
+    }
+    scratch[threadIdx.x] = total;
+    __syncthreads();
+    for (int step = half; step > 0; step /= 2) {
+      if (row_lane < step && row_lane + step < at_once) scratch[threadIdx.x] += scratch[threadIdx.x + step * width];
+      __syncthreads();
+    }
+    if (row_lane == 0 && column < columns) totals[column] = scratch[lane];
+    __syncthreads();  // before the next tile writes over it
+  }
+}

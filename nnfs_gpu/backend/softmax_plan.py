@@ -1,0 +1,60 @@
+"""Which softmax kernel a shape gets, and how it is launched (kernels/softmax_*.cu).
+
+    narrow  a thread a row: up to 32 columns in float32, 16 in float64
+    rows    a warp a row, or a block of 128 or 512 threads; the row stays in registers
+    wide    several blocks a row, in two launches: long rows, or few rows to fill the device
+A function of the shape, the dtype and the alignment alone, so that the same arrays always get
+the same kernel and the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+NARROW_BYTES = 128  # of a row that one thread keeps in registers
+ROW_BYTES = 128  # the same for each thread of a row
+CHUNK = 1024  # elements of a row, at least, for a block of the wide kernels
+FILL = 1056  # blocks that fill the largest device: 132 multiprocessors, 8 each
+ROW_THREADS = (32, 128, 512)
+FEW_ROWS, LONG_ROW = 64, 4096  # fewer, longer rows than these leave most of a device idle
+
+
+@dataclass(frozen=True)
+class SoftmaxPlan:
+    """A kernel file ("narrow", "rows" or "wide") and its launch."""
+
+    kind: str
+    dtype: np.dtype
+    grid: tuple[int, ...]
+    block: int
+    sizes: tuple[int, ...] = ()  # what the kernels of narrow and rows take after the arrays
+    parts: int = 0  # blocks that share a row; 0 unless wide
+    definitions: dict[str, int] = field(default_factory=dict)
+
+
+def softmax_plan(n: int, columns: int, dtype: np.dtype, arrays: tuple[Any, ...]) -> SoftmaxPlan:
+    """The plan for rows (n, columns) in contiguous `arrays`."""
+    size = dtype.itemsize
+    if columns * size <= NARROW_BYTES:
+        rows = 256 if columns <= 8 else 128  # as softmax_narrow.cu has it
+        return SoftmaxPlan(
+            "narrow", dtype, (-(-n // rows),), rows, (n,), definitions={"C": columns}
+        )
+    if columns * size > ROW_THREADS[-1] * ROW_BYTES or (n < FEW_ROWS and columns > LONG_ROW):
+        parts = max(1, min(-(-columns // CHUNK), -(-FILL // n), 65535))
+        return SoftmaxPlan("wide", dtype, (n, parts), 256, parts=parts)
+    threads = next(t for t in ROW_THREADS if columns * size <= t * ROW_BYTES)
+    width = 16 // size
+    packed = columns % width == 0 and all(_address(a) % 16 == 0 for a in arrays)
+    items = -(-columns // (threads * (width if packed else 1)))
+    items = 1 << (items - 1).bit_length()  # powers of two: few variants to compile
+    grid, block = ((-(-n // 4),), 128) if threads == 32 else ((n,), threads)
+    definitions = {"THREADS": threads, "ITEMS": items, "PACKED": int(packed)}
+    return SoftmaxPlan("rows", dtype, grid, block, (n, columns), definitions=definitions)
+
+
+def _address(a: Any) -> int:
+    return a.data.ptr if hasattr(a.data, "ptr") else a.ctypes.data
