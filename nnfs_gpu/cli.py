@@ -1,0 +1,296 @@
+"""The command line `nnfs-gpu`: its commands, their options and its exit codes.
+
+    0    done
+    1    failed while running: disk full, memory exhausted, training diverged
+    2    the command or its input was wrong
+    130  interrupted by Ctrl-C; a training run has saved what it had (143: by SIGTERM)
+
+Errors are one line on stderr that begins with "error:". This file only reads the command;
+cli_train.py and cli_use.py do the work and are imported when a command runs, so that
+`nnfs-gpu --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer import Argument, Option
+
+from ._version import __version__
+from .cli_common import CommandError, Interrupted, describe
+
+TRACEBACK_VARIABLE = "NNFS_GPU_TRACEBACK"
+
+app = typer.Typer(
+    name="nnfs-gpu",
+    help="Train and use the network of the book Neural Networks from Scratch in Python.\n\n"
+    "Start with: nnfs-gpu train",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class OptimizerName(StrEnum):
+    """The optimizers of the book."""
+
+    sgd = "sgd"
+    adagrad = "adagrad"
+    rmsprop = "rmsprop"
+    adam = "adam"
+
+
+class DtypeName(StrEnum):
+    """The number formats a network can compute in."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+# Options that several commands share.
+ModelPath = Annotated[
+    Path,
+    Argument(
+        metavar="DIR_OR_FILE",
+        help="A folder that train has written, or a model file in it.",
+        show_default=False,
+    ),
+]
+BackendName = Annotated[
+    str,
+    Option(
+        "--backend",
+        metavar="NAME",
+        envvar="NNFS_GPU_BACKEND",
+        help="What computes: auto takes the fastest that works here; nnfs-gpu info lists all.",
+    ),
+]
+JsonTarget = Annotated[
+    str | None,
+    Option(
+        "--json",
+        metavar="FILE",
+        help="Also write the results as JSON to FILE. With - they go to standard output, and "
+        "everything for people to standard error.",
+        show_default=False,
+    ),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nnfs-gpu {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def train(
+    samples: Annotated[
+        int, Option(min=1, max=10**9, help="Training points of each class.")
+    ] = 100_000,
+    classes: Annotated[int, Option(min=1, max=10**5, help="Classes: as many spiral arms.")] = 3,
+    hidden: Annotated[
+        str, Option(metavar="WIDTHS", help="Neurons of each hidden layer, with commas between.")
+    ] = "64,64",
+    epochs: Annotated[
+        int | None,
+        Option(
+            min=1,
+            help="Passes over the training points.",
+            show_default="enough for 7,500 steps, from 5 to 500",
+        ),
+    ] = None,
+    batch_size: Annotated[int, Option(min=1, help="Points in a step of training.")] = 1024,
+    optimizer: Annotated[
+        OptimizerName, Option(help="How a gradient changes the weights.")
+    ] = OptimizerName.adam,
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            help="Size of the first steps.",
+            show_default="0.01 for adam and rmsprop, 0.1 for adagrad, 0.5 for sgd",
+        ),
+    ] = None,
+    decay: Annotated[
+        float | None,
+        Option(
+            help="How fast steps shrink: step t has the rate learning-rate / (1 + decay * t).",
+            show_default="0.001 for adam and rmsprop, 0 for adagrad, 0.0002 for sgd",
+        ),
+    ] = None,
+    backend: BackendName = "auto",
+    dtype: Annotated[
+        DtypeName, Option(help="Number format of weights and data.")
+    ] = DtypeName.float32,
+    seed: Annotated[
+        int,
+        Option(min=0, max=2**32 - 1, help="Points and weights depend on it and on nothing else."),
+    ] = 0,
+    out: Annotated[
+        Path,
+        Option(
+            metavar="DIR",
+            help="Folder for model.safetensors, metrics.json and decision.png; made if missing.",
+        ),
+    ] = Path("runs/spiral"),
+    json_target: JsonTarget = None,
+    no_plot: Annotated[bool, Option("--no-plot", help="Draw no decision.png.")] = False,
+) -> int:
+    """Train a classifier of interleaved spirals.
+
+    Points are drawn from the spiral's generator, a network of dense layers learns to tell the
+    arms apart, and its accuracy on fresh points is compared with the Bayes limit, the best
+    that any classifier can do. Ctrl-C ends training early and keeps what was learned.
+    """
+    from . import cli_train
+
+    rule = cli_train.RULES[optimizer.value]
+    config = cli_train.Config(
+        samples=samples,
+        classes=classes,
+        hidden=cli_train.parse_widths(hidden),
+        epochs=epochs or cli_train.default_epochs(samples * classes, batch_size),
+        batch_size=batch_size,
+        optimizer=optimizer.value,
+        learning_rate=rule.learning_rate if learning_rate is None else learning_rate,
+        decay=rule.decay if decay is None else decay,
+        backend=backend,
+        dtype=dtype.value,
+        seed=seed,
+    )
+    return cli_train.run(config, cli_train.Outputs(out, json_target, plot=not no_plot))
+
+
+@app.command()
+def evaluate(
+    model: ModelPath,
+    samples: Annotated[int, Option(min=1, max=10**9, help="Fresh points of each class.")] = 100_000,
+    seed: Annotated[
+        int | None,
+        Option(
+            min=0,
+            max=2**64 - 1,
+            help="The points depend on it.",
+            show_default="one that train cannot use",
+        ),
+    ] = None,
+    backend: BackendName = "auto",
+    json_target: JsonTarget = None,
+) -> int:
+    """Measure a trained model on fresh spiral points that it has not seen."""
+    from . import cli_use
+
+    seed = cli_use.FRESH_SEED if seed is None else seed
+    return cli_use.evaluate(model, samples, seed, backend, json_target)
+
+
+@app.command()
+def predict(
+    model: ModelPath,
+    source: Annotated[
+        str,
+        Argument(
+            metavar="[INPUT]",
+            help="CSV with a row of numbers for each point, a header line allowed, or .npy; "
+            "- is standard input.",
+        ),
+    ] = "-",
+    output: Annotated[
+        str, Option(metavar="FILE", help="Where the CSV goes; - is standard output.")
+    ] = "-",
+    backend: BackendName = "auto",
+) -> int:
+    """Classify points with a trained model.
+
+    Writes a line class,p0,p1,... for each row: the most likely class, then the probability of
+    every class. Try: echo 0.1,0.2 | nnfs-gpu predict runs/spiral
+    """
+    from . import cli_use
+
+    return cli_use.predict(model, source, output, backend)
+
+
+@app.command()
+def info(json_target: JsonTarget = None) -> int:
+    """Show which backends work on this machine, why others do not, and the versions."""
+    from . import cli_use
+
+    return cli_use.info(json_target)
+
+
+# ---- running ----
+def main() -> NoReturn:
+    """Run the command in sys.argv and end the process with its exit code."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, _interrupt)
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(arguments, prog_name="nnfs-gpu", standalone_mode=False)
+        sys.stdout.flush()
+        return code or 0
+    except CommandError as error:
+        return _fail(describe(error), error.exit_code)
+    except Interrupted as stop:
+        return _fail("interrupted; nothing was written", stop.exit_code)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(describe(error), 1)
+    except MemoryError as error:
+        return _fail(f"not enough memory ({describe(error)}); try fewer --samples", 1)
+    except Exception as error:
+        return _fail_unexpectedly(error)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(signum)
+
+
+def _fail(message: str, code: int) -> int:
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text("error: " + " ".join(message.split()), style="red")
+    Console(stderr=True).print(text, soft_wrap=True)
+    return code
+
+
+def _fail_unexpectedly(error: Any) -> int:
+    """A mistake in the command, or one in this program."""
+    if hasattr(error, "format_message"):  # Click's errors; newer Typer has its own copy of Click
+        return _fail(f"{error.format_message()} (see nnfs-gpu --help)", error.exit_code)
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    return _fail(
+        f"{type(error).__name__}: {describe(error)} (this should not happen; "
+        f"{TRACEBACK_VARIABLE}=1 shows where)",
+        1,
+    )
+
+
+if __name__ == "__main__":
+    main()

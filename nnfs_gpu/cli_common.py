@@ -1,0 +1,189 @@
+"""What the commands of `nnfs-gpu` share: errors with exit codes, consoles, files, models.
+
+Everything that can be wrong with what the user gave is found here before any work begins and
+raised as `InputError`; `cli.main` turns each error into one line and an exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import storage
+from ._version import __version__
+from .backend import Backend, BackendUnavailableError, get_backend, use_backend
+from .model import Model
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+MODEL_FILE, METRICS_FILE, PICTURE_FILE = "model.safetensors", "metrics.json", "decision.png"
+BATCH = 16_384  # rows at a time where nothing is learned: bounds memory, changes no result
+
+
+class CommandError(Exception):
+    """A failure at run time."""
+
+    exit_code = 1
+
+
+class InputError(CommandError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class Interrupted(BaseException):
+    """A signal ended the command. Not an Exception, so that nothing takes it for an error."""
+
+    def __init__(self, signum: int):
+        super().__init__(signum)
+        self.exit_code = 128 + signum  # what a shell reports for a process that a signal ended
+
+
+def console_for(json_target: str | None) -> Console:
+    """Where people read: stdout, or stderr while `--json -` keeps stdout for the machine."""
+    from rich.console import Console
+
+    return Console(stderr=json_target == "-", highlight=False, emoji=False)
+
+
+def choose_backend(name: str, dtype: str | None = None) -> Backend:
+    """Make the backend called `name` the default and return it, or InputError."""
+    try:
+        use_backend(name, dtype=dtype)
+    except (ValueError, BackendUnavailableError) as error:
+        raise InputError(f"--backend {name}: {error}") from error
+    return get_backend()
+
+
+def backend_version(backend: Backend) -> str:
+    """What does the work, such as "numba 0.61.0, 2 threads"."""
+    made: Any = backend  # version() belongs to the classes, the protocol lists operations
+    return made.version()
+
+
+def load_model(path: Path, backend: str) -> tuple[Model, Path]:
+    """The classifier in the file `path`, or in the model file of the folder `path`; the file."""
+    choose_backend(backend)
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{file}: no such model file; make one with: nnfs-gpu train --out DIR")
+    try:
+        model = Model.load(file)
+    except (storage.ModelFileError, OSError) as error:
+        raise InputError(describe(error)) from error
+    if model.softmax_classifier_output is None or not hasattr(model.layers[0], "n_inputs"):
+        raise InputError(
+            f"{file}: not a classifier; expected dense layers that end in a softmax, "
+            "with categorical cross-entropy as the loss"
+        )
+    return model, file
+
+
+# ---- files ----
+class OutputFolder:
+    """A folder that exists and can be written; found out now, not after an hour of training.
+
+    `discard` takes back the folders that were made, as long as they are empty.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._made: list[Path] = []
+        if path.exists() and not path.is_dir():
+            raise InputError(f"--out {path}: is a file, expected a folder")
+        try:
+            self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+            path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()
+        except OSError as error:
+            self.discard()
+            raise InputError(f"--out {path}: cannot write there: {error.strerror}") from error
+
+    def discard(self) -> None:
+        """Remove the folders that were made here and that nobody has filled."""
+        for folder in self._made:  # the innermost first
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def check_target(target: str | None, option: str) -> None:
+    """InputError where `write` could not write to `target`."""
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    try:
+        if path.is_dir():
+            raise InputError(f"{option} {path}: is a folder, expected a file")
+        if path.is_file() or not path.exists():
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"{option} {path}: cannot write there: {error.strerror}") from error
+
+
+def write(data: bytes, target: str) -> None:
+    """Write to the file `target`, whole or not at all; to stdout for "-"."""
+    path = Path(target)
+    if target == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    elif path.exists() and not path.is_file():
+        path.write_bytes(data)  # a pipe or a device: to replace it would destroy it
+    else:
+        storage.write_atomically(path, data)
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """`value` as JSON that every reader accepts: NaN and infinity become null."""
+    return (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value
+
+
+# ---- words ----
+def two_columns(rows: dict[str, str]) -> Table:
+    """A table of names and values; values are text, whatever brackets they hold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def describe(error: BaseException) -> str:
+    """An exception as a sentence; of an OSError the file and the reason, without the number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def versions() -> dict[str, str | None]:
+    """The versions that decide on results and speed; None for what is not installed."""
+    found: dict[str, str | None] = {"nnfs_gpu": __version__, "python": platform.python_version()}
+    for name in ("numpy", "numba", "safetensors"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found

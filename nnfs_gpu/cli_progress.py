@@ -1,0 +1,248 @@
+"""What happens while `nnfs-gpu train` trains: speed, curve, live display, a request to stop.
+
+`TrainingWatch` is the callback that `Model.train` calls; it measures, and tells a display what
+to show: `BarDisplay` on a terminal, `LineDisplay` (one plain line an epoch) elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from types import FrameType
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .callbacks import Callback
+from .cli_common import CommandError
+
+REFRESH = 0.2  # seconds between two pictures of the progress bar
+
+
+class TrainingStopped(Exception):  # noqa: N818 - an end, not an error
+    """A signal asked for the end; raised between two steps, so that the model is whole."""
+
+
+class DivergedError(CommandError):
+    """The loss is no number any more, and no later step can make it one."""
+
+    def __init__(self, loss: float, learning_rate: float):
+        super().__init__(
+            f"training diverged: the loss is {loss}; nothing was written; "
+            f"try a lower --learning-rate than {learning_rate:g}"
+        )
+
+
+class StopRequest:
+    """In its `with` block Ctrl-C (SIGINT) and SIGTERM only leave a note, in `signum`.
+
+    An exception in the middle of a step would leave a model of which some layers are updated
+    and others not. The second signal does what signals did before.
+    """
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            # One that is ignored stays so: `nohup` and `command &` in a script ask for it.
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        self._restore()
+
+    def __exit__(self, *exc: object) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+
+class Display(Protocol):
+    """Shows a training run to people."""
+
+    def begin(self, epochs: int, samples: int) -> None:
+        """Training begins: so many epochs over so many samples."""
+
+    def due(self) -> bool:
+        """Whether `step` would show anything now. Costs next to nothing."""
+
+    def step(self, epoch: int, samples: int, numbers: dict[str, float]) -> None:
+        """`samples` samples of `epoch` are done; loss, accuracy, samples_per_second so far."""
+
+    def epoch(self, epoch: int, numbers: dict[str, float]) -> None:
+        """An epoch is done: its logs and samples_per_second."""
+
+    def end(self) -> None:
+        """Training is over, well or not."""
+
+
+class TrainingWatch(Callback):
+    """Measures one training run and obeys a `StopRequest` between its steps.
+
+    curve               what `Model.train` logs, a list by epoch for each name, and "epoch"
+    epoch, steps        the epoch it has reached (from 1) and all steps done
+    training_seconds    time in training steps, without validation
+    samples_per_second  training samples over that time. The first step is left out of both
+                        where there is a second one: it compiles or loads the kernels.
+    """
+
+    def __init__(self, display: Display, batch_size: int, stop: StopRequest):
+        self.display, self.batch_size, self.stop = display, batch_size, stop
+        self.curve: dict[str, list[float]] = {"epoch": []}
+        self.epoch = self.steps = 0
+        self.training_seconds = 0.0
+        self._first_seconds, self._first_samples = 0.0, 0
+        self._samples_done = 0
+
+    def on_train_begin(self, logs: dict[str, Any]) -> None:
+        self.samples_an_epoch, self._last = logs["samples"], logs["steps"] - 1
+        self.display.begin(logs["epochs"], logs["samples"])
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        self.epoch = logs["epoch"]
+        self.steps += 1
+        done = min((batch + 1) * self.batch_size, self.samples_an_epoch)
+        self._samples_done = (self.epoch - 1) * self.samples_an_epoch + done
+        if self.steps == 1:
+            self._take_time()
+            self._first_seconds, self._first_samples = self.training_seconds, done
+        elif batch == self._last:
+            self._take_time()  # validation follows, and must not count
+        elif self.display.due():
+            self._take_time()
+            self.display.step(self.epoch, done, self._numbers())
+        if self.stop.signum:
+            self._take_time()
+            raise TrainingStopped
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.curve["epoch"].append(epoch)
+        for key, value in logs.items():
+            self.curve.setdefault(key, []).append(value)
+        if not math.isfinite(logs["loss"] + logs["val_loss"]):
+            raise DivergedError(logs["loss"] + logs["val_loss"], self.model.optimizer.learning_rate)
+        self.display.epoch(epoch, logs | {"samples_per_second": self.samples_per_second})
+        self._mark = time.perf_counter()
+
+    @property
+    def samples_per_second(self) -> float:
+        """See the class."""
+        samples, seconds = self._samples_done, self.training_seconds
+        if samples > self._first_samples:
+            samples, seconds = samples - self._first_samples, seconds - self._first_seconds
+        return samples / max(seconds, 1e-9)
+
+    def _take_time(self) -> None:
+        """Add the time since the last call. Waits for the device, so never in every step."""
+        self.model.backend.synchronize()
+        now = time.perf_counter()
+        self.training_seconds += now - self._mark
+        self._mark = now
+
+    def _numbers(self) -> dict[str, float]:
+        """The means of the epoch so far; fetched from the device, so never in every step."""
+        return {
+            "loss": float(self.model.loss.calculate_accumulated()),
+            "accuracy": float(self.model.accuracy.calculate_accumulated()),
+            "samples_per_second": self.samples_per_second,
+        }
+
+
+class LineDisplay:
+    """One line an epoch, for files and pipes."""
+
+    def __init__(self, console: Console):
+        self.console = console
+
+    def begin(self, epochs: int, samples: int) -> None:
+        self.epochs = epochs
+
+    def due(self) -> bool:
+        return False
+
+    def step(self, epoch: int, samples: int, numbers: dict[str, float]) -> None:
+        """Nothing between epochs."""
+
+    def epoch(self, epoch: int, numbers: dict[str, float]) -> None:
+        width = len(str(self.epochs))
+        line = (
+            f"epoch {epoch:{width}}/{self.epochs}"
+            f"  loss {numbers['loss']:.4f}  accuracy {numbers['accuracy']:.4f}"
+            f"  val_loss {numbers['val_loss']:.4f}  val_accuracy {numbers['val_accuracy']:.4f}"
+            f"  {numbers['samples_per_second']:,.0f} samples/s"
+        )
+        self.console.print(line, soft_wrap=True, markup=False)
+
+    def end(self) -> None:
+        """Every line is out already."""
+
+
+class BarDisplay:
+    """A bar that moves within an epoch, redrawn by the training loop itself, without a thread."""
+
+    def __init__(self, console: Console):
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TextColumn("accuracy {task.fields[accuracy]:.4f}"),
+            TextColumn("{task.fields[speed]} samples/s"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            auto_refresh=False,
+            expand=True,
+        )
+        self._next = 0.0
+
+    def begin(self, epochs: int, samples: int) -> None:
+        self.epochs, self.samples = epochs, samples
+        fields: dict[str, Any] = {"loss": math.nan, "accuracy": math.nan, "speed": "-"}
+        fields["epoch"] = f"{1:{len(str(epochs))}}/{epochs}"
+        self.task = self.progress.add_task("train", total=epochs * samples, **fields)
+        self.progress.start()
+
+    def due(self) -> bool:
+        return time.perf_counter() >= self._next
+
+    def step(self, epoch: int, samples: int, numbers: dict[str, float]) -> None:
+        self.progress.update(
+            self.task,
+            completed=(epoch - 1) * self.samples + samples,
+            epoch=f"{epoch:{len(str(self.epochs))}}/{self.epochs}",
+            loss=numbers["loss"],
+            accuracy=numbers["accuracy"],
+            speed=_short(numbers["samples_per_second"]),
+        )
+        self.progress.refresh()
+        self._next = time.perf_counter() + REFRESH
+
+    def epoch(self, epoch: int, numbers: dict[str, float]) -> None:
+        self.step(epoch, self.samples, numbers)
+
+    def end(self) -> None:
+        self.progress.stop()
+
+
+def display_for(console: Console) -> Display:
+    """The bar where it can be drawn, else lines."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        return BarDisplay(console)
+    return LineDisplay(console)
+
+
+def _short(number: float) -> str:
+    """1234567 as "1.23M": three digits that do not jump about."""
+    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{suffix}"
+    return f"{number:.0f}"

@@ -1,0 +1,283 @@
+"""`nnfs-gpu train`: make the data, train, measure, write the files.
+
+Which data      Training points are `spiral_data` of the seed, validation points of seed + 1,
+                about `VALIDATION_POINTS` of them in all; weights come from np.random.seed(seed).
+Accuracies      are those of the final model: on the validation points, and on as many of the
+                training points. The curve's training accuracy is a mean over the epoch,
+                measured while the model changes, as everywhere.
+Diverged        (loss NaN or infinite): nothing is written, because there is no model to keep
+                and an earlier one in DIR is worth more. Exit code 1.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from . import datasets, layers, losses, optimizers
+from .accuracy import Accuracy_Categorical
+from .activations import Activation_ReLU, Activation_Softmax
+from .backend import get_backend
+from .cli_common import (
+    BATCH,
+    METRICS_FILE,
+    MODEL_FILE,
+    PICTURE_FILE,
+    InputError,
+    OutputFolder,
+    backend_version,
+    check_target,
+    choose_backend,
+    console_for,
+    to_json,
+    two_columns,
+    versions,
+    write,
+)
+from .cli_progress import DivergedError, StopRequest, TrainingStopped, TrainingWatch, display_for
+from .model import Model
+from .storage import write_atomically
+
+VALIDATION_POINTS = 100_000  # the standard error of an accuracy near 0.91 is then 0.0009
+STEPS = 7_500  # what the default number of epochs aims at
+EPOCHS = (5, 500)  # and its bounds
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An optimizer with the settings that suit the spiral in batches of about 1,000."""
+
+    make: Any
+    learning_rate: float
+    decay: float
+    settings: dict[str, float]
+
+
+# A step's rate is learning_rate / (1 + decay * steps done): large steps find the spiral,
+# small ones settle. AdaGrad divides by its growing cache and needs no decay.
+RULES = {
+    "adam": Rule(optimizers.Optimizer_Adam, 0.01, 1e-3, {}),
+    "rmsprop": Rule(optimizers.Optimizer_RMSprop, 0.01, 1e-3, {}),
+    "adagrad": Rule(optimizers.Optimizer_Adagrad, 0.1, 0.0, {}),
+    "sgd": Rule(optimizers.Optimizer_SGD, 0.5, 2e-4, {"momentum": 0.9}),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What was asked for, with every default filled in: it goes into metrics.json."""
+
+    samples: int  # of each class
+    classes: int
+    hidden: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    decay: float
+    backend: str
+    dtype: str
+    seed: int
+
+    @property
+    def points(self) -> int:
+        return self.samples * self.classes
+
+    @property
+    def network(self) -> str:
+        return "-".join(str(width) for width in (2, *self.hidden, self.classes))
+
+
+def default_epochs(points: int, batch_size: int) -> int:
+    """As many epochs as make `STEPS` steps, within `EPOCHS`: small data is seen more often."""
+    return min(max(math.ceil(STEPS / math.ceil(points / batch_size)), EPOCHS[0]), EPOCHS[1])
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results go."""
+
+    folder: Path
+    json_target: str | None
+    plot: bool
+
+
+def run(config: Config, outputs: Outputs) -> int:
+    """The whole command; returns the exit code."""
+    started = time.perf_counter()
+    check_rates(config.learning_rate, config.decay)
+    console = console_for(outputs.json_target)
+    backend = choose_backend(config.backend, config.dtype)
+    check_target(outputs.json_target, "--json")
+    folder = OutputFolder(outputs.folder)
+    try:
+        training, validation = make_data(config)
+        model = build_model(config)
+        console.print(
+            f"training {config.network} on {config.points:,} points with {config.optimizer}, "
+            f"backend {backend.name} ({backend_version(backend)})",
+            soft_wrap=True,
+        )
+        # Overflow shows where it matters, in the loss, and is reported once.
+        with StopRequest() as stop, np.errstate(all="ignore"):
+            watch = TrainingWatch(display_for(console), config.batch_size, stop)
+            finished = train(model, config, training, validation, watch)
+            metrics = measure(model, config, training, validation, watch)
+            metrics["interrupted"] = not finished
+            metrics["seconds"] = time.perf_counter() - started
+            files = write_files(model, config, metrics, validation, outputs)
+    except BaseException:
+        folder.discard()
+        raise
+    console.print(table(config, metrics, files))
+    return 128 + stop.signum if stop.signum else 0
+
+
+# ---- before ----
+def parse_widths(text: str) -> tuple[int, ...]:
+    """ "64,64" as (64, 64), or InputError."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 10**6 for part in parts):
+        raise InputError(f"--hidden {text!r}: expected whole numbers from 1, such as 64,64")
+    return tuple(int(part) for part in parts)
+
+
+def check_rates(learning_rate: float, decay: float) -> None:
+    """InputError for a rate that cannot train. (Typer's limits let NaN through.)"""
+    if not 0 < learning_rate < math.inf:
+        raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
+    if not 0 <= decay < math.inf:
+        raise InputError(f"--decay {decay:g}: expected a number of at least 0")
+
+
+def make_data(config: Config) -> tuple[Any, Any]:
+    """((X, y), (X, y)): training points in mixed order, validation points."""
+    X, y = datasets.spiral_data(config.samples, config.classes, seed=config.seed)
+    # The classes come one after the other, and Model.train keeps the order it is given: a
+    # batch would hold one class and unlearn the others. Mixed once, each holds them all.
+    mixed = np.random.default_rng(config.seed).permutation(config.points)
+    rows = get_backend().asarray(mixed, np.int64)
+    training = X[rows], y[rows]
+    samples = math.ceil(VALIDATION_POINTS / config.classes)
+    return training, datasets.spiral_data(samples, config.classes, seed=config.seed + 1)
+
+
+def build_model(config: Config) -> Model:
+    """Dense layers with ReLU between them and a softmax at the end, ready to train."""
+    np.random.seed(config.seed)
+    model = Model()
+    width = 2
+    for neurons in config.hidden:
+        model.add(layers.Layer_Dense(width, neurons))
+        model.add(Activation_ReLU())
+        width = neurons
+    model.add(layers.Layer_Dense(width, config.classes))
+    model.add(Activation_Softmax())
+    rule = RULES[config.optimizer]
+    model.set(
+        loss=losses.Loss_CategoricalCrossentropy(),
+        optimizer=rule.make(
+            learning_rate=config.learning_rate, decay=config.decay, **rule.settings
+        ),
+        accuracy=Accuracy_Categorical(),
+    )
+    model.finalize()
+    return model
+
+
+# ---- during ----
+def train(
+    model: Model, config: Config, training: Any, validation: Any, watch: TrainingWatch
+) -> bool:
+    """Train; False where a signal ended it early. Raises DivergedError."""
+    try:
+        model.train(
+            *training,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            print_every=None,
+            validation_data=validation,
+            callbacks=[watch],
+        )
+    except TrainingStopped:
+        return False
+    finally:
+        watch.display.end()
+    return True
+
+
+# ---- after ----
+def measure(
+    model: Model, config: Config, training: Any, validation: Any, watch: TrainingWatch
+) -> dict[str, Any]:
+    """What metrics.json holds, but for "interrupted" and "seconds". Raises DivergedError."""
+    X, y = training
+    rows = slice(0, VALIDATION_POINTS)  # of mixed points: a fair sample of all classes
+    seen = model.evaluate(X[rows], y[rows], batch_size=BATCH, verbose=False)
+    fresh = model.evaluate(*validation, batch_size=BATCH, verbose=False)
+    if not math.isfinite(seen["loss"] + fresh["loss"]):
+        raise DivergedError(seen["loss"] + fresh["loss"], config.learning_rate)
+    return {
+        "train_accuracy": seen["accuracy"],
+        "validation_accuracy": fresh["accuracy"],
+        "bayes_limit": datasets.spiral_bayes_limit(config.classes),
+        "samples_per_second": watch.samples_per_second,
+        "train_loss": seen["loss"],
+        "validation_loss": fresh["loss"],
+        "epochs_finished": len(watch.curve["epoch"]),
+        "steps": watch.steps,
+        "training_seconds": watch.training_seconds,
+        "backend": model.backend.name,
+        "backend_version": backend_version(model.backend),
+        "config": asdict(config),
+        "versions": versions(),
+        "curve": watch.curve,
+    }
+
+
+def write_files(
+    model: Model, config: Config, metrics: dict[str, Any], validation: Any, outputs: Outputs
+) -> list[Path]:
+    """Write the results, the model first: it is the one that cannot be made again."""
+    files = [outputs.folder / MODEL_FILE, outputs.folder / METRICS_FILE]
+    model.save(files[0])
+    write_atomically(files[1], to_json(metrics))
+    if outputs.json_target is not None:
+        write(to_json(metrics), outputs.json_target)
+    if outputs.plot:
+        from . import picture  # Matplotlib takes longer to import than a small run to train
+
+        png = picture.draw(
+            model,
+            model.backend.to_numpy(validation[0]),
+            model.backend.to_numpy(validation[1]),
+            metrics["curve"],
+            metrics["bayes_limit"],
+            f"Spiral classifier: network {config.network}, {config.points:,} training points",
+        )
+        files.append(outputs.folder / PICTURE_FILE)
+        write_atomically(files[2], png)
+    return files
+
+
+def table(config: Config, metrics: dict[str, Any], files: list[Path]) -> Table:
+    """What a person wants to know at the end."""
+    epochs = f"{metrics['epochs_finished']} of {config.epochs} epochs"
+    if metrics["interrupted"]:
+        epochs += ", interrupted"
+    rows = {
+        "train accuracy": f"{metrics['train_accuracy']:.4f}",
+        "validation accuracy": f"{metrics['validation_accuracy']:.4f}",
+        "Bayes limit": f"{metrics['bayes_limit']:.4f}  (no classifier can do better)",
+        "samples/s": f"{metrics['samples_per_second']:,.0f}",
+        "backend": f"{metrics['backend']}, {config.dtype}  ({metrics['backend_version']})",
+        "time": f"{metrics['seconds']:.1f} s  ({epochs})",
+        "files written": "\n".join(str(file) for file in files),
+    }
+    return two_columns(rows)
