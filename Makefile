@@ -27,7 +27,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	extra=$$($(BIN)/python nnfs_gpu/backend/driver.py); \
-	$(BIN)/python -m pip install --quiet --editable ".[test$${extra:+,$$extra}]"
+	$(BIN)/python -m pip install --quiet --editable ".[test,$${extra:-compile}]"
 	@touch $@ $(VENV)/.installed
 
 train: $(VENV)/.installed

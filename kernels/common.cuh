@@ -82,21 +82,40 @@ template <class T> struct alignas(VEC * sizeof(T)) Vec { T v[VEC]; };
 template <class T>
 __device__ __forceinline__ Vec<T> load_vec(const T* p) { return *(const Vec<T>*)p; }
 
-// What was only read stays as it is; what can be written is.
-template <class T> __device__ __forceinline__ void keep_vec(const T*, const Vec<T>&) {}
-template <class T> __device__ __forceinline__ void keep_vec(T* p, const Vec<T>& value) { *(Vec<T>*)p = value; }
+template <class T>
+__device__ __forceinline__ void store_vec(T* p, const Vec<T>& value) { *(Vec<T>*)p = value; }
+
+// An array's VEC elements in registers; put() writes them back, where the array can be written.
+template <class T> struct Taken {
+  T* from;
+  Vec<T> vec;
+  __device__ __forceinline__ explicit Taken(T* p) : from(p), vec(load_vec(p)) {}
+  __device__ __forceinline__ void put() const { store_vec(from, vec); }
+};
+template <class T> struct Taken<const T> {
+  Vec<T> vec;
+  __device__ __forceinline__ explicit Taken(const T* p) : vec(load_vec(p)) {}
+  __device__ __forceinline__ void put() const {}
+};
 
 template <class T>
 __device__ __forceinline__ int offset_in_vec(const T* p) { return (int)((word64)p / sizeof(T) % VEC); }
 
-// Elements before the first address where all arrays can be taken VEC at a time; `size` where
-// they have none in common.
+// Elements (fewer than VEC) before the first address where all arrays can be taken VEC at a
+// time; `size` where they have none in common.
 template <class T, class... Rest>
 __device__ __forceinline__ index_t elements_before_vecs(index_t size, const T* p, const Rest*... rest) {
   const int offset = offset_in_vec(p);
   const bool same = (true && ... && (offset_in_vec(rest) == offset));
   const index_t head = (VEC - offset) % VEC;
-  return same && head < size ? head : size;
+  return same ? head : size;
+}
+
+template <class Place, class F, class... Arrays>
+__device__ __forceinline__ void on_vecs(Place at, F& f, Arrays... taken) {
+#pragma unroll
+  for (int j = 0; j < VEC; j++, at.next()) f(at, taken.vec.v[j]...);
+  (taken.put(), ...);
 }
 
 // Calls f(at, element of each array...) once for every element 0..size-1 of flat arrays. `f`
@@ -112,12 +131,7 @@ __device__ __forceinline__ void each_at(index_t size, Place place, F f, T*... p)
 #pragma unroll 1  // the grid gives a thread one turn, or few
   for (index_t k = thread; k < vecs; k += threads) {
     const index_t first = head + k * VEC;
-    [&](auto... values) {
-      auto at = place.of(first);
-#pragma unroll
-      for (int j = 0; j < VEC; j++, at.next()) f(at, values.v[j]...);
-      (keep_vec(p + first, values), ...);
-    }(load_vec(p + first)...);
+    on_vecs(place.of(first), f, Taken<T>(p + first)...);
   }
 #pragma unroll 1  // a few elements, or an unusual layout: not worth the code
   for (index_t k = thread; k < size - vecs * VEC; k += threads) {
@@ -129,6 +143,12 @@ __device__ __forceinline__ void each_at(index_t size, Place place, F f, T*... p)
 struct Anywhere {
   __device__ __forceinline__ Anywhere of(index_t) const { return *this; }
   __device__ __forceinline__ void next() {}
+};
+
+template <class F> struct WithoutPlace {
+  F f;
+  template <class... V>
+  __device__ __forceinline__ void operator()(const Anywhere&, V&... values) { f(values...); }
 };
 
 // Row and column of an element: one division for each 16 bytes.
@@ -147,7 +167,7 @@ struct InRows {
 // f(element of each array...)
 template <class F, class... T>
 __device__ __forceinline__ void each(index_t size, F f, T*... p) {
-  each_at(size, Anywhere{}, [&](const Anywhere&, auto&&... values) { f(values...); }, p...);
+  each_at(size, Anywhere{}, WithoutPlace<F>{f}, p...);
 }
 
 // f(at, element of each array...) with at.row and at.column, arrays of `columns` < 2^31 columns
@@ -207,7 +227,7 @@ __device__ __forceinline__ void column_sums(index_t first, index_t last, index_t
       if (row_lane < step && row_lane + step < at_once) scratch[threadIdx.x] += scratch[threadIdx.x + step * width];
       __syncthreads();
     }
-    if (row_lane == 0 && column < columns) totals[column] = scratch[lane];
-    __syncthreads();  // before the next tile writes over it
+    // Its own value: no thread writes it for the next tile before it is read.
+    if (row_lane == 0 && column < columns) totals[column] = scratch[threadIdx.x];
   }
 }

@@ -12,6 +12,8 @@
 //             bytes an element in float32 (cross_entropy_backward 4 and a sector of p a row),
 //             else 12: the lower bounds
 //             launch  grid ceil(N C / 1024), block 256; any grid is right
+//   registers up to 72. Three blocks a multiprocessor are asked for, no more: left to itself, the
+//             compiler aims at more and moves a few registers to memory to get there
 
 __device__ __forceinline__ bool outside(int label, index_t columns) { return label < 0 || label >= columns; }
 
@@ -21,7 +23,7 @@ __device__ __forceinline__ void sum_rows(index_t n, index_t columns, real diviso
   const int lanes = lanes_for(columns);
   each_row(n, lanes, [&](index_t row, int lane, bool here) {
     real total = real(0);
-#pragma unroll 4
+#pragma unroll 2
     for (index_t c = lane; c < columns; c += lanes) total += term(row * columns + c);
     for (int step = lanes / 2; step > 0; step /= 2) total += __shfl_xor_sync(ALL_LANES, total, step);
     if (here && lane == 0) loss[row] = total / divisor;
@@ -31,7 +33,7 @@ __device__ __forceinline__ void sum_rows(index_t n, index_t columns, real diviso
 // ---- categorical cross-entropy ----
 
 // loss = -log clip(p[t])
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 cross_entropy_forward(const real* __restrict__ p, const int* __restrict__ t, real* __restrict__ loss,
                       index_t n, index_t columns, real low, real high) {
   each_row(n, 1, [=](index_t row, int, bool here) {
@@ -42,14 +44,14 @@ cross_entropy_forward(const real* __restrict__ p, const int* __restrict__ t, rea
 }
 
 // loss = -sum_c t log clip(p)
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 cross_entropy_forward_soft(const real* __restrict__ p, const real* __restrict__ t, real* __restrict__ loss,
                            index_t n, index_t columns, real low, real high) {
   sum_rows(n, columns, real(-1), loss, [=](index_t e) { return t[e] * log_(clip(p[e], low, high)); });
 }
 
 // dp = -1 / max(p, low) / N at the true class, else 0
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 cross_entropy_backward(const real* __restrict__ p, const int* __restrict__ t, real* __restrict__ dp,
                        index_t n, index_t columns, real low) {
   each_in_rows(n * columns, columns, [=](const InRows& at, real& dp) {
@@ -60,14 +62,14 @@ cross_entropy_backward(const real* __restrict__ p, const int* __restrict__ t, re
 }
 
 // dp = -t / max(p, low) / N
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 cross_entropy_backward_soft(const real* __restrict__ p, const real* __restrict__ t, real* __restrict__ dp,
                             index_t n, index_t columns, real low) {
   each(n * columns, [=](real p, real t, real& dp) { dp = -t / max_(p, low) / real(n); }, p, t, dp);
 }
 
 // dx = (p - [c = t]) / N: the gradient through softmax, p = softmax(x)
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 softmax_cross_entropy_backward(const real* __restrict__ p, const int* __restrict__ t, real* __restrict__ dx,
                                index_t n, index_t columns) {
   each_in_rows(n * columns, columns, [=](const InRows& at, real p, real& dx) {
@@ -78,7 +80,7 @@ softmax_cross_entropy_backward(const real* __restrict__ p, const int* __restrict
 }
 
 // dx = (p - t) / N
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 softmax_cross_entropy_backward_soft(const real* __restrict__ p, const real* __restrict__ t,
                                     real* __restrict__ dx, index_t n, index_t columns) {
   each(n * columns, [=](real p, real t, real& dx) { dx = (p - t) / real(n); }, p, t, dx);
@@ -87,7 +89,7 @@ softmax_cross_entropy_backward_soft(const real* __restrict__ p, const real* __re
 // ---- binary cross-entropy ----
 
 // loss = mean over C of -(t log p + (1 - t) log(1 - p)), p clipped
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 binary_cross_entropy_forward(const real* __restrict__ p, const real* __restrict__ t, real* __restrict__ loss,
                              index_t n, index_t columns, real low, real high) {
   sum_rows(n, columns, -real(columns), loss, [=](index_t e) {
@@ -97,7 +99,7 @@ binary_cross_entropy_forward(const real* __restrict__ p, const real* __restrict_
 }
 
 // dp = -(t / p - (1 - t) / (1 - p)) / C / N, p clipped
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 binary_cross_entropy_backward(const real* __restrict__ p, const real* __restrict__ t, real* __restrict__ dp,
                               index_t n, index_t columns, real low, real high) {
   each(n * columns, [=](real p, real t, real& dp) {
@@ -109,28 +111,28 @@ binary_cross_entropy_backward(const real* __restrict__ p, const real* __restrict
 // ---- squared and absolute error ----
 
 // loss = mean over C of (t - y)^2
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 squared_error_forward(const real* __restrict__ y, const real* __restrict__ t, real* __restrict__ loss,
                       index_t n, index_t columns) {
   sum_rows(n, columns, real(columns), loss, [=](index_t e) { return (t[e] - y[e]) * (t[e] - y[e]); });
 }
 
 // dy = -2 (t - y) / C / N
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 squared_error_backward(const real* __restrict__ y, const real* __restrict__ t, real* __restrict__ dy,
                        index_t n, index_t columns) {
   each(n * columns, [=](real y, real t, real& dy) { dy = real(-2) * (t - y) / real(columns) / real(n); }, y, t, dy);
 }
 
 // loss = mean over C of |t - y|
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 absolute_error_forward(const real* __restrict__ y, const real* __restrict__ t, real* __restrict__ loss,
                        index_t n, index_t columns) {
   sum_rows(n, columns, real(columns), loss, [=](index_t e) { return abs_(t[e] - y[e]); });
 }
 
 // dy = sign(y - t) / C / N, 0 where they are equal; NaN stays NaN
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 absolute_error_backward(const real* __restrict__ y, const real* __restrict__ t, real* __restrict__ dy,
                         index_t n, index_t columns) {
   const real step = real(1) / real(columns) / real(n);

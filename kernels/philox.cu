@@ -77,8 +77,8 @@ dropout_forward(const real* __restrict__ x, real* __restrict__ y, real* __restri
           masks.v[j] = kept[k + j];
           values.v[j] *= kept[k + j];
         }
-        keep_vec(mask + first + k, masks);
-        keep_vec(y + first + k, values);
+        store_vec(mask + first + k, masks);
+        store_vec(y + first + k, values);
       }
     } else {
 #pragma unroll
@@ -116,9 +116,8 @@ __device__ __forceinline__ void sine_cosine(word64 angle, real& sine, real& cosi
   if ((quarter + 1) & 2) cosine = -cosine;
 }
 
-// j / d in units of 2^-63, 0 <= j <= d: long division, exact for any number of samples.
+// j / d in units of 2^-63, 0 <= j <= d: long division, for any number of samples (j = d gives 2^63 - 1).
 __device__ __forceinline__ word64 fraction(word64 j, word64 d) {
-  if (j == d) return 1ull << 63;
   word64 quotient = 0;
   for (int bit = 0; bit < 63; bit++) {
     j *= 2;

@@ -3,12 +3,12 @@
 // instruction in a float32 build.)
 //
 //   sum_partial             partial[j] = sum of what block j takes of a
-//   sum_partial_bool        the same of bytes: how many are not 0
+//   sum_partial_bool        the same of bools: how many are true
 //   sum_final, mean_final   total = sum of the partials; mean = total / size
 //   regularization_partial  the same of |w| and w^2
 //   regularization_final    loss = l1 sum|w| + l2 sum w^2
 //
-//   a, w (size,) real or bytes; partial, absolute, squared (PARTS,) and total () float64; mean and
+//   a, w (size,) real, or bytes of 0 and 1; partial, absolute, squared (PARTS,) and total () float64; mean and
 //   loss () real
 //   threads   each adds up what it takes in order, 16 bytes of the array at a time where the
 //             address allows it; then the threads of a block join in pairs. The order depends on
@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 sum_partial_bool(const unsigned char* __restrict__ a, double* __restrict__ partial, index_t size) {
   __shared__ double scratch[BLOCK];
   index_t count = 0;
-  each(size, [&](unsigned char a) { count += a != 0; }, a);
+  each(size, [&](unsigned char a) { count += a; }, a);
   const double total = block_sum((double)count, scratch);
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }

@@ -12,21 +12,16 @@ cli_train.py and cli_use.py do the work and are imported when a command runs, so
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer import Argument, Option
 
 from ._version import __version__
-from .cli_common import CommandError, Interrupted, describe
-
-TRACEBACK_VARIABLE = "NNFS_GPU_TRACEBACK"
+from .cli_common import run_command
 
 app = typer.Typer(
     name="nnfs-gpu",
@@ -104,27 +99,33 @@ def _top(
 @app.command()
 def train(
     samples: Annotated[
-        int, Option(min=1, max=10**9, help="Training points of each class.")
+        int, Option(metavar="N", min=1, max=10**9, help="Training points of each class.")
     ] = 100_000,
-    classes: Annotated[int, Option(min=1, max=10**5, help="Classes: as many spiral arms.")] = 3,
+    classes: Annotated[
+        int, Option(metavar="N", min=1, max=10**5, help="Classes: as many spiral arms.")
+    ] = 3,
     hidden: Annotated[
         str, Option(metavar="WIDTHS", help="Neurons of each hidden layer, with commas between.")
     ] = "64,64",
     epochs: Annotated[
         int | None,
         Option(
+            metavar="N",
             min=1,
             help="Passes over the training points.",
             show_default="enough for 7,500 steps, from 5 to 500",
         ),
     ] = None,
-    batch_size: Annotated[int, Option(min=1, help="Points in a step of training.")] = 1024,
+    batch_size: Annotated[
+        int, Option(metavar="N", min=1, help="Points in a step of training.")
+    ] = 1024,
     optimizer: Annotated[
         OptimizerName, Option(help="How a gradient changes the weights.")
     ] = OptimizerName.adam,
     learning_rate: Annotated[
         float | None,
         Option(
+            metavar="RATE",
             help="Size of the first steps.",
             show_default="0.01 for adam and rmsprop, 0.1 for adagrad, 0.5 for sgd",
         ),
@@ -132,6 +133,7 @@ def train(
     decay: Annotated[
         float | None,
         Option(
+            metavar="RATE",
             help="How fast steps shrink: step t has the rate learning-rate / (1 + decay * t).",
             show_default="0.001 for adam and rmsprop, 0 for adagrad, 0.0002 for sgd",
         ),
@@ -142,7 +144,12 @@ def train(
     ] = DtypeName.float32,
     seed: Annotated[
         int,
-        Option(min=0, max=2**32 - 1, help="Points and weights depend on it and on nothing else."),
+        Option(
+            metavar="N",
+            min=0,
+            max=2**32 - 1,
+            help="Points and weights depend on it and on nothing else.",
+        ),
     ] = 0,
     out: Annotated[
         Path,
@@ -156,9 +163,11 @@ def train(
 ) -> int:
     """Train a classifier of interleaved spirals.
 
-    Points are drawn from the spiral's generator, a network of dense layers learns to tell the
-    arms apart, and its accuracy on fresh points is compared with the Bayes limit, the best
-    that any classifier can do. Ctrl-C ends training early and keeps what was learned.
+    Points are drawn from the spiral's generator, a network of dense layers
+    learns to tell the arms apart, and its accuracy on fresh points is compared
+    with the Bayes limit, the best that any classifier can do.
+
+    Ctrl-C ends training early and keeps what was learned.
     """
     from . import cli_train
 
@@ -182,10 +191,13 @@ def train(
 @app.command()
 def evaluate(
     model: ModelPath,
-    samples: Annotated[int, Option(min=1, max=10**9, help="Fresh points of each class.")] = 100_000,
+    samples: Annotated[
+        int, Option(metavar="N", min=1, max=10**9, help="Fresh points of each class.")
+    ] = 100_000,
     seed: Annotated[
         int | None,
         Option(
+            metavar="N",
             min=0,
             max=2**64 - 1,
             help="The points depend on it.",
@@ -220,8 +232,10 @@ def predict(
 ) -> int:
     """Classify points with a trained model.
 
-    Writes a line class,p0,p1,... for each row: the most likely class, then the probability of
-    every class. Try: echo 0.1,0.2 | nnfs-gpu predict runs/spiral
+    Writes a line class,p0,p1,... for each row: the most likely class, then the
+    probability of every class.
+
+    Try: echo 0.1,0.2 | nnfs-gpu predict runs/spiral
     """
     from . import cli_use
 
@@ -236,60 +250,9 @@ def info(json_target: JsonTarget = None) -> int:
     return cli_use.info(json_target)
 
 
-# ---- running ----
 def main() -> NoReturn:
     """Run the command in sys.argv and end the process with its exit code."""
-    sys.exit(_run(sys.argv[1:]))
-
-
-def _run(arguments: list[str]) -> int:
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, _interrupt)
-    try:
-        command = typer.main.get_command(app)
-        code = command.main(arguments, prog_name="nnfs-gpu", standalone_mode=False)
-        sys.stdout.flush()
-        return code or 0
-    except CommandError as error:
-        return _fail(describe(error), error.exit_code)
-    except Interrupted as stop:
-        return _fail("interrupted; nothing was written", stop.exit_code)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        return _fail(describe(error), 1)
-    except MemoryError as error:
-        return _fail(f"not enough memory ({describe(error)}); try fewer --samples", 1)
-    except Exception as error:
-        return _fail_unexpectedly(error)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(signum)
-
-
-def _fail(message: str, code: int) -> int:
-    from rich.console import Console
-    from rich.text import Text
-
-    text = Text("error: " + " ".join(message.split()), style="red")
-    Console(stderr=True).print(text, soft_wrap=True)
-    return code
-
-
-def _fail_unexpectedly(error: Any) -> int:
-    """A mistake in the command, or one in this program."""
-    if hasattr(error, "format_message"):  # Click's errors; newer Typer has its own copy of Click
-        return _fail(f"{error.format_message()} (see nnfs-gpu --help)", error.exit_code)
-    if os.environ.get(TRACEBACK_VARIABLE):
-        raise error
-    return _fail(
-        f"{type(error).__name__}: {describe(error)} (this should not happen; "
-        f"{TRACEBACK_VARIABLE}=1 shows where)",
-        1,
-    )
+    sys.exit(run_command(typer.main.get_command(app), sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import storage
 from ._version import __version__
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE, METRICS_FILE, PICTURE_FILE = "model.safetensors", "metrics.json", "decision.png"
 BATCH = 16_384  # rows at a time where nothing is learned: bounds memory, changes no result
+TRACEBACK_VARIABLE = "NNFS_GPU_TRACEBACK"  # set it to see where an unexpected error comes from
 
 
 class CommandError(Exception):
@@ -72,10 +77,10 @@ def backend_version(backend: Backend) -> str:
 
 def load_model(path: Path, backend: str) -> tuple[Model, Path]:
     """The classifier in the file `path`, or in the model file of the folder `path`; the file."""
-    choose_backend(backend)
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"{file}: no such model file; make one with: nnfs-gpu train --out DIR")
+    choose_backend(backend)
     try:
         model = Model.load(file)
     except (storage.ModelFileError, OSError) as error:
@@ -86,6 +91,60 @@ def load_model(path: Path, backend: str) -> tuple[Model, Path]:
             "with categorical cross-entropy as the loss"
         )
     return model, file
+
+
+# ---- running ----
+def run_command(command: Any, arguments: list[str]) -> int:
+    """Run a Click command; returns its exit code, after one line on stderr if it failed."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, _interrupt)
+    try:
+        code = command.main(arguments, prog_name="nnfs-gpu", standalone_mode=False)
+        sys.stdout.flush()
+        return code or 0
+    except CommandError as error:
+        return _fail(describe(error), error.exit_code)
+    except Interrupted as stop:
+        return _fail("interrupted; nothing was written", stop.exit_code)
+    except OSError as error:
+        # What is still in stdout's buffer cannot be written; Python would complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            return 1
+        return _fail(describe(error), 1)
+    except MemoryError as error:
+        return _fail(
+            f"not enough memory ({describe(error)}); try fewer --samples, a smaller --hidden", 1
+        )
+    except Exception as error:
+        return _fail_unexpectedly(error)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(signum)
+
+
+def _fail(message: str, code: int) -> int:
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text("error: " + " ".join(message.split()), style="red")
+    Console(stderr=True).print(text, soft_wrap=True)
+    return code
+
+
+def _fail_unexpectedly(error: Any) -> int:
+    """A mistake in the command, or one in this program."""
+    if hasattr(error, "format_message"):  # Click's errors; newer Typer has its own copy of Click
+        return _fail(f"{error.format_message()} (see nnfs-gpu --help)", error.exit_code)
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    return _fail(
+        f"{type(error).__name__}: {describe(error)} (this should not happen; "
+        f"{TRACEBACK_VARIABLE}=1 shows where)",
+        1,
+    )
 
 
 # ---- files ----
@@ -129,17 +188,28 @@ def check_target(target: str | None, option: str) -> None:
         raise InputError(f"{option} {path}: cannot write there: {error.strerror}") from error
 
 
-def write(data: bytes, target: str) -> None:
+def write(data: bytes, target: str | Path) -> None:
     """Write to the file `target`, whole or not at all; to stdout for "-"."""
     path = Path(target)
     if target == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    elif path.exists() and not path.is_file():
-        path.write_bytes(data)  # a pipe or a device: to replace it would destroy it
-    else:
-        storage.write_atomically(path, data)
+        return
+    with naming(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # a pipe or a device: to replace it would destroy it
+        else:
+            storage.write_atomically(path, data)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say which file it was: the system's error of a failed write does not."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from error
 
 
 def to_json(value: dict[str, Any]) -> bytes:

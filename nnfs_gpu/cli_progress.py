@@ -193,9 +193,7 @@ class BarDisplay:
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=None),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TextColumn("accuracy {task.fields[accuracy]:.4f}"),
-            TextColumn("{task.fields[speed]} samples/s"),
+            TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=console,
@@ -206,23 +204,25 @@ class BarDisplay:
 
     def begin(self, epochs: int, samples: int) -> None:
         self.epochs, self.samples = epochs, samples
-        fields: dict[str, Any] = {"loss": math.nan, "accuracy": math.nan, "speed": "-"}
-        fields["epoch"] = f"{1:{len(str(epochs))}}/{epochs}"
-        self.task = self.progress.add_task("train", total=epochs * samples, **fields)
+        self.task = self.progress.add_task("", total=epochs * samples, epoch="", numbers="")
         self.progress.start()
+        self._show(0, 1, "first step: kernels are made ready")
+        self._next = 0.0  # the first numbers at once
 
     def due(self) -> bool:
         return time.perf_counter() >= self._next
 
     def step(self, epoch: int, samples: int, numbers: dict[str, float]) -> None:
-        self.progress.update(
-            self.task,
-            completed=(epoch - 1) * self.samples + samples,
-            epoch=f"{epoch:{len(str(self.epochs))}}/{self.epochs}",
-            loss=numbers["loss"],
-            accuracy=numbers["accuracy"],
-            speed=_short(numbers["samples_per_second"]),
+        self._show(
+            (epoch - 1) * self.samples + samples,
+            epoch,
+            f"loss {numbers['loss']:.4f} accuracy {numbers['accuracy']:.4f} "
+            f"{_short(numbers['samples_per_second'])} samples/s",
         )
+
+    def _show(self, completed: int, epoch: int, numbers: str) -> None:
+        place = f"{epoch:{len(str(self.epochs))}}/{self.epochs}"
+        self.progress.update(self.task, completed=completed, epoch=place, numbers=numbers)
         self.progress.refresh()
         self._next = time.perf_counter() + REFRESH
 

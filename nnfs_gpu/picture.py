@@ -74,7 +74,7 @@ def draw(
         figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100, facecolor="white")
         FigureCanvasAgg(figure)
         figure.text(0.030, 0.945, title, fontsize=18, fontweight="bold")
-        regions = figure.add_axes((0.030, 0.075, 0.36, 0.805))
+        regions = figure.add_axes((0.030, 0.075, 0.352, 0.805))
         _draw_regions(regions, model, points, labels)
         loss, accuracy = (figure.add_axes((0.475, y, 0.495, 0.335)) for y in (0.545, 0.095))
         _draw_curve(loss, curve, "loss", "Loss")
@@ -198,7 +198,7 @@ def _draw_curve(
 def _draw_limit(axes: Any, limit: float) -> None:
     from matplotlib.patheffects import withStroke
 
-    axes.axhline(limit, color=INK, linewidth=1.6, linestyle=(0, (5, 3)), zorder=1)
+    axes.axhline(limit, color=INK, linewidth=1.6, linestyle=(0, (5, 3)), zorder=1.9)
     axes.annotate(
         f"Bayes limit {limit:.3f}",
         (0.01, limit),
@@ -215,6 +215,7 @@ def _set_range(axes: Any, values: np.ndarray, limit: float | None) -> None:
     low, high = float(values.min()), float(values.max())
     if limit is not None:
         low, high = min(low, limit), max(high, limit)
+        low = min(low, high - LEAST_SPAN)
     span = max(high - low, LEAST_SPAN)  # a flat curve is flat, not a magnified rounding error
     top = high + (0.08 if limit is None else 0.25) * span
     axes.set_ylim(max(low - 0.08 * span, min(low, 0.0)), top)

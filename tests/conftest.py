@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import BACKENDS, DTYPES, MUST_WORK
+from helpers import BACKENDS, DTYPES, EMULATED, EMULATED_MODULES, MUST_WORK
 
 import nnfs_gpu.backend
 from nnfs_gpu import available_backends, get_backend
@@ -41,15 +43,37 @@ assert "numba" not in sys.modules, "Numba is imported already: it would use anot
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_numba_cache_folder()))
 
 
-@pytest.fixture(params=BACKENDS)
-def backend_name(request) -> str:
-    """The name of each backend that works here."""
-    status = available_backends()[request.param]
-    if not status.usable:
-        message = f"backend {status.name}: {status.reason}; {status.remedy}"
-        if status.name in MUST_WORK:
-            pytest.fail(message)
-        pytest.skip(message)
+if shutil.which("g++") is None:
+    assert not os.environ.get("CI"), "CI must have g++: the CUDA kernels are run through it"
+
+
+@functools.cache
+def _status(name: str):
+    if name == EMULATED:
+        missing = shutil.which("g++") is None
+        reason = "g++ is missing: it compiles the CUDA kernels for the CPU"
+        return nnfs_gpu.backend.BackendStatus(name, not missing, reason, "install g++")
+    return available_backends()[name]
+
+
+def pytest_generate_tests(metafunc):
+    """Every backend that works here, and in the modules that prove operations the emulated one.
+
+    What does not work is skipped once, with its reason, by test_backends.py.
+    """
+    if "backend_name" in metafunc.fixturenames:
+        names = [name for name in BACKENDS if name in MUST_WORK or _status(name).usable]
+        if metafunc.module.__name__ in EMULATED_MODULES and _status(EMULATED).usable:
+            names.append(EMULATED)
+        metafunc.parametrize("backend_name", names, indirect=True)
+
+
+@pytest.fixture
+def backend_name(request, monkeypatch) -> str:
+    """The name of a backend; the emulated one can be asked for by name in its test alone."""
+    if request.param == EMULATED:
+        place = ("emulation.backend", "EmulatedCupyBackend")
+        monkeypatch.setitem(nnfs_gpu.backend._MODULES, EMULATED, place)
     return request.param
 
 

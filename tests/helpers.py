@@ -17,9 +17,18 @@ from typing import Any
 
 import numpy as np
 
-BACKENDS = ("numpy", "numba")
+from nnfs_gpu import available_backends
+
+BACKENDS = ("numpy", "numba", "cupy", "numba-cuda")
 MUST_WORK = {"numpy", "numba"}  # these fail where others are skipped
+EMULATED = "cupy-emulated"  # the cupy backend on the CPU: emulation/backend.py
+EMULATED_MODULES = {"test_contract", "test_operations", "test_gradients", "test_notes"}
 DTYPES = ("float32", "float64")
+
+
+def usable_backends():
+    """The names of those that work here."""
+    return [name for name, status in available_backends().items() if status.usable]
 
 
 # ---- comparison ----

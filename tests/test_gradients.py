@@ -205,14 +205,17 @@ def test_penalty(backend, shape, l1, l2):
 
 # ---- a whole network ----
 class Network:
-    """Dense(4, 6), ReLU, Dense(6, 5), softmax, cross-entropy, with penalties on everything."""
+    """Dense(4, 6), ReLU, Dense(6, 5), softmax, cross-entropy, with penalties on everything.
 
-    def __init__(self, backend):
+    factors  of both layers, the second's in the opposite order
+    """
+
+    def __init__(self, backend, factors=(0.01, 0.02, 0.03, 0.04)):
         self.backend = backend
         with use_backend(backend):
-            self.dense1 = Layer_Dense(4, 6, 0.01, 0.02, 0.03, 0.04)
+            self.dense1 = Layer_Dense(4, 6, *factors)
             self.relu = Activation_ReLU()
-            self.dense2 = Layer_Dense(6, 5, 0.04, 0.03, 0.02, 0.01)
+            self.dense2 = Layer_Dense(6, 5, *factors[::-1])
             self.softmax = Activation_Softmax()
             self.loss = Loss_CategoricalCrossentropy()
             self.combined = Activation_Softmax_Loss_CategoricalCrossentropy()
@@ -244,10 +247,8 @@ class Network:
         return self.backend.to_numpy(dinputs)
 
 
-@pytest.mark.parametrize("combined", [True, False], ids=["combined", "separate"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_whole_network(backend, kind, combined):
-    network = Network(backend)
+def check_network(network, kind, combined):
+    backend = network.backend
     rng = np.random.RandomState(5)
     x, t = rng.randn(17, 4), targets_of(kind, rng, 17, 5)
     hidden = backend.to_numpy(network.dense1.forward(x))
@@ -269,6 +270,29 @@ def test_whole_network(backend, kind, combined):
 
         check_projection(total, value, gradient, seed, name)
         setattr(layer, name, value)
+
+
+@pytest.mark.parametrize("combined", [True, False], ids=["combined", "separate"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_network(backend, kind, combined):
+    check_network(Network(backend), kind, combined)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_whole_network_with_one_penalty(backend, place):
+    """Each factor alone: none may hide behind another, in the loss or in the gradient."""
+    factors = [0.0] * 4
+    factors[place] = 0.05
+    network = Network(backend, factors)
+    check_network(network, "sparse", True)
+    layers = (network.dense1, network.dense2)
+    network.loss.remember_trainable_layers(layers)
+    total = sum(float(network.loss.regularization_loss(layer)) for layer in layers)
+    assert total > 0
+    assert float(network.loss.regularization_loss()) == pytest.approx(total, rel=1e-14)
+    if place == 0:  # L1 on dense1's weights and, in opposite order, L2 on dense2's biases
+        w, b = (backend.to_numpy(a) for a in (layers[0].weights, layers[1].biases))
+        assert total == pytest.approx(0.05 * (np.abs(w).sum() + (b**2).sum()), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,185 @@
+"""The one place where Numba's CUDA kernels are started: checks the arguments and converts them.
+
+On a GPU, arrays are CuPy's, handed to Numba without a copy and without waiting
+(`as_cuda_array(..., sync=False)`: by default Numba would synchronize for every array), and the
+kernel goes to CuPy's current stream, so that it runs in order with CuPy's own work. Under
+Numba's simulator (NUMBA_ENABLE_CUDASIM=1 in the environment before Numba is imported) arrays
+are NumPy's and every thread of the grid is a Python thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import numba
+import numpy as np
+from numba import cuda
+
+from ..kernels import cuda_elements
+from .driver import UnavailableError, cuda_driver
+
+SIMULATOR = bool(getattr(numba.config, "ENABLE_CUDASIM", False))
+MOST_BLOCKS = 2**31 - 1  # of a grid, a limit of CUDA
+REALS = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+def launch_cuda(
+    kernel: Any,
+    blocks: int,
+    threads: int,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    scalars: Sequence[Any] = (),
+    *,
+    shared: int = 0,
+) -> None:
+    """Start kernel(*inputs, *scalars, *outputs) on `blocks` blocks of `threads` threads.
+
+    inputs   arrays that are read; made contiguous where they are not
+    outputs  contiguous arrays that are written
+    scalars  floats become the dtype of the real arrays, whole numbers uint64: a Python float
+             would turn the arithmetic of a float32 kernel into float64
+    shared   bytes of shared memory a block
+
+    Returns without waiting for the device; with no blocks, without doing anything. Raises
+    TypeError where real arrays differ in dtype, are neither float32 nor float64 or are not on
+    the device, and ValueError for an output that is not contiguous or too large a grid.
+    """
+    if blocks == 0:
+        return
+    if blocks > MOST_BLOCKS:
+        raise ValueError(f"a grid of {blocks} blocks: CUDA takes up to {MOST_BLOCKS}")
+    arguments = kernel_arguments(inputs, outputs, scalars)
+    if SIMULATOR:
+        kernel[blocks, threads, 0, shared](*arguments)
+        return
+    import cupy
+
+    stream = cupy.cuda.get_current_stream().ptr
+    arguments = [a if isinstance(a, np.generic) else _to_numba(a) for a in arguments]
+    _configured(kernel, blocks, threads, stream, shared)(*arguments)
+
+
+def kernel_arguments(
+    inputs: Sequence[Any], outputs: Sequence[Any], scalars: Sequence[Any]
+) -> list[Any]:
+    """The arguments in the kernel's order, checked and converted as `launch_cuda` says."""
+    dtype = _common_dtype(inputs, outputs)
+    for a in outputs:
+        if not a.flags.c_contiguous:
+            raise ValueError(f"output of shape {a.shape} is not contiguous")
+    return [*map(_contiguous, inputs), *(_scalar(value, dtype) for value in scalars), *outputs]
+
+
+def _common_dtype(inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    """The dtype of the real inputs; without any, of the real outputs."""
+    for arrays in (inputs, outputs):
+        found = {a.dtype for a in arrays if a.dtype.kind == "f"}
+        if len(found) > 1 or not found <= REALS:
+            names = " and ".join(sorted(dtype.name for dtype in found))
+            raise TypeError(
+                f"arrays of {names}: expected one dtype, float32 or float64; "
+                "convert with backend.asarray(x)"
+            )
+        if found:
+            return found.pop()
+    return np.dtype(np.float64)
+
+
+def _contiguous(a: Any) -> Any:
+    """`a`, or a contiguous copy where it lies. (The simulator writes back all it is given.)"""
+    if a.flags.c_contiguous and (not SIMULATOR or a.flags.writeable):
+        return a
+    return a.copy(order="C")
+
+
+def _scalar(value: Any, dtype: np.dtype) -> Any:
+    # np.float64 too: a scalar may come from NumPy, and only the arrays decide on the dtype.
+    return dtype.type(value) if isinstance(value, float | np.floating) else np.uint64(value)
+
+
+def _to_numba(a: Any) -> Any:
+    if not hasattr(a, "__cuda_array_interface__"):
+        raise TypeError(
+            f"got a {type(a).__name__}, expected an array on the GPU: "
+            "convert with backend.asarray(x)"
+        )
+    return cuda.as_cuda_array(a, sync=False)
+
+
+@functools.lru_cache(maxsize=4096)
+def _configured(kernel: Any, blocks: int, threads: int, stream: int, shared: int) -> Any:
+    """The kernel with its grid, on the stream at this address. Made once: it costs more than
+    the launch, and warns of small grids, which are what small batches have."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        on = cuda.external_stream(stream) if stream else 0
+        return kernel[blocks, threads, on, shared]
+
+
+# ---- can it work here? ----
+def array_module() -> Any:
+    """NumPy under the simulator, else CuPy; UnavailableError where it is not installed."""
+    if SIMULATOR:
+        return np
+    try:
+        import cupy
+    except ImportError as error:
+        raise UnavailableError(
+            f"CuPy is not installed ({error})",
+            "on a machine with an NVIDIA GPU: pip install 'nnfs-gpu[cuda13]' "
+            "(or cuda12, as the driver allows)",
+        ) from error
+    return cupy
+
+
+def what_works() -> str:
+    """What runs the kernels here; UnavailableError with the first thing that is missing.
+
+    In stages: Numba's CUDA target, CuPy, driver and device, a kernel compiled and run.
+    """
+    if SIMULATOR:
+        return _simulator()
+    simulate = "set NUMBA_ENABLE_CUDASIM=1 to run the kernels in Numba's simulator"
+    if getattr(cuda, "implementation", "") != "NVIDIA":
+        raise UnavailableError(
+            "numba-cuda is not installed (the CUDA target inside Numba is deprecated)",
+            f"pip install 'nnfs-gpu[cuda13]' (or cuda12), or {simulate}",
+        )
+    array_module()
+    version, found = cuda_driver()
+    if version is None:
+        raise UnavailableError(found, f"install the NVIDIA driver, or {simulate}")
+    try:
+        return f"numba-cuda {metadata.version('numba-cuda')}, {found}, {_device()}"
+    except Exception as error:
+        raise UnavailableError(
+            f"a small kernel does not run: {type(error).__name__}: {error}",
+            f"look at nvidia-smi; install numba-cuda for this driver ({found}): "
+            "pip install 'numba-cuda[cu13]' or 'numba-cuda[cu12]'",
+        ) from error
+
+
+def _simulator() -> str:
+    if np.lib.NumpyVersion(np.__version__) < "2.0.0":
+        raise UnavailableError(
+            f"NumPy {np.__version__} makes float64 of uint64 + int: the simulator needs NumPy 2",
+            "pip install --upgrade numpy",
+        )
+    return f"numba {numba.__version__}, CUDA simulator, no GPU"
+
+
+@functools.cache
+def _device() -> str:
+    """The device's name, after a kernel ran on it."""
+    import cupy
+
+    x, y = cupy.full(1, -2, np.float32), cupy.ones(1, np.float32)
+    launch_cuda(cuda_elements.relu_forward, 1, 32, (x,), (y,))
+    if float(y[0]) != 0:
+        raise RuntimeError("it ran and wrote nothing")
+    return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()

@@ -1,0 +1,237 @@
+"""The numba-cuda backend without a GPU: its kernels run in Numba's simulator and compile to PTX.
+
+Proves: every operation gives its formula's numbers from CUDA grids, with block trees, partial
+blocks and labels out of range; every kernel in kernels/cuda_*.py was launched for it; float32
+kernels hold no float64 instruction, no atomic, and nothing that drops a NaN; arguments reach
+the kernels converted, on CuPy's stream, without synchronization; and where the backend cannot
+work, it says why, stage by stage. On a machine with a GPU the whole suite runs on this backend
+as on the others. The simulator and the compiler need processes of their own: see simulator/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import DTYPES, OPERATIONS
+
+import nnfs_gpu
+from nnfs_gpu.backend import cuda_numba_launch as launching
+from nnfs_gpu.backend.driver import UnavailableError
+from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
+
+FOLDER = Path(__file__).resolve().parent / "simulator"
+ROOT = Path(nnfs_gpu.__file__).resolve().parent.parent
+
+CHECKS = (  # of simulator/checks.py
+    "sums_of_several_chunks",
+    "column_sums_of_several_groups",
+    "nothing_to_add_up",
+    "same_bits_in_every_run",
+    "labels_out_of_range_give_nan_in_their_row_only",
+    "nan_stays_nan",
+    "softmax_of_huge_equal_and_infinite_scores",
+    "the_books_choices_at_zero",
+    "any_memory_layout_gives_the_same_bits",
+    "what_does_not_fit_is_refused",
+    "random_numbers_are_the_specifications",
+    "a_network_trains_as_on_the_specification",
+)
+# Float64 for float32 points too, on purpose: the spiral is drawn once, and float32 would round
+# its angles too far. (What sums all elements has float64 results, so its types say it.)
+IN_FLOAT64 = {"spiral"}
+
+
+def run_program(name, *options, **environment):
+    """A program of simulator/ on the package that is tested here: the JSON that it writes."""
+    done = subprocess.run(
+        [sys.executable, *options, str(FOLDER / name)],
+        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# ---- in the simulator ----
+@pytest.fixture(scope="module")
+def simulated():
+    return run_program("run.py", "-W", "error", NUMBA_ENABLE_CUDASIM="1")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.id)
+def test_operation_in_the_simulator(simulated, operation, dtype):
+    error = simulated["errors"][f"{operation.id} {dtype}"]
+    assert error is None, error
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_simulated(simulated, name):
+    error = simulated["errors"][name]
+    assert error is None, error
+
+
+def test_every_check_of_the_simulator_has_a_test(simulated):
+    tested = {f"{operation.id} {dtype}" for operation in OPERATIONS for dtype in DTYPES}
+    assert set(simulated["errors"]) == tested | set(CHECKS)
+
+
+def test_every_kernel_was_launched(simulated):
+    assert len(simulated["kernels"]) > 30
+    assert simulated["launched"] == simulated["kernels"]
+
+
+# ---- compiled ----
+@pytest.fixture(scope="module")
+def compiled():
+    found = run_program("ptx.py")
+    if "skip" in found:
+        pytest.skip(found["skip"])
+    return found["kernels"]
+
+
+def test_every_kernel_compiles(compiled, simulated):
+    assert sorted({kernel["name"] for kernel in compiled}) == simulated["kernels"]
+
+
+def test_float32_kernels_hold_no_float64_instructions(compiled):
+    checked = set()
+    for kernel in compiled:
+        if "float64" not in str(kernel["types"]) and kernel["name"] not in IN_FLOAT64:
+            assert kernel["float64"] == 0, kernel
+            checked.add(kernel["name"])
+    assert checked == {kernel["name"] for kernel in compiled} - IN_FLOAT64
+
+
+def test_kernels_are_deterministic_keep_nan_and_divide_exactly(compiled):
+    for kernel in compiled:
+        found = {k: kernel[k] for k in ("atomics", "lose NaN", "approximate division")}
+        assert set(found.values()) == {0}, kernel
+
+
+# ---- the launch on a device, with CuPy and Numba's driver replaced ----
+class DeviceArray:
+    """What a launch asks of a CuPy array."""
+
+    def __init__(self, a):
+        self.a, self.dtype, self.shape = a, a.dtype, a.shape
+        self.flags = types.SimpleNamespace(c_contiguous=a.flags.c_contiguous)
+        self.__cuda_array_interface__ = a.__array_interface__
+
+    def copy(self, order):
+        return DeviceArray(self.a.copy(order))
+
+
+class Kernel:
+    """Records how it is started; warns of every new grid, as Numba does of small ones."""
+
+    def __init__(self):
+        self.grids, self.calls = [], []
+
+    def __getitem__(self, grid):
+        warnings.warn("Grid size 1 will likely result in under-utilization", stacklevel=2)
+        self.grids.append(grid)
+        return lambda *arguments: self.calls.append((grid, arguments))
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The launch as on a GPU; CuPy's stream is at address 7."""
+    stream = types.SimpleNamespace(ptr=7)
+    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(get_current_stream=lambda: stream))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(launching, "SIMULATOR", False)
+    fake = types.SimpleNamespace(
+        as_cuda_array=lambda a, sync: ("no wait" if not sync else "waits", a.a),
+        external_stream=lambda address: f"stream {address}",
+    )
+    monkeypatch.setattr(launching, "cuda", fake)
+    launching._configured.cache_clear()
+    yield stream
+    launching._configured.cache_clear()
+
+
+def test_launch_converts_arguments_and_uses_cupys_stream(device):
+    kernel, x, y = Kernel(), np.ones((2, 3), np.float32), np.zeros(2, np.float32)
+    scalars = (1e-7, np.float64(0.5), 7, np.int64(8))
+    arrays = (DeviceArray(x.T),), (DeviceArray(y),)
+    for _ in range(2):
+        launching.launch_cuda(kernel, 5, 64, *arrays, scalars, shared=256)
+    assert kernel.grids == [(5, 64, "stream 7", 256)], "configured once, without a warning"
+    (_, arguments), again = kernel.calls
+    assert again[0] == kernel.grids[0]
+    (waits, given), *numbers, (_, result) = arguments
+    assert waits == "no wait"
+    assert given.flags.c_contiguous
+    np.testing.assert_array_equal(given, x.T)
+    assert result is y
+    assert [type(v) for v in numbers] == [np.float32, np.float32, np.uint64, np.uint64]
+    device.ptr = 0  # the default stream has no address
+    launching.launch_cuda(kernel, 5, 64, *arrays)
+    assert kernel.grids[1] == (5, 64, 0, 0)
+
+
+def test_launch_refuses_what_a_kernel_cannot_take(device):
+    kernel, on_device = Kernel(), DeviceArray(np.zeros(4, np.float32))
+    with pytest.raises(TypeError, match="expected an array on the GPU"):
+        launching.launch_cuda(kernel, 1, 32, (np.zeros(4, np.float32),), (on_device,))
+    with pytest.raises(ValueError, match="not contiguous"):
+        launching.launch_cuda(kernel, 1, 32, (), (DeviceArray(np.zeros((4, 2))[:, 0]),))
+    with pytest.raises(TypeError, match="float32 and float64"):
+        launching.launch_cuda(kernel, 1, 32, (on_device, DeviceArray(np.zeros(4))), (on_device,))
+    with pytest.raises(ValueError, match="a grid of 2147483648 blocks"):
+        launching.launch_cuda(kernel, 2**31, 32, (), (on_device,))
+    launching.launch_cuda(kernel, 0, 32, (), (on_device,))
+    assert kernel.calls == []
+
+
+# ---- where it cannot work ----
+def unavailable():
+    with pytest.raises(UnavailableError) as caught:
+        NumbaCudaBackend.version()
+    return str(caught.value), caught.value.remedy
+
+
+def test_says_what_is_missing_stage_by_stage(device, monkeypatch):
+    reason, remedy = unavailable()
+    assert "numba-cuda is not installed" in reason
+    assert "pip install" in remedy
+    assert "NUMBA_ENABLE_CUDASIM=1" in remedy
+    launching.cuda.implementation = "NVIDIA"
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", None)
+        reason, remedy = unavailable()
+        assert "CuPy is not installed" in reason
+        assert "pip install" in remedy
+        with pytest.raises(UnavailableError, match="CuPy is not installed"):
+            NumbaCudaBackend()
+    monkeypatch.setattr(launching, "cuda_driver", lambda: (None, "no CUDA driver: nowhere"))
+    reason, remedy = unavailable()
+    assert reason == "no CUDA driver: nowhere"
+    assert "install the NVIDIA driver" in remedy
+    monkeypatch.setattr(launching, "cuda_driver", lambda: (13000, "CUDA 13.0, 1 device(s)"))
+    monkeypatch.setattr(launching.metadata, "version", lambda name: "0.30")
+    reason, remedy = unavailable()  # this CuPy has no arrays
+    assert "a small kernel does not run: AttributeError" in reason
+    assert "CUDA 13.0" in remedy
+    monkeypatch.setattr(launching, "_device", lambda: "a GPU")
+    assert NumbaCudaBackend.version() == "numba-cuda 0.30, CUDA 13.0, 1 device(s), a GPU"
+
+
+def test_simulator_is_named_and_needs_numpy_2(monkeypatch):
+    monkeypatch.setattr(launching, "SIMULATOR", True)
+    assert "CUDA simulator, no GPU" in NumbaCudaBackend.version()
+    monkeypatch.setattr(launching.np, "__version__", "1.26.4")
+    reason, remedy = unavailable()
+    assert "NumPy 1.26.4" in reason
+    assert "upgrade" in remedy
