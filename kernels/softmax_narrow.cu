@@ -5,7 +5,7 @@
 //   cross_entropy  loss = -log clip(p[t]), dx = (p - [c = t]) / N with p = softmax(x), in one pass
 //
 //   x, y, dy, dx (N, C) real, row-major; t (N,) int32, out of range gives NaN; loss (N,) real
-//   C         compile-time (-DC=3), 1 to 32, in float64 to 16: a row is unrolled into registers
+//   C         compile-time (-DC=3), 1 to 32, in float64 to 8: a row is unrolled into registers
 //   threads   a row each; rows of a block are one flat stretch of memory, so the copies to and
 //             from shared memory are coalesced whatever C is, with 16 bytes a thread where the
 //             addresses allow it
@@ -75,7 +75,7 @@ __device__ __forceinline__ void softmax_row(real (&v)[C]) {
   for (int c = 0; c < C; c++) v[c] *= scale;
 }
 
-extern "C" __global__ void __launch_bounds__(ROWS)
+extern "C" __global__ void __launch_bounds__(ROWS, 1)
 softmax_forward_narrow(const real* __restrict__ x, real* __restrict__ y, index_t n) {
   __shared__ __align__(16) real tile[ROWS * STRIDE];
   const index_t first = (index_t)blockIdx.x * ROWS;
@@ -94,7 +94,7 @@ softmax_forward_narrow(const real* __restrict__ x, real* __restrict__ y, index_t
   store_rows(y + first * C, rows * C, tile);
 }
 
-extern "C" __global__ void __launch_bounds__(ROWS)
+extern "C" __global__ void __launch_bounds__(ROWS, 1)
 softmax_backward_narrow(const real* __restrict__ dy, const real* __restrict__ y,
                         real* __restrict__ dx, index_t n) {
   __shared__ __align__(16) real tile_y[ROWS * STRIDE];
@@ -116,7 +116,7 @@ softmax_backward_narrow(const real* __restrict__ dy, const real* __restrict__ y,
   store_rows(dx + first * C, rows * C, tile_dy);
 }
 
-extern "C" __global__ void __launch_bounds__(ROWS)
+extern "C" __global__ void __launch_bounds__(ROWS, 1)
 softmax_cross_entropy_narrow(const real* __restrict__ x, const int* __restrict__ t,
                              real* __restrict__ loss, real* __restrict__ dx, index_t n, real one_by_n,
                              real low, real high) {

@@ -8,8 +8,8 @@
 //   regularization_partial  the same of |w| and w^2
 //   regularization_final    loss = l1 sum|w| + l2 sum w^2
 //
-//   a, w (size,) real, or bytes of 0 and 1; partial, absolute, squared (PARTS,) and total () float64; mean and
-//   loss () real
+//   a, w (size,) real, or bytes of 0 and 1; partial, absolute, squared (PARTS,) and total ()
+//   float64; mean and loss () real
 //   threads   each adds up what it takes in order, 16 bytes of the array at a time where the
 //             address allows it; then the threads of a block join in pairs. The order depends on
 //             size, grid and the array's place within 16 bytes alone

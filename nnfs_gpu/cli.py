@@ -120,14 +120,14 @@ def train(
         int, Option(metavar="N", min=1, help="Points in a step of training.")
     ] = 1024,
     optimizer: Annotated[
-        OptimizerName, Option(help="How a gradient changes the weights.")
+        OptimizerName, Option(help="How a gradient changes the weights; sgd has momentum 0.9.")
     ] = OptimizerName.adam,
     learning_rate: Annotated[
         float | None,
         Option(
             metavar="RATE",
             help="Size of the first steps.",
-            show_default="0.01 for adam and rmsprop, 0.1 for adagrad, 0.5 for sgd",
+            show_default="0.01 for adam and rmsprop, 0.05 for adagrad, 0.5 for sgd",
         ),
     ] = None,
     decay: Annotated[
@@ -135,7 +135,7 @@ def train(
         Option(
             metavar="RATE",
             help="How fast steps shrink: step t has the rate learning-rate / (1 + decay * t).",
-            show_default="0.001 for adam and rmsprop, 0 for adagrad, 0.0002 for sgd",
+            show_default="0.001; for adagrad 0",
         ),
     ] = None,
     backend: BackendName = "auto",
@@ -248,6 +248,23 @@ def info(json_target: JsonTarget = None) -> int:
     from . import cli_use
 
     return cli_use.info(json_target)
+
+
+@app.command()
+def crosscheck(
+    backend: BackendName = "auto",
+    against: Annotated[
+        str, Option(metavar="NAME", help="The backend to compare with; numpy is the specification.")
+    ] = "numpy",
+    json_target: JsonTarget = None,
+) -> int:
+    """Compare two backends: every operation, and a short training run.
+
+    Ends with exit code 1 where a difference is larger than rounding explains.
+    """
+    from . import cli_crosscheck
+
+    return cli_crosscheck.run(backend, against, json_target)
 
 
 def main() -> NoReturn:

@@ -116,10 +116,12 @@ class TrainingWatch(Callback):
             self._take_time()
             self._first_seconds, self._first_samples = self.training_seconds, done
         elif batch == self._last:
+            self.model.backend.synchronize()  # once an epoch: its loss is fetched next anyway
             self._take_time()  # validation follows, and must not count
         elif self.display.due():
             self._take_time()
             self.display.step(self.epoch, done, self._numbers())
+            self._mark = time.perf_counter()
         if self.stop.signum:
             self._take_time()
             raise TrainingStopped

@@ -65,8 +65,8 @@ class Rule:
 RULES = {
     "adam": Rule(optimizers.Optimizer_Adam, 0.01, 1e-3, {}),
     "rmsprop": Rule(optimizers.Optimizer_RMSprop, 0.01, 1e-3, {}),
-    "adagrad": Rule(optimizers.Optimizer_Adagrad, 0.1, 0.0, {}),
-    "sgd": Rule(optimizers.Optimizer_SGD, 0.5, 2e-4, {"momentum": 0.9}),
+    "adagrad": Rule(optimizers.Optimizer_Adagrad, 0.05, 0.0, {}),
+    "sgd": Rule(optimizers.Optimizer_SGD, 0.5, 1e-3, {"momentum": 0.9}),
 }
 
 

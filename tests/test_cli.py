@@ -185,7 +185,7 @@ def test_default_backend_one_epoch_and_other_choices(tmp_path):
         (*small, tmp_path / "d", "--classes", 300),
     )
     for done, optimizer, rate, decay in (
-        (sgd, "sgd", 0.5, 2e-4),
+        (sgd, "sgd", 0.5, 1e-3),
         (adagrad, "adagrad", 0.25, 0),
         (rmsprop, "rmsprop", 0.01, 0),
         (wide, "adam", 0.01, 1e-3),

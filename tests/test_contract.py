@@ -86,7 +86,10 @@ def test_settings_are_what_was_asked_for(backend_name, dtype):
     assert backend.book_random is True
     again = get_backend(backend_name, dtype=dtype, precise_dot=True, book_random=True)
     assert again is backend
-    assert get_backend(backend_name, dtype=dtype, precise_dot=False) is not backend
+    for changed in ({"precise_dot": False}, {"book_random": False}):
+        settings = {"precise_dot": True, "book_random": True} | changed
+        other = get_backend(backend_name, dtype=dtype, **settings)
+        assert (other.precise_dot, other.book_random) == tuple(settings.values())
 
 
 # ---- every operation ----

@@ -18,8 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from emulation.emulator import KERNELS, kernels_in
+
+from nnfs_gpu.backend.softmax_plan import VALUES
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 REFERENCE = "sm_90"
@@ -30,11 +33,12 @@ FLOAT64_RESULTS = {"totals"}
 
 def definition_sets(file: str, real: str) -> list[dict[str, int]]:
     """What the host may define; the first set needs most registers and stands for the rest."""
-    size = REALS[real]
+    values = VALUES[np.dtype({"float": "float32", "double": "float64"}[real])]
     if file == "softmax_narrow":
-        return [{"C": c} for c in (128 // size, 1, 3, 10)]
+        return [{"C": c} for c in (values, 1, 3, 7)]
     if file == "softmax_rows":
-        whole, packed = 128 // size, 8  # 128 bytes a thread
+        whole = values
+        packed = values * REALS[real] // 16  # stretches of 16 bytes
         sets = [(512, whole, 0), (512, packed, 1), (128, whole, 0), (128, packed, 1)]
         sets += [(32, whole, 0), (32, packed, 1), (32, 2, 0)]
         return [{"THREADS": t, "ITEMS": i, "PACKED": p} for t, i, p in sets]

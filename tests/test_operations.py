@@ -737,6 +737,15 @@ def test_softmax_of_shifted_rows(backend, c):
     assert shifted.tobytes() == y.tobytes()
 
 
+@pytest.mark.parametrize("c", [2047, 2048, 2049, 5000])
+def test_softmax_of_rows_longer_than_a_tile(backend, c):
+    """Kernels work on tiles of 2048 elements: a row may be longer than one."""
+    x = (5 * np.random.RandomState(c).randn(3, c)).astype(backend.dtype)
+    (expected,) = softmax_forward(backend.dtype, x.astype(np.float64))
+    y = call(backend, "softmax_forward", x)
+    assert_close(y, expected.value, backend.dtype, ulps=summing(c), magnitude=expected.magnitude)
+
+
 @pytest.mark.parametrize("c", WIDTHS)
 def test_softmax_rows_sum_to_one_and_its_gradients_to_zero(backend, c):
     rng = np.random.RandomState(c)

@@ -1,6 +1,6 @@
 """Which softmax kernel a shape gets, and how it is launched (kernels/softmax_*.cu).
 
-    narrow  a thread a row: up to 32 columns in float32, 16 in float64
+    narrow  a thread a row: up to 32 columns in float32, 8 in float64
     rows    a warp a row, or a block of 128 or 512 threads; the row stays in registers
     wide    several blocks a row, in two launches: long rows, or few rows to fill the device
 A function of the shape, the dtype and the alignment alone, so that the same arrays always get
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-NARROW_BYTES = 128  # of a row that one thread keeps in registers
-ROW_BYTES = 128  # the same for each thread of a row
+# Of a row, what one thread keeps in registers: more, and float64's exponential spills.
+VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 8}
 CHUNK = 1024  # elements of a row, at least, for a block of the wide kernels
 FILL = 1056  # blocks that fill the largest device: 132 multiprocessors, 8 each
 ROW_THREADS = (32, 128, 512)
@@ -38,15 +38,16 @@ class SoftmaxPlan:
 def softmax_plan(n: int, columns: int, dtype: np.dtype, arrays: tuple[Any, ...]) -> SoftmaxPlan:
     """The plan for rows (n, columns) in contiguous `arrays`."""
     size = dtype.itemsize
-    if columns * size <= NARROW_BYTES:
+    values = VALUES[dtype]
+    if columns <= values:
         rows = 256 if columns <= 8 else 128  # as softmax_narrow.cu has it
         return SoftmaxPlan(
             "narrow", dtype, (-(-n // rows),), rows, (n,), definitions={"C": columns}
         )
-    if columns * size > ROW_THREADS[-1] * ROW_BYTES or (n < FEW_ROWS and columns > LONG_ROW):
+    if columns > ROW_THREADS[-1] * values or (n < FEW_ROWS and columns > LONG_ROW):
         parts = max(1, min(-(-columns // CHUNK), -(-FILL // n), 65535))
         return SoftmaxPlan("wide", dtype, (n, parts), 256, parts=parts)
-    threads = next(t for t in ROW_THREADS if columns * size <= t * ROW_BYTES)
+    threads = next(t for t in ROW_THREADS if columns <= t * values)
     width = 16 // size
     packed = columns % width == 0 and all(_address(a) % 16 == 0 for a in arrays)
     items = -(-columns // (threads * (width if packed else 1)))

@@ -1,0 +1,106 @@
+"""`crosscheck`: agrees with itself across backends, and notices an operation that is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nnfs_gpu import get_backend
+from nnfs_gpu.backend import protocol
+from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.crosscheck import BOUNDS, crosscheck
+
+NOT_COMPARED = {"asarray", "to_numpy", "zeros", "copy", "synchronize", "all_finite"}
+
+
+@pytest.fixture(scope="module")
+def differences():
+    return crosscheck(get_backend("numba"), get_backend("numpy"))
+
+
+def test_all_agree(differences):
+    assert [d for d in differences if not d.passed] == []
+
+
+def test_every_operation_is_compared_in_both_dtypes(differences):
+    names = {name for name, value in vars(protocol.Backend).items() if callable(value)}
+    operations = {n for n in names if not n.startswith("_")} - NOT_COMPARED
+    for dtype in ("float32", "float64"):
+        compared = {d.operation.split(" (")[0] for d in differences if d.dtype == dtype}
+        assert operations <= compared
+        assert any(name.startswith("training") for name in compared)
+
+
+class Wrong(NumpyBackend):
+    """Mistakes of the size that a bug makes."""
+
+    name = "wrong"
+
+    def softmax_backward(self, dy, y):
+        return y * dy  # the diagonal of the Jacobian alone
+
+    def relu_forward(self, x):
+        y = super().relu_forward(x)
+        y[0, 0] = np.nan
+        return y
+
+    def adam_step(self, w, **rest):
+        super().adam_step(w, **rest)
+        w *= w.dtype.type(1 + 1e-4)
+
+    def argmax(self, x):
+        return super().argmax(x).astype(np.int64)  # the values are right, the dtype is not
+
+
+def test_mistakes_are_noticed():
+    found = crosscheck(Wrong(), NumpyBackend())
+    failed = {d.operation for d in found if not d.passed}
+    # Training uses argmax for its accuracy and the combined gradient: only ReLU's NaN reaches it.
+    assert failed == {"softmax_backward", "relu_forward", "adam_step", "argmax", *_training(found)}
+    assert all(np.isinf(d.units) for d in found if d.operation == "relu_forward")
+
+
+def _training(found):
+    return {d.operation for d in found if d.operation.startswith("training")}
+
+
+def test_bounds_are_small():
+    """A bound of thousands of units would pass a wrong formula; only the training run has one."""
+    assert max(bound for kind, bound in BOUNDS.items() if kind != "training") <= 64
+
+
+def test_command(tmp_path):
+    command = [sys.executable, "-m", "nnfs_gpu.cli", "crosscheck"]
+    done = subprocess.run(
+        [*command, "--backend", "numba", "--json", str(tmp_path / "c.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "c.json").read_text())
+    assert (written["backend"], written["against"], written["passed"]) == (
+        "numba",
+        "numpy",
+        True,
+    )
+    assert {d["passed"] for d in written["differences"]} == {True}
+    same = subprocess.run(
+        [*command, "--backend", "numpy"], capture_output=True, text=True, check=False
+    )
+    assert same.returncode == 2
+    assert same.stderr.startswith("error:")
+    assert "Traceback" not in same.stderr
+
+
+def test_an_absent_backend_is_one_line():
+    command = [sys.executable, "-m", "nnfs_gpu.cli", "crosscheck", "--backend", "cupy"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        pytest.skip("this machine has a GPU")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --backend cupy: backend 'cupy' cannot be used")
