@@ -18,7 +18,7 @@
 #define C 3  // so that the file can be compiled on its own
 #endif
 
-constexpr int ROWS = C <= 8 ? 256 : 128;
+constexpr int ROWS = C <= 8 ? 256 : 128;  // 2 blocks at least: without the number ptxas aims at more and spills
 constexpr int STRIDE = C | 1;
 constexpr int VECTOR = 16 / sizeof(real);  // reals in 16 bytes
 
@@ -75,7 +75,7 @@ __device__ __forceinline__ void softmax_row(real (&v)[C]) {
   for (int c = 0; c < C; c++) v[c] *= scale;
 }
 
-extern "C" __global__ void __launch_bounds__(ROWS, 1)
+extern "C" __global__ void __launch_bounds__(ROWS, 2)
 softmax_forward_narrow(const real* __restrict__ x, real* __restrict__ y, index_t n) {
   __shared__ __align__(16) real tile[ROWS * STRIDE];
   const index_t first = (index_t)blockIdx.x * ROWS;
@@ -94,7 +94,7 @@ softmax_forward_narrow(const real* __restrict__ x, real* __restrict__ y, index_t
   store_rows(y + first * C, rows * C, tile);
 }
 
-extern "C" __global__ void __launch_bounds__(ROWS, 1)
+extern "C" __global__ void __launch_bounds__(ROWS, 2)
 softmax_backward_narrow(const real* __restrict__ dy, const real* __restrict__ y,
                         real* __restrict__ dx, index_t n) {
   __shared__ __align__(16) real tile_y[ROWS * STRIDE];
@@ -116,7 +116,7 @@ softmax_backward_narrow(const real* __restrict__ dy, const real* __restrict__ y,
   store_rows(dx + first * C, rows * C, tile_dy);
 }
 
-extern "C" __global__ void __launch_bounds__(ROWS, 1)
+extern "C" __global__ void __launch_bounds__(ROWS, 2)
 softmax_cross_entropy_narrow(const real* __restrict__ x, const int* __restrict__ t,
                              real* __restrict__ loss, real* __restrict__ dx, index_t n, real one_by_n,
                              real low, real high) {

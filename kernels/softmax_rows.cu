@@ -23,6 +23,7 @@
 
 constexpr int BLOCK = THREADS == WARP ? 128 : THREADS;
 constexpr int ROWS = THREADS == WARP ? 4 : 1;  // rows a block
+// Blocks at least on a multiprocessor, below: without the number ptxas aims at more and spills.
 constexpr int WIDTH = PACKED ? 16 / sizeof(real) : 1;
 constexpr int VALUES = ITEMS * WIDTH;  // of a row, in one thread
 
@@ -86,7 +87,7 @@ __device__ __forceinline__ void softmax(real (&v)[VALUES], real* scratch) {
   for (int k = 0; k < VALUES; k++) v[k] *= scale;
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+extern "C" __global__ void __launch_bounds__(BLOCK, BLOCK == 512 ? 1 : 4)
 softmax_forward_rows(const real* __restrict__ x, real* __restrict__ y, index_t n, index_t columns) {
   __shared__ real scratch[WARP];
   const index_t row = my_row();
@@ -97,7 +98,7 @@ softmax_forward_rows(const real* __restrict__ x, real* __restrict__ y, index_t n
   store(y + row * columns, (int)columns, v);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+extern "C" __global__ void __launch_bounds__(BLOCK, BLOCK == 512 ? 1 : 4)
 softmax_backward_rows(const real* __restrict__ dy, const real* __restrict__ y,
                       real* __restrict__ dx, index_t n, index_t columns) {
   __shared__ real scratch[WARP];
@@ -115,7 +116,7 @@ softmax_backward_rows(const real* __restrict__ dy, const real* __restrict__ y,
   store(dx + row * columns, (int)columns, d);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+extern "C" __global__ void __launch_bounds__(BLOCK, BLOCK == 512 ? 1 : 4)
 softmax_cross_entropy_rows(const real* __restrict__ x, const int* __restrict__ t,
                            real* __restrict__ loss, real* __restrict__ dx, index_t n,
                            index_t columns, real one_by_n, real low, real high) {

@@ -113,7 +113,7 @@ def train(
             metavar="N",
             min=1,
             help="Passes over the training points.",
-            show_default="enough for 7,500 steps, from 5 to 500",
+            show_default="enough for 4,000 steps, from 5 to 500",
         ),
     ] = None,
     batch_size: Annotated[

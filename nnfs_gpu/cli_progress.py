@@ -7,6 +7,7 @@ to show: `BarDisplay` on a terminal, `LineDisplay` (one plain line an epoch) els
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from types import FrameType
@@ -39,7 +40,7 @@ class StopRequest:
     """In its `with` block Ctrl-C (SIGINT) and SIGTERM only leave a note, in `signum`.
 
     An exception in the middle of a step would leave a model of which some layers are updated
-    and others not. The second signal does what signals did before.
+    and others not. The second signal does what signals did before: it ends at once.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,8 @@ class StopRequest:
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
         self._restore()
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, b"\nstopping after this step; once more ends at once, without saving\n")
 
     def __exit__(self, *exc: object) -> None:
         self._restore()

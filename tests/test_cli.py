@@ -232,7 +232,8 @@ def _interrupted(tmp_path, signum) -> tuple[int, str, dict]:
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_training_and_keeps_what_was_learned(tmp_path, signum, code):
     returncode, err, metrics = _interrupted(tmp_path, signum)
-    assert (returncode, err) == (code, "")
+    assert returncode == code
+    assert err.strip() == "stopping after this step; once more ends at once, without saving"
     assert metrics["interrupted"] is True
     assert 1 <= metrics["epochs_finished"] < 100_000
     assert metrics["steps"] >= 6 * metrics["epochs_finished"]
@@ -322,6 +323,7 @@ def test_evaluate_takes_folder_or_file_and_fresh_points(trained, tmp_path):
     assert found["loss"] == pytest.approx(metrics["validation_loss"], rel=1e-6)
     assert found["bayes_limit"] == spiral_bayes_limit(3)
     other = json.loads(target.read_text())
+    assert other["seed"] > 2**32  # no seed of train, nor of its validation points
     assert other["accuracy"] not in (metrics["validation_accuracy"], metrics["train_accuracy"])
     assert abs(other["accuracy"] - metrics["validation_accuracy"]) < 0.02
     assert f" {other['accuracy']:.4f} " in fresh.stdout
@@ -338,12 +340,13 @@ def test_predict_is_the_same_from_csv_npy_and_stdin(trained, tmp_path):
     folder, _, _ = trained
     rows = np.random.default_rng(0).uniform(-1, 1, (50, 2)).astype(np.float32)
     text = "x,y\n" + "".join(f"{x!r}, {y!r}\n" for x, y in rows.tolist())
-    (tmp_path / "rows.csv").write_text("\ufeff" + text, encoding="utf-8")  # as Excel writes it
+    (tmp_path / "rows.csv").write_text(text)
     np.save(tmp_path / "rows.npy", rows)
     target = tmp_path / "out.csv"
     from_csv = run("predict", folder, tmp_path / "rows.csv")
     from_npy = run("predict", folder, tmp_path / "rows.npy", "--output", target)
     bare = text.split("\n", 1)[1].replace("\n", "\r\n")
+    bare = "\ufeff" + bare  # no header, and the beginning and line ends that Excel writes
     from_stdin = run("predict", folder, "-", stdin=bare.encode())
     for done in (from_csv, from_npy, from_stdin):
         assert (done.returncode, done.stderr) == (0, "")
@@ -445,7 +448,11 @@ BAD = {
     "output nowhere": ("predict {model} {file} --output {dir}/none/o.csv", 2, "cannot write"),
 }
 if Path("/dev/full").exists():  # a disk that is full: every write to it fails
-    BAD["full disk"] = ("predict {model} {dir}/good.csv --output /dev/full", 1, "No space left")
+    BAD["full disk"] = (
+        "predict {model} {dir}/good.csv --output /dev/full",
+        1,
+        "/dev/full: No space left",
+    )
 
 
 def _bad_case(base: Path, number: int, arguments: str, model: Path):
