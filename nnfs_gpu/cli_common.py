@@ -77,8 +77,12 @@ def backend_version(backend: Backend) -> str:
 
 def load_model(path: Path, backend: str) -> tuple[Model, Path]:
     """The classifier in the file `path`, or in the model file of the folder `path`; the file."""
-    file = path / MODEL_FILE if path.is_dir() else path
-    if not file.is_file():
+    try:
+        file = path / MODEL_FILE if path.is_dir() else path
+        found = file.is_file()
+    except OSError as error:  # a folder on the way there may not be entered
+        raise InputError(describe(error)) from error
+    if not found:
         raise InputError(f"{file}: no such model file; make one with: nnfs-gpu train --out DIR")
     choose_backend(backend)
     try:
@@ -157,9 +161,9 @@ class OutputFolder:
     def __init__(self, path: Path):
         self.path = path
         self._made: list[Path] = []
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--out {path}: is a file, expected a folder")
         try:
+            if path.exists() and not path.is_dir():
+                raise InputError(f"--out {path}: is a file, expected a folder")
             self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=path).close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +16,8 @@ def run(backend: str, against: str, json_target: str | None) -> int:
     """Compare, print a table, write JSON; 0 where all agree, 1 where something does not."""
     console = console_for(json_target)
     check_target(json_target, "--json")
-    second = choose_backend(against)
-    first = choose_backend(backend)
+    second: Any = choose_backend(against)
+    first: Any = choose_backend(backend)
     if first.name == second.name:
         raise InputError(f"--backend {first.name} --against {second.name}: expected two backends")
     with np.errstate(all="ignore"):
