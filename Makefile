@@ -9,7 +9,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format bench clean
+.PHONY: help train test check format bench gpu-check clean
 
 help:
 	@sed -n '2,4s/^# //p' Makefile
@@ -49,6 +49,10 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench $(if $(ARGS),$(ARGS),jacobian)
+
+# Everything about the GPU, in one command, without network: uses .venv where there is one.
+gpu-check:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m bench.gpu_check $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .numba_cache

@@ -73,7 +73,15 @@ def test_every_data_file_is_listed(project):
 
 def test_core_dependencies_need_no_gpu_and_name_no_upper_version(project):
     names = [re.match(r"[\w.-]+", text).group() for text in project["project"]["dependencies"]]
-    assert sorted(names) == ["matplotlib", "numba", "numpy", "rich", "safetensors", "typer"]
+    assert sorted(names) == [
+        "matplotlib",
+        "numba",
+        "numpy",
+        "rich",
+        "safetensors",
+        "threadpoolctl",
+        "typer",
+    ]
     everything = [
         *project["project"]["dependencies"],
         *(text for extra in project["project"]["optional-dependencies"].values() for text in extra),

@@ -1,0 +1,254 @@
+"""Are the kernels right at large sizes, and the same from run to run? Steps of `make gpu-check`.
+
+    accuracy      every operation in float32 against the specification in float64, per element:
+                      |result - exact| / (eps(float32) * magnitude),
+                  the magnitude being that of the terms that were added up to make the element
+    beyond 2^31   operations on more elements than a 32-bit index reaches: the rows of a small
+                  batch over and over, which must give the small batch's bits over and over
+    determinism   the same call again and again: the same bits
+
+Nothing here names a device: the tests run it on the emulated backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnfs_gpu import crosscheck, get_backend
+from nnfs_gpu.backend.numpy_backend import NumpyBackend
+
+from . import gpu_train
+from .gpu_steps import Notebook
+
+CLASSES = (3, 10, 100, 1_000, 10_000, 100_000)
+ELEMENTS = 1 << 23  # of an array in the accuracy step: NumPy computes the exact results
+PERIOD = 999_983  # numbers drawn for an array, which repeat: a prime, so that no two rows agree
+BEYOND = 1 << 31
+LIMIT = 16.0  # units; our sums are trees, cuBLAS may add one by one: + 2 sqrt(terms)
+SHAPES = tuple((max(1, (1 << 20) // c), c) for c in (3, 100, 20_000))  # of determinism
+
+BY_ROW = (  # what depends on the number of classes; the others are measured at one shape
+    *("softmax_forward", "softmax_backward", "cross_entropy_forward", "cross_entropy_backward"),
+    *("softmax_cross_entropy_backward", "binary_cross_entropy_forward", "squared_error_forward"),
+    *("absolute_error_forward", "argmax", "linear_forward", "linear_backward"),
+)
+HOST_IS_SLOW = ("dropout_forward", "random_words", "spiral")  # Philox in NumPy: an 8th is enough
+DIVIDED_BY_ROWS = ("cross_entropy_backward", "softmax_cross_entropy_backward")
+LARGE = (  # operation and classes, beyond 2^31 elements
+    ("relu_forward", 64),
+    ("softmax_forward", 3),
+    ("softmax_backward", 3),
+    ("softmax_backward", 1_000),
+    ("softmax_cross_entropy_backward", 10),
+    ("argmax", 10),
+)
+
+
+class Tiled:
+    """A NumPy generator whose real numbers repeat after PERIOD: 8 million are quick to draw."""
+
+    def __init__(self, *seed: int):
+        self._rng = np.random.default_rng(seed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rng, name)
+
+    def standard_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.resize(self._rng.standard_normal(min(PERIOD, math.prod(shape))), shape)
+
+    def random(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.resize(self._rng.random(min(PERIOD, math.prod(shape))), shape)
+
+
+def accuracy_step(notebook: Notebook, backend: Any) -> None:
+    """Accuracy, then what lies beyond 2^31 where the device has the memory."""
+    accuracy(notebook, backend, ELEMENTS, CLASSES)
+    free, _ = backend.xp.cuda.runtime.memGetInfo()
+    if free < 20 * BEYOND:  # three arrays of float32, and as much again for the pool
+        notebook.note(f"beyond 2^31 elements: {free / 2**30:.0f} GiB free, 40 needed")
+    else:
+        beyond(notebook, backend, BEYOND)
+
+
+# ---- accuracy ----
+def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[int]) -> None:
+    """A line for every operation at every size."""
+    for line in crosscheck._TABLE:
+        operation, variant = line[:2]
+        size = elements // 8 if operation in HOST_IS_SLOW else elements
+        for c in classes if operation in BY_ROW else (min(1_000, max(classes)),):
+            n, c = (5, 40) if operation == "softmax_jacobian" else (max(1, size // c), c)
+            what = f"{operation} {variant} {n}x{c}".replace("  ", " ")
+            if notebook.late(f"accuracy from {what} on"):
+                return
+            with notebook.attempt(what, backend):
+                units, limit = error_of(backend, line, n, c)
+                names = {"operation": operation, "variant": variant, "rows": n, "classes": c}
+                notebook.add("accuracy", **names, units=units, limit=limit)
+                if not units <= limit:
+                    notebook.problem(f"{what}: {units:.3g} units, allowed {limit:.3g}")
+
+
+def error_of(backend: Any, line: tuple, n: int, c: int) -> tuple[float, float]:
+    """(largest error in units, units allowed) of one line of crosscheck's table."""
+    operation, _, kind, make, written = line
+    arguments = make(Tiled(n, c), np.dtype(np.float32), n, c)
+    exact = arguments
+    if kind != "exact":  # comparisons and copies are exact in their own dtype
+        exact = {name: _widened(value) for name, value in arguments.items()}
+    oracle = NumpyBackend(np.float32 if kind == "exact" else np.float64)
+    expected = crosscheck._run(oracle, operation, exact, written)
+    actual = crosscheck._run(backend, operation, arguments, written)
+    names = (*("",) * (len(expected) - len(written)), *written)
+    worst = 0.0
+    for name, got, want in zip(names, actual, expected, strict=True):
+        if got.dtype not in (want.dtype, np.dtype(np.float32)):
+            raise AssertionError(f"dtype {got.dtype}, not {want.dtype}")
+        magnitude = _magnitude(operation, name, exact, np.asarray(want, np.float64))
+        worst = larger(worst, units_of(got, want, magnitude))
+    if kind in ("exact", "angle"):
+        return worst, crosscheck.BOUNDS[kind]
+    terms = {"linear_forward": c, "linear_backward": n}.get(operation, 0)
+    return worst, LIMIT + 2 * math.sqrt(terms)
+
+
+def units_of(actual: np.ndarray, expected: np.ndarray, magnitude: Any) -> float:
+    """The largest error in units of eps(float32) * magnitude; NaN counts as infinitely wrong."""
+    if actual.shape != expected.shape:
+        raise AssertionError(f"shape {actual.shape}, not {expected.shape}")
+    a, e = actual.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        error = np.abs(a - e) / (float(np.finfo(np.float32).eps) * magnitude)
+    error = np.where(a == e, 0.0, error)
+    return float(np.where(np.isnan(error), np.inf, error).max(initial=0.0))
+
+
+def larger(a: float, b: float) -> float:
+    """The larger of two errors."""
+    return b if b > a else a
+
+
+def _widened(value: Any) -> Any:
+    is_real = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(np.float64) if is_real else value
+
+
+def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarray) -> np.ndarray:
+    """What an element is made of: at least the element itself."""
+    special: dict[str, Callable[[], Any]] = {
+        "softmax_forward": lambda: result * (1 + a["x"].max(axis=1, keepdims=True) - a["x"]),
+        "softmax_backward": lambda: (
+            a["y"] * (np.abs(a["dy"]) + (a["y"] * np.abs(a["dy"])).sum(axis=1, keepdims=True))
+        ),
+        "softmax_jacobian": lambda: np.abs(result) + 2 * a["y"][:, :, None] * a["y"][:, None, :],
+        "linear_forward": lambda: np.abs(a["x"]) @ np.abs(a["w"]) + np.abs(a["b"]),
+        "linear_backward": lambda: _of_linear_backward(a, result.shape),
+        "binary_cross_entropy_backward": lambda: (
+            (a["t"] / a["p"].clip(1e-7, 1) + (1 - a["t"]) / (1 - a["p"]).clip(1e-7, 1))
+            / a["p"].size
+        ),
+        "spiral": lambda: 10.0 * (a["classes"] + 1),  # the angle's last digit moves a point
+        "mean": lambda: np.abs(a["a"]).mean(),
+        "sum": lambda: np.abs(a["a"]).sum(),
+    }
+    if operation in special:
+        return special[operation]()
+    if written:  # a step: what was there, and what was added
+        before = [np.abs(a[name]) for name in {written, "w", "dw"} & set(a)]
+        return np.abs(result) + sum(before)
+    return np.abs(result)
+
+
+def _of_linear_backward(a: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+    """Sums of absolute terms: of dx, dw or db, told apart by their shape."""
+    dy, x, w = (np.abs(a[name]) for name in ("dy", "x", "w"))
+    if shape == x.shape:
+        return dy @ w.T
+    return x.T @ dy if shape == w.shape else dy.sum(axis=0, keepdims=True)
+
+
+# ---- beyond 2^31 elements ----
+def beyond(notebook: Notebook, backend: Any, size: int) -> None:
+    """More than `size` elements: `copies` of a small batch, one after the other."""
+    copies = max(2, size >> 20)  # a power of two: gradients divided by it keep their bits
+    lines = {line[0]: line for line in reversed(crosscheck._TABLE)}
+    for operation, c in LARGE:
+        what = f"{operation}, {c} classes, beyond {size} elements"
+        if notebook.late(what):
+            return
+        with notebook.attempt(what, backend):
+            rows = size // copies // c + 1
+            make = lines[operation][3]
+            arguments = make(np.random.default_rng([c]), np.dtype(np.float32), rows, c)
+            small = {name: backend.asarray(v, v.dtype) for name, v in arguments.items()}
+            large = {name: _repeated(backend.xp, v, copies) for name, v in small.items()}
+            expected = getattr(backend, operation)(**small)
+            if operation in DIVIDED_BY_ROWS:
+                expected = expected / np.float32(copies)
+            result = getattr(backend, operation)(**large).reshape(copies, *expected.shape)
+            wrong = [k for k in range(copies) if not bool((result[k] == expected).all())]
+            notebook.add("beyond", operation=operation, rows=rows * copies, classes=c, ok=not wrong)
+            if wrong:
+                notebook.problem(f"{what}: wrong from row {wrong[0] * rows} on")
+            del small, large, result, expected
+            if hasattr(backend.xp, "get_default_memory_pool"):
+                backend.xp.get_default_memory_pool().free_all_blocks()
+
+
+def _repeated(xp: Any, a: Any, copies: int) -> Any:
+    large = xp.empty((copies, *a.shape), a.dtype)
+    for k in range(copies):
+        large[k] = a
+    return large.reshape(copies * a.shape[0], *a.shape[1:])
+
+
+# ---- determinism ----
+def determinism_step(notebook: Notebook, backend: Any) -> None:
+    """Every operation at three shapes, and a training run, twice; then softmax in Numba."""
+    determinism(notebook, backend, SHAPES)
+    gpu_train.repeat(notebook, backend)
+    with notebook.attempt("numba-cuda"):
+        other = get_backend("numba-cuda", dtype="float32", precise_dot=False, book_random=False)
+        determinism(notebook, other, SHAPES, only="softmax")
+
+
+def determinism(
+    notebook: Notebook, backend: Any, shapes: Any, times: int = 20, only: str = ""
+) -> None:
+    """The same call `times` times; bits are compared, not values."""
+    for operation, variant, _, make, written in crosscheck._TABLE:
+        if only not in operation:
+            continue
+        for n, c in shapes:
+            what = f"{backend.name}: {operation} {variant} {n}x{c}".replace("  ", " ")
+            if notebook.late(f"determinism from {what} on"):
+                return
+            with notebook.attempt(what, backend):
+                arguments = make(np.random.default_rng([n, c]), np.dtype(np.float32), n, c)
+                moved = {
+                    name: backend.asarray(value, value.dtype)
+                    if isinstance(value, np.ndarray)
+                    else value
+                    for name, value in arguments.items()
+                }
+                first = _bits(backend, operation, moved, written)
+                same = all(
+                    _bits(backend, operation, moved, written) == first for _ in range(times - 1)
+                )
+                names = {"backend": backend.name, "operation": operation, "variant": variant}
+                notebook.add("determinism", **names, rows=n, classes=c, times=times, same=same)
+                if not same:
+                    notebook.problem(f"{what}: not the same bits in {times} calls")
+
+
+def _bits(backend: Any, operation: str, moved: dict[str, Any], written: tuple) -> list[bytes]:
+    """Results, then what was written, as bytes; `moved` keeps its values."""
+    arguments = {k: backend.copy(v) if k in written else v for k, v in moved.items()}
+    result = getattr(backend, operation)(**arguments)
+    results = () if result is None else result if isinstance(result, tuple) else (result,)
+    found = (*results, *(arguments[name] for name in written))
+    return [np.asarray(backend.to_numpy(a)).tobytes() for a in found]

@@ -1,0 +1,291 @@
+"""How fast are the operations on the device? Steps of `make gpu-check`.
+
+The measure is the device's own copy: a large array into another, bytes read and bytes written.
+An operation is charged with the bytes that it must move by its definition, each input read once
+and each output written once; what a kernel reads twice is its own loss.
+
+    time     between two CUDA events around several calls, which take turns on sets of buffers
+             larger than the cache; the device is kept busy while they are issued
+    turns    ours, PyTorch's and the copy run round after round; a ratio is taken inside a round
+             and the median over the rounds is reported
+    right    first and last rows of every result are compared with the specification in float64
+             before anything is timed (PyTorch's optimizers excepted: they keep their own state)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnfs_gpu import get_backend
+from nnfs_gpu.backend.numpy_backend import NumpyBackend
+
+from .gpu_cases import CASES, FUSED, PERIOD, Buffers, Case, filled
+from .gpu_peers import tensors
+from .gpu_steps import Notebook
+
+CLASSES = (3, 10, 100, 1_000, 10_000, 100_000)
+ELEMENTS = 1 << 26  # of an array
+ARRAYS = 56  # of that size that may exist at once, all told
+ROUNDS = 7
+LAUNCHES, LAUNCH_ROUNDS = 200, 25
+MEASURE = 2e-3  # seconds of device time in a measurement, at least
+SPOT = 4096  # elements at either end of the results that are compared
+TOLERANCE = 3e-5  # relative to the largest; a wrong element is far outside
+BOTH = ("softmax", "cross_entropy")  # in the name of what numba-cuda is measured on as well
+
+Calls = Sequence[Callable[[], Any]]
+
+
+class EventTimer:
+    """Seconds that calls take on the device, between two CUDA events."""
+
+    def __init__(self, cuda: Any):
+        self._cuda = cuda
+
+    def __call__(self, calls: Calls) -> float:
+        start, stop = self._cuda.Event(), self._cuda.Event()
+        results = deque([calls[-1]()], maxlen=2)  # the device has work while the rest is issued
+        start.record()
+        for call in calls:
+            results.append(call())  # the last two stay alive: outputs take turns, too
+        stop.record()
+        stop.synchronize()
+        return self._cuda.get_elapsed_time(start, stop) / 1e3
+
+
+def throughput_step(notebook: Notebook, backend: Any) -> None:
+    """Every operation, beside numba-cuda's softmax and PyTorch, as far as they are there."""
+    free, _ = backend.xp.cuda.runtime.memGetInfo()
+    elements = min(ELEMENTS, 1 << (int(free / (4 * ARRAYS)).bit_length() - 1))
+    others = []
+    with notebook.attempt("numba-cuda"):
+        others = [get_backend("numba-cuda", dtype="float32", precise_dot=False, book_random=False)]
+    torch = None
+    if importlib.util.find_spec("torch") is None:
+        notebook.note("PyTorch is not installed: no ratios to it")
+    else:
+        with notebook.attempt("import torch"):
+            import torch
+    throughput(
+        notebook, [backend, *others], torch, EventTimer(backend.xp.cuda), elements, CLASSES, ROUNDS
+    )
+
+
+def throughput(
+    notebook: Notebook,
+    backends: list[Any],
+    torch: Any,
+    timer: Callable[[Calls], float],
+    elements: int,
+    classes: Sequence[int],
+    rounds: int,
+) -> None:
+    """A line for the copy, then one for every operation at every number of classes.
+
+    backends  the first is measured on everything, the others on softmax and cross-entropy
+    """
+    buffers = Buffers(backends[0], elements)
+    copies = _copies(backends[0].xp, 2 * elements)
+    seconds = [timer(copies * 2) / 4 for _ in range(rounds + 1)][1:]
+    copy_bytes = 16 * elements
+    gbs = copy_bytes / statistics.median(seconds) / 1e9
+    notebook.add("copy", bytes=copy_bytes, gbs=gbs, low=copy_bytes / max(seconds) / 1e9)
+    for case in CASES:
+        for c in classes if case.at is None else case.at:
+            what = f"{case.name} at {c} classes"
+            if notebook.late(f"throughput from {what} on"):
+                return
+            with notebook.attempt(what, backends[0]):
+                ways = _ways(notebook, what, case, c, backends, torch, buffers)
+                seconds_of = _in_turns(ways | {"copy": copies}, timer, rounds)
+                n = case.rows(elements, c)
+                moved = 4 * case.moved(n, c)
+                record = _compared(seconds_of, moved, copy_bytes)
+                names = {"name": case.name, "rows": n, "classes": c, "bytes": moved}
+                notebook.add("throughput", **names, **record)
+
+
+def _copies(xp: Any, size: int) -> list[Callable[[], None]]:
+    """The copy, on two pairs of arrays in turn."""
+    block = np.random.default_rng(0).standard_normal(min(size, PERIOD), np.float32)
+    pairs = [(filled(xp, block, size), xp.empty(size, np.float32)) for _ in range(2)]
+    return [lambda pair=pair: xp.copyto(pair[1], pair[0]) for pair in pairs]
+
+
+def _ways(
+    notebook: Notebook,
+    what: str,
+    case: Case,
+    c: int,
+    backends: list[Any],
+    torch: Any,
+    buffers: Buffers,
+) -> dict[str, Calls]:
+    """Who does it, a call for each set of buffers. What is wrong is reported and not timed."""
+    n = case.rows(buffers.size, c)
+    sets = [case.arguments(buffers, number, n, c) for number in range(buffers.sets)]
+    ways: dict[str, Calls] = {}
+
+    def add(name: str, calls: Callable[[], Calls], compared: bool = True) -> None:
+        with notebook.attempt(f"{name}: {what}", backends[0]):
+            made = calls()
+            if compared:
+                check(case, n, c, sets[0], made[0])
+            ways[name] = made
+
+    for backend in backends:
+        both = case.name != FUSED and any(part in case.name for part in BOTH)
+        if backend is backends[0] or both:
+            add(backend.name, lambda b=backend: [lambda a=a: case.run(b, a) for a in sets])
+    for name, peer in case.peers.items() if torch is not None else ():
+        add(name, lambda p=peer: [p(torch, tensors(torch, a)) for a in sets], not case.written)
+    return ways
+
+
+def check(case: Case, n: int, c: int, arguments: dict[str, Any], call: Callable[[], Any]) -> None:
+    """AssertionError where the first or last rows are not what the specification says."""
+    k = n if case.whole else max(1, min(n // 2, SPOT // c + 1))
+    both = not (case.whole or case.positional or n < 2)
+    ends = [slice(0, k), slice(n - k, n)] if both else [slice(0, k)]
+    count = k * len(ends)
+
+    def rows(a: Any) -> Any:
+        if not hasattr(a, "shape") or a.shape[:1] != (n,):
+            return host(a) if hasattr(a, "shape") else a
+        return np.concatenate([host(a[part]) for part in ends])
+
+    exact = {name: rows(a) for name, a in arguments.items()}
+    for name, a in exact.items():
+        exact[name] = a.astype(np.float64) if getattr(a, "dtype", None) == np.float32 else a
+    expected = case.exact(NumpyBackend(np.float64), exact, count, c)
+    results = call()
+    results = () if results is None else results if isinstance(results, tuple) else (results,)
+    found = (*results, *(arguments[name] for name in case.written))
+    for number, (got, want) in enumerate(zip(found, expected, strict=True)):
+        if got is None:  # PyTorch's is something else
+            continue
+        want = np.asarray(want, np.float64) * (count / n if number in case.divided else 1)
+        got = rows(got)
+        tolerance = TOLERANCE * np.abs(want).max() if got.dtype.kind == "f" else 0.0
+        got = np.asarray(got, np.float64).reshape(-1)[: want.size].reshape(want.shape)
+        error = np.abs(got - want).max()
+        if not error <= tolerance:
+            raise AssertionError(f"result {number} is wrong by {error:.3g}, not timed")
+
+
+def host(a: Any) -> np.ndarray:
+    """A copy in NumPy, of an array of NumPy, CuPy or PyTorch."""
+    if hasattr(a, "detach"):
+        return a.detach().cpu().numpy()
+    return a.get() if hasattr(a, "get") else np.array(a)
+
+
+def _in_turns(
+    ways: dict[str, Calls], timer: Callable[[Calls], float], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds a call, round by round; every way once a round."""
+    issued = {}
+    for name, calls in ways.items():
+        timer(calls)  # compiles, fills pools
+        once = max(timer(calls) / len(calls), 1e-9)
+        issued[name] = list(calls) * max(1, min(25, round(MEASURE / once / len(calls))))
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, calls in issued.items():
+            seconds[name].append(timer(calls) / len(calls))
+    return seconds
+
+
+def _compared(seconds: dict[str, list[float]], moved: float, copied: float) -> dict[str, Any]:
+    """Rates, shares of the copy's rate and ratios to PyTorch's time."""
+    rate = [copied / s for s in seconds["copy"]]
+    record: dict[str, Any] = {"copy_gbs": statistics.median(rate) / 1e9, "ways": {}}
+    for name, values in seconds.items():
+        if name == "copy":
+            continue
+        share = [100 * moved / s / r for s, r in zip(values, rate, strict=True)]
+        record["ways"][name] = {
+            "seconds": statistics.median(values),
+            "gbs": moved / statistics.median(values) / 1e9,
+            "percent": statistics.median(share),
+            "percent_low": min(share),
+            "percent_high": max(share),
+            "faster_than": {
+                other: statistics.median(o / s for o, s in zip(theirs, values, strict=True))
+                for other, theirs in seconds.items()
+                if other.startswith("torch") and not name.startswith("torch")
+            },
+        }
+    return record
+
+
+# ---- what a launch costs the CPU ----
+def launches_step(notebook: Notebook, backend: Any) -> None:
+    """Of three operations; fewer calls at a time than the driver's queue holds."""
+    launches(notebook, backend, LAUNCHES, LAUNCH_ROUNDS)
+
+
+def launches(notebook: Notebook, backend: Any, count: int, rounds: int) -> None:
+    """Microseconds of CPU time a call, nothing waited for: whole operations with all that they
+    do (checks, allocation), and their launch alone."""
+    rng = np.random.default_rng(0)
+    x = backend.asarray(rng.standard_normal((64, 64)))
+    state = [backend.asarray(rng.random((64, 64))) for _ in range(4)]
+    adam = {"rate": 1e-3, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999, "step": 3}
+    calls: dict[str, Callable[[], Any]] = {
+        "relu_forward": lambda: backend.relu_forward(x),
+        "softmax_forward": lambda: backend.softmax_forward(x),
+        "adam_step": lambda: backend.adam_step(*state, **adam),
+    }
+    for name, call in calls.items():
+        with notebook.attempt(name, backend):
+            call()
+            again = _launch_of(backend, call)
+            whole = _cpu_seconds(backend, call, count, rounds)
+            alone = _cpu_seconds(backend, again, count, rounds)
+            notebook.add(
+                "launch",
+                operation=name,
+                operation_us=1e6 * statistics.median(whole),
+                launch_us=1e6 * statistics.median(alone),
+                operation_low_us=1e6 * min(whole),
+                launch_low_us=1e6 * min(alone),
+            )
+
+
+def _launch_of(backend: Any, call: Callable[[], Any]) -> Callable[[], None]:
+    """The launch that `call` ends in, to be made again with the same arguments."""
+    launcher, kept = backend._launcher, []
+
+    class Recorder:
+        def launch(self, *arguments: Any, **definitions: Any) -> None:
+            kept.append((arguments, definitions))
+            launcher.launch(*arguments, **definitions)
+
+    backend._launcher = Recorder()
+    try:
+        call()
+    finally:
+        backend._launcher = launcher
+    ((arguments, definitions),) = kept
+    return lambda: launcher.launch(*arguments, **definitions)
+
+
+def _cpu_seconds(backend: Any, call: Callable[[], Any], count: int, rounds: int) -> list[float]:
+    """Of a call, round by round; nothing is waited for inside a round."""
+    seconds = []
+    for _ in range(rounds):
+        backend.synchronize()
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        seconds.append((time.perf_counter() - start) / count)
+    backend.synchronize()
+    return seconds

@@ -1,0 +1,286 @@
+"""One step of `make gpu-check`, in a process of its own: python -m bench.gpu_steps STEP.
+
+bench/gpu_check.py starts this file with `--json FILE --seconds S`. What a step finds goes into
+the file line by line, so that a step that is killed leaves what it had; a step ends by itself
+when its seconds are over, and says what it left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from nnfs_gpu import available_backends, crosscheck, get_backend
+
+from . import gpu_cases
+
+SHAPES = ((1, 1), (257, 3), (100, 33), (7, 1500), (2, 5000))  # of the run under the sanitizer
+PACKAGES = (
+    *("numpy", "numba", "cupy-cuda13x", "cupy-cuda12x", "numba-cuda", "cuda-bindings", "torch"),
+    *("cuda-core", "nvidia-cuda-nvrtc", "pytest", "pytest-xdist", "setuptools", "safetensors"),
+)
+
+
+class DeviceLostError(RuntimeError):
+    """The device answers nothing any more: after a wild read, say. Only a new process helps."""
+
+
+class Notebook:
+    """What a step has found so far, on disk after every line.
+
+    records   what was measured: a dictionary with a `kind` each
+    problems  what failed, a sentence each; with one of them the step has failed
+    cuts      what there was no time for
+    notes     what a reader should know
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.found: dict[str, list[Any]] = {"records": [], "problems": [], "cuts": [], "notes": []}
+        self._path, self._clock = path, clock
+        self._end = clock() + seconds
+
+    def add(self, kind: str, **values: Any) -> None:
+        """A measurement. Numbers that JSON does not have become words."""
+        self._put("records", {"kind": kind} | {key: plain(value) for key, value in values.items()})
+
+    def problem(self, text: str) -> None:
+        """Something that is wrong."""
+        print(f"PROBLEM: {text}", flush=True)
+        self._put("problems", text)
+
+    def note(self, text: str) -> None:
+        """Something worth reading."""
+        self._put("notes", text)
+
+    def late(self, what: str) -> bool:
+        """True when the time is over: `what` is then noted as left out."""
+        if self._clock() < self._end:
+            return False
+        self._put("cuts", f"no time left for {what}")
+        return True
+
+    @contextmanager
+    def attempt(self, what: str, backend: Any = None) -> Iterator[None]:
+        """What raises inside is a problem of `what` and stops nothing else.
+
+        The device is waited for, so that its errors fall on the operation that made them.
+        Raises DeviceLostError when it does not answer after that.
+        """
+        try:
+            yield
+            if backend is not None:
+                backend.synchronize()
+        except DeviceLostError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            first = (str(error).strip() or "no message").splitlines()[0]
+            self.problem(f"{what}: {type(error).__name__}: {first}")
+            try:
+                if backend is not None:
+                    backend.synchronize()
+            except Exception as lost:
+                raise DeviceLostError(f"the device is lost after {what}") from lost
+
+    def _put(self, where: str, what: Any) -> None:
+        self.found[where].append(what)
+        if self._path is not None:
+            temporary = self._path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(self.found), encoding="utf-8")
+            temporary.replace(self._path)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: NumPy's scalars as Python's, NaN and infinity as words."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# ---- the machine ----
+def environment(notebook: Notebook) -> None:
+    """The device, the driver, versions, the commit, and whether both GPU backends work."""
+    query = "name,driver_version,memory.total,clocks.sm,clocks.max.sm,clocks.mem,power.limit"
+    arguments = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
+    notebook.add("nvidia-smi", query=query, answer=output(arguments))
+    notebook.add(
+        "software",
+        commit=os.environ.get("COMMIT") or output(["git", "rev-parse", "HEAD"]),
+        changed_files=output(["git", "status", "--porcelain"]).splitlines()[:40],
+        python=platform.python_version(),
+        system=platform.platform(),
+        cores=os.cpu_count(),
+        **{name: version for name in PACKAGES if (version := installed(name))},
+    )
+    for status in available_backends().values():
+        notebook.add("backend", name=status.name, usable=status.usable, found=status.reason)
+        if status.name in ("cupy", "numba-cuda") and not status.usable:
+            notebook.problem(f"backend {status.name}: {status.reason}; {status.remedy}")
+    with notebook.attempt("device properties"):
+        notebook.add("device", **device())
+
+
+def device() -> dict[str, Any]:
+    """What a reader needs to know of the device, from the runtime."""
+    import cupy
+
+    found = cupy.cuda.runtime.getDeviceProperties(0)
+    names = {
+        "name": "name",
+        "multiprocessors": "multiProcessorCount",
+        "memory_bytes": "totalGlobalMem",
+        "l2_bytes": "l2CacheSize",
+        "clock_khz": "clockRate",  # gone from CUDA 13: nvidia-smi has it
+        "memory_bus_bits": "memoryBusWidth",
+    }
+    return {name: found[key] for name, key in names.items() if key in found} | {
+        "compute_capability": f"{found['major']}.{found['minor']}",
+        "cuda_driver": cupy.cuda.runtime.driverGetVersion(),
+        "cuda_runtime": cupy.cuda.runtime.runtimeGetVersion(),
+        "nvrtc": ".".join(str(part) for part in cupy.cuda.nvrtc.getVersion()),
+    }
+
+
+def output(arguments: list[str]) -> str:
+    """What a command prints, or why it does not."""
+    try:
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"unknown ({error})"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# ---- against the specification, and under the sanitizer ----
+def cross_check(notebook: Notebook, backend: Any, against: Any) -> None:
+    """Every line of `nnfs-gpu crosscheck`; one that raises does not stop the others."""
+    for line in crosscheck._TABLE:
+        what = f"{line[0]} {line[1]}".strip()
+        if notebook.late(f"crosscheck from {what} on"):
+            return
+        with notebook.attempt(what, backend), mock.patch.object(crosscheck, "_TABLE", (line,)):
+            _note_differences(notebook, crosscheck._operations(backend, against))
+    if not notebook.late("crosscheck: training"):
+        with notebook.attempt("training", backend):
+            _note_differences(notebook, crosscheck._training(backend, against))
+
+
+def _note_differences(notebook: Notebook, differences: Iterator[crosscheck.Difference]) -> None:
+    for found in differences:
+        notebook.add("crosscheck", **crosscheck.as_records([found])[0])
+        if not found.passed:
+            notebook.problem(
+                f"{found.operation}, {found.dtype}: {found.units:.3g} units, "
+                f"allowed {found.bound:.3g}"
+            )
+
+
+def exercise(notebook: Notebook, backend: Any) -> None:
+    """Every operation once at small shapes, for compute-sanitizer to watch. No pool: memory
+    that is allocated array by array shows a read beside it. cuBLAS comes last: it is slow."""
+    cuda = getattr(backend.xp, "cuda", None)
+    if cuda is not None:
+        cuda.set_allocator(None)
+    lines = sorted(crosscheck._TABLE, key=lambda line: line[0].startswith("linear"))
+    launched: set[str] = set()
+    for dtype in ("float32", "float64"):
+        made = type(backend)(dtype)
+        for operation, variant, _, make, written in lines:
+            for n, c in SHAPES:
+                what = f"{operation} {variant} {dtype} {n}x{c}"
+                if notebook.late(f"the sanitizer from {what} on"):
+                    return
+                arguments = make(np.random.default_rng([n, c]), np.dtype(dtype), n, c)
+                with notebook.attempt(what, made):
+                    crosscheck._run(made, operation, arguments, written)
+        for n, c in SHAPES:
+            with notebook.attempt(f"softmax + cross-entropy {dtype} {n}x{c}", made):
+                x = made.asarray(np.random.default_rng([n, c]).standard_normal((n, c)))
+                gpu_cases.softmax_cross_entropy(made, x, made.zeros(n, np.int32))
+        launched |= {kernel for _, kernel in made._launcher.launched}
+    notebook.add("exercise", kernels=sorted(launched))
+    if unused := sorted(kernel_names() - launched):
+        notebook.note(f"kernels that no operation of the backend launches: {', '.join(unused)}")
+
+
+def kernel_names() -> set[str]:
+    """Of all kernels in kernels/*.cu."""
+    pattern = re.compile(r"__global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)\(")
+    files = resources.files("nnfs_gpu.kernels").iterdir()
+    texts = [file.read_text() for file in files if file.name.endswith(".cu")]
+    return {name for text in texts for name in pattern.findall(text)}
+
+
+# ---- which step ----
+def main(arguments: list[str] | None = None) -> int:
+    """Run one step; 0 when nothing is wrong and nothing was left out."""
+    from . import gpu_kernels, gpu_speed, gpu_train
+
+    def on_device(name: str = "cupy") -> Any:
+        return get_backend(name, dtype="float32", precise_dot=False, book_random=False)
+
+    steps: dict[str, Callable[[Notebook], None]] = {
+        "environment": environment,
+        "crosscheck-cupy": lambda book: cross_check(book, on_device(), on_device("numpy")),
+        "crosscheck-numba-cuda": lambda book: cross_check(
+            book, on_device("numba-cuda"), on_device("numpy")
+        ),
+        "exercise": lambda book: exercise(book, on_device()),
+        "accuracy": lambda book: gpu_kernels.accuracy_step(book, on_device()),
+        "throughput": lambda book: gpu_speed.throughput_step(book, on_device()),
+        "launches": lambda book: gpu_speed.launches_step(book, on_device()),
+        "determinism": lambda book: gpu_kernels.determinism_step(book, on_device()),
+        "training": lambda book: gpu_train.compare(book, on_device(), on_device("numba")),
+    }
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu_steps", description=__doc__)
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the findings go")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="time for it")
+    options = parser.parse_args(arguments)
+    notebook = Notebook(options.json, options.seconds)
+    try:
+        steps[options.step](notebook)
+    except Exception as error:
+        traceback.print_exc()
+        notebook.problem(f"{type(error).__name__}: {error}")
+    if options.json is None:
+        print(json.dumps(notebook.found, indent=1))
+    return 1 if notebook.found["problems"] or notebook.found["cuts"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
