@@ -52,7 +52,7 @@ bench: $(VENV)/.installed
 
 # Everything about the GPU, in one command, without network: uses .venv where there is one.
 gpu-check:
-	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m bench.gpu_check $(ARGS)
+	$(if $(wildcard $(VENV)/.installed-test),$(BIN)/python,$(PYTHON)) -m bench.gpu_check $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .numba_cache
