@@ -202,3 +202,11 @@ def test_spiral_refuses_seeds_that_do_not_fit(backend, seed):
         backend.spiral(10, 3, seed)
     with use_backend(backend), pytest.raises(ValueError, match="seed: got"):
         spiral_data(10, 3, seed=seed)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(4, 9), (-1, 3), (5, 4), (7, 7)])
+def test_spiral_has_no_rows_beside_its_own(backend, start, stop):
+    """A row past the end would get a class that does not exist."""
+    with pytest.raises(ValueError, match=rf"got rows {start} to {stop}, expected .* 0 to 6"):
+        backend.spiral(3, 2, 1, start, stop)
+    assert len(backend.spiral(3, 2, 1, 6, 6)[1]) == 0

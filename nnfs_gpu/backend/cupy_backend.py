@@ -374,8 +374,8 @@ class CupyBackend(NumpyBackend):
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
         seed_word, stream, _ = self._counter(seed, streams.STREAM_SPIRAL, 0)
-        samples, start = int(samples), int(start)
-        rows = int(samples * classes if stop is None else stop) - start
+        samples, start, stop = self._spiral_rows(samples, classes, start, stop)
+        rows = stop - start
         points = self.xp.empty((rows, 2), self.dtype)
         labels = self.xp.empty(rows, np.int32)
         arguments = (points, labels, rows, samples, start, seed_word, stream)

@@ -242,8 +242,9 @@ class NumbaBackend(NumpyBackend):
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
         seed, stream, _ = streams.counter(seed, streams.STREAM_SPIRAL, 0)
-        rows = int(samples * classes if stop is None else stop) - int(start)
+        samples, start, stop = self._spiral_rows(samples, classes, start, stop)
+        rows = stop - start
         points, labels = np.empty((rows, 2), self.dtype), np.empty(rows, np.int32)
-        scalars = (int(samples), int(start), seed, stream)
+        scalars = (samples, start, seed, stream)
         launch(philox.spiral, rows, (), (points, labels), scalars, work=64 * rows)
         return points, labels

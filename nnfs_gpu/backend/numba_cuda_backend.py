@@ -290,9 +290,10 @@ class NumbaCudaBackend(NumpyBackend):
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
         seed, stream, _ = streams.counter(seed, streams.STREAM_SPIRAL, 0)
-        rows = int(samples * classes if stop is None else stop) - int(start)
+        samples, start, stop = self._spiral_rows(samples, classes, start, stop)
+        rows = stop - start
         points = self.xp.empty((rows, 2), self.dtype)
         labels = self.xp.empty(rows, np.int32)
-        scalars = (int(samples), int(start), seed, stream)
+        scalars = (samples, start, seed, stream)
         self._launch(cuda_grids.spiral, rows, (), (points, labels), *scalars)
         return points, labels

@@ -264,11 +264,25 @@ class NumpyBackend:
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:
         return philox.words(self.xp, 0, count, seed, stream, call)
 
+    @staticmethod
+    def _spiral_rows(
+        samples: int, classes: int, start: int, stop: int | None
+    ) -> tuple[int, int, int]:
+        """(samples, start, stop) as Python ints; ValueError for rows that the spiral has not."""
+        samples, whole = int(samples), int(samples) * int(classes)
+        start, stop = int(start), whole if stop is None else int(stop)
+        if not 0 <= start <= stop <= whole:
+            raise ValueError(
+                f"spiral: got rows {start} to {stop}, expected a range within 0 to {whole}, "
+                f"the {samples} samples of each of {classes} classes"
+            )
+        return samples, start, stop
+
     def spiral(
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
-        xp, samples = self.xp, int(samples)
-        start, stop = int(start), int(samples * classes if stop is None else stop)
+        xp = self.xp
+        samples, start, stop = self._spiral_rows(samples, classes, start, stop)
         points = xp.empty((stop - start, 2), self.dtype)
         labels = xp.empty(stop - start, np.int32)
         for first in range(start, stop, BLOCK_ROWS):

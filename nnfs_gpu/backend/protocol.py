@@ -220,5 +220,6 @@ class Backend(Protocol):
 
         Row i is class c = i // samples, at r = (i % samples) / (samples - 1) and angle
         10 c + 10 r + 0.5 g, as (r sin, r cos); g is normal (Box and Muller, 1958) from the
-        words 2i and 2i + 1 of stream SPIRAL. Equal on all backends to rounding.
+        words 2i and 2i + 1 of stream SPIRAL. Equal on all backends to rounding. Raises
+        ValueError for a range that is not within 0..samples * classes.
         """
