@@ -5,17 +5,25 @@ nothing and needs no GPU: a backend is loaded when the first layer asks for it.
 """
 
 from ._version import __version__
-from .accuracy import Accuracy, Accuracy_Categorical
-from .activations import Activation_ReLU, Activation_Softmax
+from .accuracy import Accuracy, Accuracy_Categorical, Accuracy_Regression
+from .activations import (
+    Activation_Linear,
+    Activation_ReLU,
+    Activation_Sigmoid,
+    Activation_Softmax,
+)
 from .backend import available_backends, get_backend, use_backend
 from .callbacks import Callback, History
 from .checks import Labels
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
-from .layers import Layer_Dense, Layer_Input
+from .layers import Layer_Dense, Layer_Dropout, Layer_Input
 from .losses import (
     Activation_Softmax_Loss_CategoricalCrossentropy,
     Loss,
+    Loss_BinaryCrossentropy,
     Loss_CategoricalCrossentropy,
+    Loss_MeanAbsoluteError,
+    Loss_MeanSquaredError,
 )
 from .model import Model
 from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
@@ -23,16 +31,23 @@ from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Op
 __all__ = [
     "Accuracy",
     "Accuracy_Categorical",
+    "Accuracy_Regression",
+    "Activation_Linear",
     "Activation_ReLU",
+    "Activation_Sigmoid",
     "Activation_Softmax",
     "Activation_Softmax_Loss_CategoricalCrossentropy",
     "Callback",
     "History",
     "Labels",
     "Layer_Dense",
+    "Layer_Dropout",
     "Layer_Input",
     "Loss",
+    "Loss_BinaryCrossentropy",
     "Loss_CategoricalCrossentropy",
+    "Loss_MeanAbsoluteError",
+    "Loss_MeanSquaredError",
     "Model",
     "Optimizer_Adagrad",
     "Optimizer_Adam",

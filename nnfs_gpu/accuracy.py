@@ -52,10 +52,30 @@ class Accuracy:
         self.accumulated_count = 0
 
 
+def _array(y: Any) -> Array:
+    """Targets as an array: the values of checked ones, else as they are."""
+    y = y.values if isinstance(y, checks.Targets) else y
+    return y if hasattr(y, "dtype") else np.asarray(y)
+
+
+def _same_shape(predictions: Array, targets: Array) -> None:
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"accuracy: got predictions of shape {predictions.shape} and targets of shape "
+            f"{targets.shape}, expected the same shape"
+        )
+
+
+def _as_column(targets: Array, predictions: Array) -> Array:
+    """Targets (N,) beside predictions (N, 1) as (N, 1): broadcast they would make (N, N)."""
+    return targets.reshape(-1, 1) if (targets.ndim, predictions.ndim) == (1, 2) else targets
+
+
 class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
     """Predicted class equal to the true one; one-hot targets are turned into classes.
 
-    binary  predictions and targets are compared element by element, as they are
+    binary  yes-or-no outputs: predictions and targets (N, O) are compared one by one, as
+            they are; targets (N,) fit one output
     """
 
     def __init__(self, *, binary: bool = False) -> None:
@@ -68,18 +88,13 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
         Raises ValueError for shapes that do not match, TypeError for targets that are neither
         whole numbers nor one-hot rows.
         """
-        if isinstance(y, checks.Labels):
-            y = y.values
-        y = y if hasattr(y, "dtype") else np.asarray(y)
+        y = _array(y)
         if self.binary:
-            predictions, targets = self.backend.asarray(predictions), self.backend.asarray(y)
+            predictions = self.backend.asarray(predictions)
+            targets = _as_column(self.backend.asarray(y), predictions)
         else:
             predictions, targets = self.backend.asarray(predictions, np.int32), self._classes(y)
-        if predictions.shape != targets.shape:
-            raise ValueError(
-                f"accuracy: got predictions of shape {predictions.shape} and targets of shape "
-                f"{targets.shape}, expected the same shape"
-            )
+        _same_shape(predictions, targets)
         return self.backend.equal(predictions, targets)
 
     def _classes(self, y: Array) -> Array:
@@ -91,3 +106,31 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
                 "numbers of shape (N,) or one-hot rows; use y.reshape(-1).astype('int32')"
             )
         return self.backend.asarray(y, np.int32)
+
+
+class Accuracy_Regression(Accuracy):  # noqa: N801 - the book's name
+    """Share of predictions closer to the target than `precision` (book, chapter 17).
+
+    precision  standard deviation of the targets that `init` saw, divided by 250
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.precision: float | None = None
+
+    def init(self, y: Any, reinit: bool = False) -> None:
+        """Set the precision from targets `y`, the first time or where `reinit` asks for it."""
+        if self.precision is None or reinit:
+            self.precision = float(np.std(self.backend.to_numpy(_array(y)))) / 250
+
+    def compare(self, predictions: Any, y: Any) -> Array:
+        """True where |prediction - target| < precision.
+
+        Raises RuntimeError before `init`, ValueError for shapes that do not match.
+        """
+        if self.precision is None:
+            raise RuntimeError("Accuracy_Regression has no precision yet; call init(y) first")
+        predictions = self.backend.asarray(predictions)
+        targets = _as_column(self.backend.asarray(_array(y)), predictions)
+        _same_shape(predictions, targets)
+        return self.backend.close(predictions, targets, self.precision)

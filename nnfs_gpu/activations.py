@@ -70,3 +70,60 @@ class Activation_Softmax:  # noqa: N801 - the book's name
     def predictions(self, outputs: Any) -> Array:
         """The class with the largest probability of each row, int32 (N,)."""
         return self.backend.argmax(self.backend.asarray(outputs))
+
+
+class Activation_Sigmoid:  # noqa: N801 - the book's name
+    """output = 1 / (1 + exp(-inputs)), any shape (book, chapter 16).
+
+    Each output is a probability of its own: of "yes" in a yes-or-no question. Written with
+    exp(-|inputs|), so that no input overflows.
+    """
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.inputs: Array | None = None
+        self.output: Array | None = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """inputs -> output between 0 and 1, same shape."""
+        self.inputs = self.backend.asarray(inputs)
+        self.output = self.backend.sigmoid_forward(self.inputs)
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """dinputs = dvalues * (1 - output) * output."""
+        dvalues = checks.gradient(self.backend, dvalues, self.output, "Activation_Sigmoid.backward")
+        self.dinputs = self.backend.sigmoid_backward(dvalues, self.backend.asarray(self.output))
+        return self.dinputs
+
+    def predictions(self, outputs: Any) -> Array:
+        """1 where the probability is above 0.5, else 0; int32, shape of outputs."""
+        return self.backend.threshold(self.backend.asarray(outputs), 0.5)
+
+
+class Activation_Linear:  # noqa: N801 - the book's name
+    """output = inputs: the output activation of regression (book, chapter 17).
+
+    Nothing is copied: operations leave their arguments untouched.
+    """
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.inputs: Array | None = None
+        self.output: Array | None = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """The inputs themselves, as an array of the backend."""
+        self.inputs = self.output = self.backend.asarray(inputs)
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """The derivative is 1: dinputs = dvalues."""
+        self.dinputs = checks.gradient(
+            self.backend, dvalues, self.output, "Activation_Linear.backward"
+        )
+        return self.dinputs
+
+    def predictions(self, outputs: Any) -> Array:
+        """The outputs themselves."""
+        return outputs

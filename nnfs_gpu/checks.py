@@ -6,7 +6,8 @@ what to do. Nothing here runs inside a training step of `Model.train`.
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 
@@ -50,6 +51,15 @@ def fraction(value: Any, name: str) -> Any:
     if number is None or not 0 <= number < 1:
         raise ValueError(f"{name}: got {value!r}, expected a number from 0 to below 1")
     return number
+
+
+def seed(value: Any, name: str) -> int:
+    """`value` as an int from 0 to below 2^64, the key of the random generator."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: got {value!r}, expected a whole number of at least 0")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{name}: got {value}, expected a whole number from 0 to below 2^64")
+    return int(value)
 
 
 def _number(value: Any) -> int | float | None:
@@ -98,14 +108,32 @@ def finite(backend: Backend, x: Array, what: str) -> None:
         )
 
 
-class Labels:
-    """Class targets that have been checked and moved to the backend, once.
+class Targets:
+    """Targets that have been checked and moved to the backend, once.
+
+    values  an array of the backend, one row a sample
+
+    Losses and accuracies accept raw targets and check them at every call; `Model` makes one
+    object of all targets and slices it, so that a training step checks nothing.
+    """
+
+    def __init__(self, values: Array):
+        self.values = values
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def __getitem__(self: Self, rows: Any) -> Self:
+        part = copy.copy(self)
+        part.values = self.values[rows]
+        return part
+
+
+class Labels(Targets):
+    """Class targets, checked.
 
     values   int32 (N,) class indices, or (N, C) probabilities (one-hot or soft)
     classes  C
-
-    Losses accept raw labels and check them at every call; `Model` makes one `Labels` of all
-    targets and slices it, so that a step checks nothing.
     """
 
     def __init__(self, y: Any, classes: int, backend: Backend, *, samples: int | None = None):
@@ -124,7 +152,8 @@ class Labels:
             )
         if samples is not None and host.shape[0] != samples:
             raise ValueError(f"labels: got {host.shape[0]} labels for {samples} samples")
-        self.values, self.classes = values, classes
+        super().__init__(values)
+        self.classes = classes
 
     @classmethod
     def of(cls, y: Any, classes: int, backend: Backend, samples: int) -> Labels:
@@ -137,13 +166,48 @@ class Labels:
             )
         return y
 
-    def __len__(self) -> int:
-        return self.values.shape[0]
 
-    def __getitem__(self, rows: slice) -> Labels:
-        part = object.__new__(Labels)
-        part.values, part.classes = self.values[rows], self.classes
-        return part
+class Values(Targets):
+    """Targets of a regression, or of yes-or-no outputs: finite numbers (N, O), checked."""
+
+    def __init__(self, y: Any, outputs: int, backend: Backend, samples: int, *, unit: bool = False):
+        """`unit`: the numbers must lie in [0, 1].
+
+        (N,) is taken as (N, 1) where O is 1. Raises TypeError for what holds no numbers,
+        ValueError for another shape, NaN, infinity, or numbers outside [0, 1] where `unit`.
+        """
+        values = backend.asarray(y)
+        if values.ndim == 1 and outputs == 1:
+            values = values.reshape(-1, 1)
+        if values.shape != (samples, outputs):
+            either = f"({samples},) or " if outputs == 1 else ""
+            raise ValueError(
+                f"targets: got shape {values.shape}, expected {either}({samples}, {outputs}): "
+                "one row a sample, one column an output"
+            )
+        finite(backend, values, "targets")
+        if unit:
+            host = backend.to_numpy(values)
+            if host.size and not (host.min() >= 0 and host.max() <= 1):
+                raise ValueError(
+                    f"targets: got values from {host.min():g} to {host.max():g}, expected 0 or 1 "
+                    "(or probabilities between): sigmoid outputs answer yes or no; for classes "
+                    "use softmax and categorical cross-entropy"
+                )
+        super().__init__(values)
+
+    @classmethod
+    def of(
+        cls, y: Any, outputs: int, backend: Backend, samples: int, *, unit: bool = False
+    ) -> Values:
+        """`y` itself where it is a `Values` of this size, else `y` checked now."""
+        if not isinstance(y, Values):
+            return cls(y, outputs, backend, samples, unit=unit)
+        if y.values.shape != (samples, outputs):
+            raise ValueError(
+                f"targets: got shape {y.values.shape}, expected ({samples}, {outputs})"
+            )
+        return y
 
 
 def _check_indices(y: np.ndarray, classes: int) -> None:

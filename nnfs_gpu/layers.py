@@ -125,6 +125,60 @@ class Layer_Dense:  # noqa: N801 - the book's name
         self._weights, self._biases = self.backend.copy(weights), self.backend.copy(biases)
 
 
+class Layer_Dropout:  # noqa: N801 - the book's name
+    """Dropout: in training every value is zeroed with probability `rate` (book, chapter 15).
+
+    rate  share of values to zero, from 0 to below 1
+    seed  a whole number >= 0 for the masks; None: drawn from NumPy's global stream at the
+          first forward pass in training, so that np.random.seed repeats a run
+
+    Inverted dropout: what is kept is divided by the share kept, so that the expected output
+    is the input, and nothing changes after training. As in the book, `rate` is turned into
+    the share kept: Layer_Dropout(0.1).rate is 0.9. Mask number `calls` is a function of
+    (seed, calls, element), the same on every backend; after `nnfs_gpu.init()` it is
+    binomial(1, rate) from NumPy's global stream, in the book's order.
+
+    binary_mask  1/rate where the value was kept, else 0, in the layer's dtype; None after a
+                 forward pass that was not training: backward passes the gradient on then
+    Raises ValueError for a rate outside [0, 1) or a bad seed.
+    """
+
+    def __init__(self, rate: float, *, seed: int | None = None):
+        self.backend = get_backend()
+        self.rate = 1 - checks.fraction(rate, "Layer_Dropout rate")
+        self.seed = None if seed is None else checks.seed(seed, "Layer_Dropout seed")
+        self.calls = 0
+        self.inputs: Array | None = None
+        self.output: Array | None = None
+        self.binary_mask: Array | None = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """inputs, any shape -> output, same shape: masked in training, else the inputs."""
+        self.inputs = self.backend.asarray(inputs)
+        if not training:
+            self.binary_mask, self.output = None, self.inputs
+        elif self.backend.book_random:
+            drawn = np.random.binomial(1, self.rate, size=self.inputs.shape) / self.rate
+            self.binary_mask = self.backend.asarray(drawn)
+            self.output = self.backend.multiply(self.inputs, self.binary_mask)
+        else:
+            if self.seed is None:
+                self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
+            self.output, self.binary_mask = self.backend.dropout_forward(
+                self.inputs, self.rate, self.seed, self.calls
+            )
+            self.calls += 1
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """dinputs = dvalues * mask: what was zeroed takes no part."""
+        dvalues = checks.gradient(self.backend, dvalues, self.output, "Layer_Dropout.backward")
+        if self.binary_mask is not None:
+            dvalues = self.backend.multiply(dvalues, self.backend.asarray(self.binary_mask))
+        self.dinputs = dvalues
+        return self.dinputs
+
+
 class Layer_Input:  # noqa: N801 - the book's name
     """The data itself as a layer: `Model` puts it before the first real one."""
 

@@ -31,6 +31,18 @@ class Loss:
         """Losses of the samples, (N,). Each loss defines its own."""
         raise NotImplementedError
 
+    def targets(self, y: Any, outputs: int, samples: int) -> checks.Targets:
+        """`y` checked and on the backend, for a network of `outputs` outputs: sliceable.
+
+        forward, backward and the accuracies take it in place of raw targets and check no more.
+        """
+        return checks.Values.of(y, outputs, self.backend, samples)
+
+    def _checked(self, y_pred: Any, y_true: Any) -> tuple[Array, Array]:
+        """Predictions (N, O) and targets as arrays of the backend that fit each other."""
+        y_pred = checks.matrix(self.backend, y_pred, None, type(self).__name__)
+        return y_pred, self.targets(y_true, y_pred.shape[1], y_pred.shape[0]).values
+
     def remember_trainable_layers(self, trainable_layers: Sequence[Any]) -> None:
         """The layers that `regularization_loss()` without an argument adds up."""
         self.trainable_layers = trainable_layers
@@ -92,9 +104,56 @@ class Loss_CategoricalCrossentropy(Loss):  # noqa: N801 - the book's name
         self.dinputs = self.backend.cross_entropy_backward(p, t)
         return self.dinputs
 
-    def _checked(self, p: Any, y_true: Any) -> tuple[Array, Array]:
-        p = checks.matrix(self.backend, p, None, type(self).__name__)
-        return p, checks.Labels.of(y_true, p.shape[1], self.backend, p.shape[0]).values
+    def targets(self, y: Any, outputs: int, samples: int) -> checks.Labels:
+        """Class indices (N,) or probabilities (N, C), checked. Raises as `checks.Labels`."""
+        return checks.Labels.of(y, outputs, self.backend, samples)
+
+
+class Loss_BinaryCrossentropy(Loss):  # noqa: N801 - the book's name
+    """Cross-entropy of yes-or-no outputs, averaged over the outputs (book, chapter 16).
+
+    y_pred (N, O) probabilities, as the sigmoid gives them; y_true (N, O), or (N,) for one
+    output: 0, 1 or a probability between. Probabilities are clipped to [1e-7, 1 - 1e-7].
+    """
+
+    def forward(self, y_pred: Any, y_true: Any) -> Array:
+        """-(t log p + (1 - t) log(1 - p)), mean over the outputs: (N,)."""
+        return self.backend.binary_cross_entropy_forward(*self._checked(y_pred, y_true))
+
+    def backward(self, dvalues: Any, y_true: Any) -> Array:
+        """dinputs (N, O): gradient of the mean loss at the probabilities `dvalues`."""
+        self.dinputs = self.backend.binary_cross_entropy_backward(*self._checked(dvalues, y_true))
+        return self.dinputs
+
+    def targets(self, y: Any, outputs: int, samples: int) -> checks.Values:
+        """Numbers of 0 to 1, (N, O), checked. Raises as `checks.Values`."""
+        return checks.Values.of(y, outputs, self.backend, samples, unit=True)
+
+
+class Loss_MeanSquaredError(Loss):  # noqa: N801 - the book's name
+    """(t - y)^2, averaged over the outputs (book, chapter 17); y_true (N, O), or (N,) for O = 1."""
+
+    def forward(self, y_pred: Any, y_true: Any) -> Array:
+        """Losses of the samples, (N,)."""
+        return self.backend.squared_error_forward(*self._checked(y_pred, y_true))
+
+    def backward(self, dvalues: Any, y_true: Any) -> Array:
+        """dinputs = -2 (t - y) / O / N, (N, O)."""
+        self.dinputs = self.backend.squared_error_backward(*self._checked(dvalues, y_true))
+        return self.dinputs
+
+
+class Loss_MeanAbsoluteError(Loss):  # noqa: N801 - the book's name
+    """|t - y|, averaged over the outputs (book, chapter 17); y_true (N, O), or (N,) for O = 1."""
+
+    def forward(self, y_pred: Any, y_true: Any) -> Array:
+        """Losses of the samples, (N,)."""
+        return self.backend.absolute_error_forward(*self._checked(y_pred, y_true))
+
+    def backward(self, dvalues: Any, y_true: Any) -> Array:
+        """dinputs = sign(y - t) / O / N, (N, O); the book has the opposite sign, uphill."""
+        self.dinputs = self.backend.absolute_error_backward(*self._checked(dvalues, y_true))
+        return self.dinputs
 
 
 class Activation_Softmax_Loss_CategoricalCrossentropy:  # noqa: N801 - the book's name
