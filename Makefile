@@ -47,8 +47,10 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# All suites, their pictures and the README's tables, in 15 minutes. PyTorch and JAX are measured
+# too where they are installed: $(BIN)/python -m pip install -e .[bench]
 bench: $(VENV)/.installed
-	$(BIN)/python -m bench $(if $(ARGS),$(ARGS),jacobian)
+	$(BIN)/python -m bench $(if $(ARGS),$(ARGS),all)
 
 # Everything about the GPU, in one command, without network: uses .venv where there is one.
 gpu-check:

@@ -33,9 +33,11 @@ SHAPES = tuple((max(1, (1 << 20) // c), c) for c in (3, 100, 20_000))  # of dete
 
 BY_ROW = (  # what depends on the number of classes; the others are measured at one shape
     *("softmax_forward", "softmax_backward", "cross_entropy_forward", "cross_entropy_backward"),
-    *("softmax_cross_entropy_backward", "binary_cross_entropy_forward", "squared_error_forward"),
-    *("absolute_error_forward", "argmax", "linear_forward", "linear_backward"),
+    *("softmax_cross_entropy_backward", "softmax_cross_entropy", "binary_cross_entropy_forward"),
+    *("squared_error_forward", "absolute_error_forward", "argmax"),
+    *("linear_forward", "linear_backward", "linear_relu_forward", "linear_relu_backward"),
 )
+NOT_REPEATED = ("synchronize", "to_numpy", "asarray")  # they compute nothing
 HOST_IS_SLOW = ("dropout_forward", "random_words", "spiral")  # Philox in NumPy: an 8th is enough
 DIVIDED_BY_ROWS = ("cross_entropy_backward", "softmax_cross_entropy_backward")
 LARGE = (  # operation and classes, beyond 2^31 elements
@@ -44,6 +46,7 @@ LARGE = (  # operation and classes, beyond 2^31 elements
     ("softmax_backward", 3),
     ("softmax_backward", 1_000),
     ("softmax_cross_entropy_backward", 10),
+    ("softmax_cross_entropy", 10),
     ("argmax", 10),
 )
 
@@ -77,32 +80,31 @@ def accuracy_step(notebook: Notebook, backend: Any) -> None:
 # ---- accuracy ----
 def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[int]) -> None:
     """A line for every operation at every size."""
-    for line in crosscheck._TABLE:
-        operation, variant = line[:2]
+    for line in crosscheck.TABLE:
+        operation = line.operation
         size = elements // 8 if operation in HOST_IS_SLOW else elements
         for c in classes if operation in BY_ROW else (min(1_000, max(classes)),):
             n, c = (5, 40) if operation == "softmax_jacobian" else (max(1, size // c), c)
-            what = f"{operation} {variant} {n}x{c}".replace("  ", " ")
+            what = f"{line.name} {n}x{c}"
             if notebook.late(f"accuracy from {what} on"):
                 return
             with notebook.attempt(what, backend):
                 units, limit = error_of(backend, line, n, c)
-                names = {"operation": operation, "variant": variant, "rows": n, "classes": c}
+                names = {"operation": operation, "variant": line.variant, "rows": n, "classes": c}
                 notebook.add("accuracy", **names, units=units, limit=limit)
                 if not units <= limit:
                     notebook.problem(f"{what}: {units:.3g} units, allowed {limit:.3g}")
 
 
-def error_of(backend: Any, line: tuple, n: int, c: int) -> tuple[float, float]:
+def error_of(backend: Any, line: crosscheck.Line, n: int, c: int) -> tuple[float, float]:
     """(largest error in units, units allowed) of one line of crosscheck's table."""
-    operation, _, kind, make, written = line
-    arguments = make(Tiled(n, c), np.dtype(np.float32), n, c)
+    operation, kind, written = line.operation, line.kind, line.written
+    arguments = line.make(Tiled(n, c), np.dtype(np.float32), n, c)
     exact = arguments
     if kind != "exact":  # comparisons and copies are exact in their own dtype
         exact = {name: _widened(value) for name, value in arguments.items()}
     oracle = NumpyBackend(np.float32 if kind == "exact" else np.float64)
-    expected = crosscheck._run(oracle, operation, exact, written)
-    actual = crosscheck._run(backend, operation, arguments, written)
+    expected, actual = line.run(oracle, exact), line.run(backend, arguments)
     names = (*("",) * (len(expected) - len(written)), *written)
     worst = 0.0
     for name, got, want in zip(names, actual, expected, strict=True):
@@ -112,8 +114,8 @@ def error_of(backend: Any, line: tuple, n: int, c: int) -> tuple[float, float]:
         worst = larger(worst, units_of(got, want, magnitude))
     if kind in ("exact", "angle"):
         return worst, crosscheck.BOUNDS[kind]
-    terms = {"linear_forward": c, "linear_backward": n}.get(operation, 0)
-    return worst, LIMIT + 2 * math.sqrt(terms)
+    terms = n if "linear" in operation and "backward" in operation else c
+    return worst, LIMIT + 2 * math.sqrt(terms if "linear" in operation else 0)
 
 
 def units_of(actual: np.ndarray, expected: np.ndarray, magnitude: Any) -> float:
@@ -146,7 +148,10 @@ def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarr
         ),
         "softmax_jacobian": lambda: np.abs(result) + 2 * a["y"][:, :, None] * a["y"][:, None, :],
         "linear_forward": lambda: np.abs(a["x"]) @ np.abs(a["w"]) + np.abs(a["b"]),
+        "linear_relu_forward": lambda: np.abs(a["x"]) @ np.abs(a["w"]) + np.abs(a["b"]),
         "linear_backward": lambda: _of_linear_backward(a, result.shape),
+        "linear_relu_backward": lambda: _of_linear_backward(a, result.shape),
+        "softmax_cross_entropy": lambda: _of_softmax_cross_entropy(a, result),
         "binary_cross_entropy_backward": lambda: (
             (a["t"] / a["p"].clip(1e-7, 1) + (1 - a["t"]) / (1 - a["p"]).clip(1e-7, 1))
             / a["p"].size
@@ -171,32 +176,63 @@ def _of_linear_backward(a: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray
     return x.T @ dy if shape == w.shape else dy.sum(axis=0, keepdims=True)
 
 
+def _of_softmax_cross_entropy(a: dict[str, Any], result: np.ndarray) -> np.ndarray:
+    """The rounding of a score's distance to the largest goes into p, and from there into both
+    results: a loss, and the gradient (p - t) / samples."""
+    if result.ndim == 1:
+        return 2 + np.abs(result)
+    p, t = NumpyBackend(np.float64).softmax_forward(a["x"]), a["t"]
+    size = p * (1 + a["x"].max(axis=1, keepdims=True) - a["x"])
+    if t.ndim == 1:
+        size[np.arange(t.size), t] += 1
+    return (size if t.ndim == 1 else size + t) / a["samples"]
+
+
 # ---- beyond 2^31 elements ----
 def beyond(notebook: Notebook, backend: Any, size: int) -> None:
     """More than `size` elements: `copies` of a small batch, one after the other."""
     copies = max(2, size >> 20)  # a power of two: gradients divided by it keep their bits
-    lines = {line[0]: line for line in reversed(crosscheck._TABLE)}
+    lines = {line.operation: line for line in reversed(crosscheck.TABLE)}
     for operation, c in LARGE:
         what = f"{operation}, {c} classes, beyond {size} elements"
         if notebook.late(what):
             return
         with notebook.attempt(what, backend):
             rows = size // copies // c + 1
-            make = lines[operation][3]
-            arguments = make(np.random.default_rng([c]), np.dtype(np.float32), rows, c)
-            small = {name: backend.asarray(v, v.dtype) for name, v in arguments.items()}
-            large = {name: _repeated(backend.xp, v, copies) for name, v in small.items()}
-            expected = getattr(backend, operation)(**small)
+            arguments = lines[operation].arguments(np.float32, rows, c)
+            small = _moved(backend, arguments)
+            large = {
+                name: _repeated(backend.xp, v, copies) if hasattr(v, "shape") else v
+                for name, v in small.items()
+            }
+            expected = _results(getattr(backend, operation)(**small))
             if operation in DIVIDED_BY_ROWS:
-                expected = expected / np.float32(copies)
-            result = getattr(backend, operation)(**large).reshape(copies, *expected.shape)
-            wrong = [k for k in range(copies) if not bool((result[k] == expected).all())]
+                expected = tuple(a / np.float32(copies) for a in expected)
+            results = _results(getattr(backend, operation)(**large))
+            pairs = [
+                (result.reshape(copies, *want.shape), want)
+                for result, want in zip(results, expected, strict=True)
+            ]
+            wrong = [k for k in range(copies) if not all(bool((a[k] == e).all()) for a, e in pairs)]
             notebook.add("beyond", operation=operation, rows=rows * copies, classes=c, ok=not wrong)
             if wrong:
                 notebook.problem(f"{what}: wrong from row {wrong[0] * rows} on")
-            del small, large, result, expected
+            del small, large, results, expected, pairs
             if hasattr(backend.xp, "get_default_memory_pool"):
                 backend.xp.get_default_memory_pool().free_all_blocks()
+
+
+def _moved(backend: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arrays on the backend, in their own dtypes; what is no array as it is."""
+    return {
+        name: backend.asarray(value, value.dtype) if isinstance(value, np.ndarray) else value
+        for name, value in arguments.items()
+    }
+
+
+def _results(result: Any) -> tuple[Any, ...]:
+    """What an operation returns, as a tuple."""
+    return () if result is None else result if isinstance(result, tuple) else (result,)
 
 
 def _repeated(xp: Any, a: Any, copies: int) -> Any:
@@ -220,35 +256,28 @@ def determinism(
     notebook: Notebook, backend: Any, shapes: Any, times: int = 20, only: str = ""
 ) -> None:
     """The same call `times` times; bits are compared, not values."""
-    for operation, variant, _, make, written in crosscheck._TABLE:
-        if only not in operation:
+    for line in crosscheck.TABLE:
+        if only not in line.operation or line.operation in NOT_REPEATED:
             continue
         for n, c in shapes:
-            what = f"{backend.name}: {operation} {variant} {n}x{c}".replace("  ", " ")
+            what = f"{backend.name}: {line.name} {n}x{c}"
             if notebook.late(f"determinism from {what} on"):
                 return
             with notebook.attempt(what, backend):
-                arguments = make(np.random.default_rng([n, c]), np.dtype(np.float32), n, c)
-                moved = {
-                    name: backend.asarray(value, value.dtype)
-                    if isinstance(value, np.ndarray)
-                    else value
-                    for name, value in arguments.items()
-                }
-                first = _bits(backend, operation, moved, written)
-                same = all(
-                    _bits(backend, operation, moved, written) == first for _ in range(times - 1)
-                )
-                names = {"backend": backend.name, "operation": operation, "variant": variant}
+                arguments = line.arguments(np.float32, n, c)
+                moved = _moved(backend, arguments)
+                first = _bits(backend, line, moved)
+                same = all(_bits(backend, line, moved) == first for _ in range(times - 1))
+                names = {"backend": backend.name, "operation": line.operation}
+                names["variant"] = line.variant
                 notebook.add("determinism", **names, rows=n, classes=c, times=times, same=same)
                 if not same:
                     notebook.problem(f"{what}: not the same bits in {times} calls")
 
 
-def _bits(backend: Any, operation: str, moved: dict[str, Any], written: tuple) -> list[bytes]:
+def _bits(backend: Any, line: crosscheck.Line, moved: dict[str, Any]) -> list[bytes]:
     """Results, then what was written, as bytes; `moved` keeps its values."""
-    arguments = {k: backend.copy(v) if k in written else v for k, v in moved.items()}
-    result = getattr(backend, operation)(**arguments)
-    results = () if result is None else result if isinstance(result, tuple) else (result,)
-    found = (*results, *(arguments[name] for name in written))
-    return [np.asarray(backend.to_numpy(a)).tobytes() for a in found]
+    arguments = {k: backend.copy(v) if k in line.written else v for k, v in moved.items()}
+    results = _results(getattr(backend, line.operation)(**arguments))
+    found = (*results, *(arguments[name] for name in line.written))
+    return [np.asarray(backend.to_numpy(a) if hasattr(a, "dtype") else a).tobytes() for a in found]

@@ -26,7 +26,7 @@ import numpy as np
 from nnfs_gpu import get_backend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 
-from .gpu_cases import CASES, FUSED, PERIOD, Buffers, Case, filled
+from .gpu_cases import CASES, PERIOD, Buffers, Case, filled
 from .gpu_peers import tensors
 from .gpu_steps import Notebook
 
@@ -141,7 +141,7 @@ def _ways(
             ways[name] = made
 
     for backend in backends:
-        both = case.name != FUSED and any(part in case.name for part in BOTH)
+        both = any(part in case.name for part in BOTH)
         if backend is backends[0] or both:
             add(backend.name, lambda b=backend: [lambda a=a: case.run(b, a) for a in sets])
     for name, peer in case.peers.items() if torch is not None else ():
@@ -262,18 +262,18 @@ def launches(notebook: Notebook, backend: Any, count: int, rounds: int) -> None:
 
 def _launch_of(backend: Any, call: Callable[[], Any]) -> Callable[[], None]:
     """The launch that `call` ends in, to be made again with the same arguments."""
-    launcher, kept = backend._launcher, []
+    launcher, kept = backend._calls.launcher, []
 
     class Recorder:
         def launch(self, *arguments: Any, **definitions: Any) -> None:
             kept.append((arguments, definitions))
             launcher.launch(*arguments, **definitions)
 
-    backend._launcher = Recorder()
+    backend._calls.launcher = Recorder()
     try:
         call()
     finally:
-        backend._launcher = launcher
+        backend._calls.launcher = launcher
     ((arguments, definitions),) = kept
     return lambda: launcher.launch(*arguments, **definitions)
 

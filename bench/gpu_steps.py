@@ -23,13 +23,10 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from nnfs_gpu import available_backends, crosscheck, get_backend
-
-from . import gpu_cases
 
 SHAPES = ((1, 1), (257, 3), (100, 33), (7, 1500), (2, 5000))  # of the run under the sanitizer
 PACKAGES = (
@@ -188,15 +185,14 @@ def installed(package: str) -> str | None:
 # ---- against the specification, and under the sanitizer ----
 def cross_check(notebook: Notebook, backend: Any, against: Any) -> None:
     """Every line of `nnfs-gpu crosscheck`; one that raises does not stop the others."""
-    for line in crosscheck._TABLE:
-        what = f"{line[0]} {line[1]}".strip()
-        if notebook.late(f"crosscheck from {what} on"):
+    for line in crosscheck.TABLE:
+        if notebook.late(f"crosscheck from {line.name} on"):
             return
-        with notebook.attempt(what, backend), mock.patch.object(crosscheck, "_TABLE", (line,)):
-            _note_differences(notebook, crosscheck._operations(backend, against))
+        with notebook.attempt(line.name, backend):
+            _note_differences(notebook, crosscheck.compare(line, backend, against))
     if not notebook.late("crosscheck: training"):
         with notebook.attempt("training", backend):
-            _note_differences(notebook, crosscheck._training(backend, against))
+            _note_differences(notebook, crosscheck.compare_training(backend, against))
 
 
 def _note_differences(notebook: Notebook, differences: Iterator[crosscheck.Difference]) -> None:
@@ -215,33 +211,29 @@ def exercise(notebook: Notebook, backend: Any) -> None:
     cuda = getattr(backend.xp, "cuda", None)
     if cuda is not None:
         cuda.set_allocator(None)
-    lines = sorted(crosscheck._TABLE, key=lambda line: line[0].startswith("linear"))
+    lines = sorted(crosscheck.TABLE, key=lambda line: line.operation.startswith("linear"))
     launched: set[str] = set()
     for dtype in ("float32", "float64"):
         made = type(backend)(dtype)
-        for operation, variant, _, make, written in lines:
+        for line in lines:
             for n, c in SHAPES:
-                what = f"{operation} {variant} {dtype} {n}x{c}"
+                what = f"{line.name} {dtype} {n}x{c}"
                 if notebook.late(f"the sanitizer from {what} on"):
                     return
-                arguments = make(np.random.default_rng([n, c]), np.dtype(dtype), n, c)
                 with notebook.attempt(what, made):
-                    crosscheck._run(made, operation, arguments, written)
-        for n, c in SHAPES:
-            with notebook.attempt(f"softmax + cross-entropy {dtype} {n}x{c}", made):
-                x = made.asarray(np.random.default_rng([n, c]).standard_normal((n, c)))
-                gpu_cases.softmax_cross_entropy(made, x, made.zeros(n, np.int32))
-        launched |= {kernel for _, kernel in made._launcher.launched}
+                    line.run(made, line.arguments(dtype, n, c))
+        launched |= {kernel for _, kernel in made._calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
     if unused := sorted(kernel_names() - launched):
-        notebook.note(f"kernels that no operation of the backend launches: {', '.join(unused)}")
+        notebook.problem(f"kernels that no operation of the backend launches: {', '.join(unused)}")
 
 
 def kernel_names() -> set[str]:
-    """Of all kernels in kernels/*.cu."""
+    """Of all kernels in kernels/*.cu that operations launch (fused*.cu are a training step's)."""
     pattern = re.compile(r"__global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)\(")
     files = resources.files("nnfs_gpu.kernels").iterdir()
-    texts = [file.read_text() for file in files if file.name.endswith(".cu")]
+    names = [file for file in files if file.name.endswith(".cu")]
+    texts = [file.read_text() for file in names if not file.name.startswith("fused")]
     return {name for text in texts for name in pattern.findall(text)}
 
 

@@ -1,120 +1,153 @@
-"""Softmax backward five ways: what the batched Jacobian-vector product is worth.
+"""Suite `jacobian`: softmax backward five ways, what the batched Jacobian product is worth.
 
-    loop        the book's chapter 9: one Jacobian a sample, in a Python loop
-    matrices    all Jacobians at once (N, C, C), then a batched product
-    closed form dx = y (dy - sum(y dy)) in NumPy: the `numpy` backend
-    numba       the same in one jitted pass, on all threads: the `numba` backend
-    torch       PyTorch's own, where it is installed
+    loop         the notes' chapter 9: one Jacobian a sample, in a Python loop
+    matrices     all Jacobians at once (N, C, C), then a batched product
+    closed form  dx = y (dy - sum(y dy)) in NumPy: the `numpy` backend
+    <backend>    the same in one pass of our kernel
+    torch, jax   what these libraries do in their own backward
 
-Beside them the floor: multiplying two arrays into a third moves the same 12 bytes an element.
+Beside them the limit: adding two arrays into a third moves the same 12 bytes an element. The
+loop and the matrices are linear in the rows; where all rows would take minutes or gigabytes,
+as many as fit are timed and the time is scaled to all ("scaled" in the row).
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.benchmark import HOST, Clock, Stream, Way, clock_of, threads
 
-from .timing import Timing, ratio, time_in_turns
+from .book import softmax_backward as loop
+from .peers import Peers, jax_operation
+from .sheet import Sheet, attempt
 
-SIZES = ((1_000_000, 3), (300_000, 10), (30_000, 100), (3_000, 1_000), (300, 10_000), (30, 100_000))
-LOOP_ELEMENTS = 5 * 10**9  # of Jacobians that the loop may build: more would take minutes
-MATRIX_BYTES = 1 << 30  # of Jacobians at once
+SIZES = (
+    *((1_000_000, 3), (300_000, 10), (30_000, 100)),
+    *((3_000, 1_000), (300, 10_000), (30, 100_000)),
+)
+QUICK = ((20_000, 3), (2_000, 10), (100, 100))
+LOOP_ELEMENTS, LOOP_ROWS = 10**8, 50_000  # of Jacobians that the loop builds: half a second
+MATRIX_ELEMENTS = 1 << 25  # of Jacobians at once: 128 MiB, and temporaries of that size
 TOLERANCE = 2e-6  # largest error allowed against float64, relative to the largest result
-
-
-def per_sample_loop(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The book's `Activation_Softmax.backward`, as the notes have it."""
-    dinputs = np.empty_like(dy)
-    for index, (single_output, single_dvalues) in enumerate(zip(y, dy, strict=True)):
-        single_output = single_output.reshape(-1, 1)
-        jacobian_matrix = np.diagflat(single_output) - np.dot(single_output, single_output.T)
-        dinputs[index] = np.dot(jacobian_matrix, single_dvalues)
-    return dinputs
 
 
 def matrices(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Every Jacobian of the batch, built and multiplied."""
-    return (get_backend("numpy").softmax_jacobian(y) @ dy[:, :, None])[:, :, 0]
+    return (get_backend("numpy", dtype="float32").softmax_jacobian(y) @ dy[:, :, None])[:, :, 0]
 
 
-def candidates(dy: np.ndarray, y: np.ndarray) -> tuple[dict[str, Callable[[], Any]], list[str]]:
-    """The ways that make sense at this size, and a line for each that was left out."""
-    rows, classes = y.shape
-    ways: dict[str, Callable[[], Any]] = {}
-    left_out = []
-    if rows * classes**2 <= LOOP_ELEMENTS:
-        ways["loop"] = lambda: per_sample_loop(dy, y)
-    else:
-        left_out.append(f"loop: {rows * classes**2:.1e} matrix elements would take minutes")
-    if 3 * rows * classes**2 * y.itemsize <= MATRIX_BYTES:
-        ways["matrices"] = lambda: matrices(dy, y)
-    else:
-        left_out.append(f"matrices: {rows * classes**2 * y.itemsize / 2**30:.1f} GiB")
-    ways["closed form"] = lambda: get_backend("numpy").softmax_backward(dy, y)
-    ways["numba"] = lambda: get_backend("numba").softmax_backward(dy, y)
-    if importlib.util.find_spec("torch") is None:
-        left_out.append("torch: not installed")
-    else:
-        import torch
-
-        ty, tdy = torch.from_numpy(y), torch.from_numpy(dy)
-        ways["torch"] = lambda: torch._softmax_backward_data(tdy, ty, 1, torch.float32).numpy()
-    return ways, left_out
-
-
-def check(ways: dict[str, Callable[[], Any]], dy: np.ndarray, y: np.ndarray) -> None:
-    """AssertionError for a way whose result is not the float64 one."""
-    y64, dy64 = y.astype(np.float64), dy.astype(np.float64)
-    oracle = y64 * (dy64 - (y64 * dy64).sum(axis=1, keepdims=True))
-    for name, way in ways.items():
-        if name != "loop":  # timed once, so it is checked on its first rows alone
-            error = np.abs(way() - oracle).max() / np.abs(oracle).max()
-            assert error <= TOLERANCE, f"{name}: relative error {error:.2e} at {y.shape}"
-    if "loop" not in ways:
-        return
-    few = slice(0, 100)
-    error = np.abs(per_sample_loop(dy64[few], y64[few]) - oracle[few]).max()
-    assert error <= 1e-12, f"loop: error {error:.2e} at {y.shape}"
-
-
-def run(sizes: tuple[tuple[int, int], ...] = SIZES, rounds: int = 7) -> list[dict[str, Any]]:
-    """One record a size: seconds of each way, and ratios to the numba backend."""
-    records = []
+def run(
+    sheet: Sheet, backends: list[Any], peers: Peers, sizes: tuple[tuple[int, int], ...]
+) -> None:
+    """A row for each (rows, classes)."""
     for rows, classes in sizes:
+        case = f"{rows:,} x {classes:,}"
+        if sheet.late(case):
+            continue
         rng = np.random.default_rng(0)
-        y = get_backend("numpy").softmax_forward(
-            rng.standard_normal((rows, classes), dtype=np.float32)
-        )
+        x = rng.standard_normal((rows, classes), dtype=np.float32)
+        y = get_backend("numpy", dtype="float32").softmax_forward(x)
         dy = rng.standard_normal((rows, classes), dtype=np.float32)
-        ways, left_out = candidates(dy, y)
-        check(ways, dy, y)
-        ways["floor"] = _floor(dy, y)
-        timings = time_in_turns(ways, rounds=rounds)
-        records.append(_record(rows, classes, timings, left_out))
-    return records
+        ways, left_out, scaled = candidates(dy, y, backends, peers)
+        main = backends[0]
+        ways |= Stream(main.xp, dy.size, threads()).ways(clock_of(main))
+        sheet.measure(
+            case,
+            ways,
+            reference=f"nnfs_gpu {main.name}",
+            left_out=left_out,
+            scaled=scaled,
+            rows=rows,
+            classes=classes,
+            bytes=12 * rows * classes,
+        )
 
 
-def _floor(dy: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
-    """a times b into a new array on all threads: the same traffic, next to no arithmetic."""
-    multiply = get_backend("numba").multiply
-    return lambda: multiply(dy, y)
+def candidates(
+    dy: np.ndarray, y: np.ndarray, backends: list[Any], peers: Peers
+) -> tuple[dict[str, Way], dict[str, str], dict[str, int]]:
+    """The ways, each checked; why others are not there; of scaled ones the rows that are timed."""
+    y64, dy64 = y.astype(np.float64), dy.astype(np.float64)
+    exact = y64 * (dy64 - (y64 * dy64).sum(axis=1, keepdims=True))
+    ways: dict[str, Way] = {}
+    left_out: dict[str, str] = {}
+    scaled: dict[str, int] = {}
+
+    def add(name: str, call: Any, to_numpy: Any, role: str, clock: Clock) -> None:
+        check = lambda call: _check(to_numpy(call()), exact)  # noqa: E731
+        if attempt(left_out, name, lambda: call, check) is not None:
+            ways[name] = Way(call, role, clock=clock)
+
+    for name, way, elements in (
+        ("loop", loop, min(LOOP_ELEMENTS, LOOP_ROWS * y.shape[1] ** 2)),
+        ("matrices", matrices, MATRIX_ELEMENTS),
+    ):
+        _add_book(name, way, elements, dy, y, exact, ways, left_out, scaled)
+    numpy = get_backend("numpy", dtype="float32")
+    add("closed form", lambda: numpy.softmax_backward(dy, y), np.asarray, "book", HOST)
+    for backend in backends:
+        a, b = backend.asarray(dy), backend.asarray(y)
+        add(
+            f"nnfs_gpu {backend.name}",
+            lambda backend=backend, a=a, b=b: backend.softmax_backward(a, b),
+            backend.to_numpy,
+            "ours",
+            clock_of(backend),
+        )
+    main = backends[0]
+    a, b = main.asarray(dy), main.asarray(y)
+    if torch := peers.torch:
+        ta, tb = torch.from_dlpack(a), torch.from_dlpack(b)
+        add(
+            "torch",
+            lambda: torch._softmax_backward_data(ta, tb, 1, torch.float32),
+            lambda t: t.cpu().numpy(),
+            "peer",
+            clock_of(main),
+        )
+    if peers.jax:
+        call = jax_operation(peers.jax, "softmax_backward", {"dy": a, "y": b})
+        add("jax", call, np.asarray, "peer", HOST)
+    return ways, left_out, scaled
 
 
-def _record(
-    rows: int, classes: int, timings: dict[str, Timing], left_out: list[str]
-) -> dict[str, Any]:
-    ours = timings["numba"]
-    return {
-        "rows": rows,
-        "classes": classes,
-        "seconds": {
-            name: {"median": t.median, "low": t.low, "high": t.high} for name, t in timings.items()
-        },
-        "times_numba": {name: ratio(t, ours) for name, t in timings.items()},
-        "left_out": left_out,
-    }
+def _add_book(
+    name: str,
+    way: Any,
+    elements: int,
+    dy: np.ndarray,
+    y: np.ndarray,
+    exact: np.ndarray,
+    ways: dict[str, Way],
+    left_out: dict[str, str],
+    scaled: dict[str, int],
+) -> None:
+    """A way that builds Jacobians, `elements` of them at most in a call."""
+    rows, classes = y.shape
+    fit = min(rows, elements // classes**2)
+    if fit == 0:
+        gib = 4 * classes**2 / 2**30
+        left_out[name] = f"not tried: one Jacobian of {classes:,} classes takes {gib:.1f} GiB"
+        return
+    if fit < rows:
+        scaled[name] = fit
+    few = slice(0, max(1, min(fit, 100, 10**7 // classes**2)))  # in float64: exact
+    right = [a[few].astype(np.float64) for a in (dy, y)]
+
+    def check(_: Any) -> None:
+        error = np.abs(way(*right) - exact[few]).max()
+        assert error <= 1e-12, f"error {error:.2e}"
+
+    part = slice(0, fit)
+    call = attempt(left_out, name, lambda: lambda: way(dy[part], y[part]), check)
+    if call is not None:
+        ways[name] = Way(call, "book", scale=rows / fit)
+
+
+def _check(result: np.ndarray, exact: np.ndarray) -> None:
+    error = np.abs(result - exact).max() / np.abs(exact).max()
+    if not error <= TOLERANCE:
+        raise AssertionError(f"relative error {error:.2e}, allowed {TOLERANCE:.0e}; not timed")

@@ -231,3 +231,26 @@ __device__ __forceinline__ void column_sums(index_t first, index_t last, index_t
     if (row_lane == 0 && column < columns) totals[column] = scratch[threadIdx.x];
   }
 }
+
+// ---- random numbers ----
+
+// Philox4x32-10: four words as a function of (position, call, stream) and the seed alone, so that
+// every thread makes its own: the words of NumPy's and Numba's backends, bit for bit.
+// Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+struct Words { word32 w[4]; };
+
+__device__ __forceinline__ Words philox_block(word64 position, word64 seed, word32 stream, word32 call) {
+  word32 c0 = (word32)position, c1 = (word32)(position >> 32), c2 = call, c3 = stream;
+  word32 k0 = (word32)seed, k1 = (word32)(seed >> 32);
+#pragma unroll
+  for (int round = 0; round < 10; round++) {
+    const word64 low = (word64)c0 * 0xD2511F53u, high = (word64)c2 * 0xCD9E8D57u;
+    c0 = (word32)(high >> 32) ^ c1 ^ k0;
+    c1 = (word32)high;
+    c2 = (word32)(low >> 32) ^ c3 ^ k1;
+    c3 = (word32)low;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return {{c0, c1, c2, c3}};
+}

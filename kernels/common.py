@@ -11,11 +11,14 @@ drops the wrap-around of Python's negative indices, and the loop vectorizes (mea
 faster for an addition). Keep index arithmetic unsigned, or Numba turns it into float64.
 """
 
+import contextlib
 import math
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
+
+from .cache import KernelCache
 
 # Sums may be reordered and products fused, so that loops over a row vectorize; NaN and
 # infinity keep their meaning (no "nnan", no "ninf").
@@ -31,11 +34,10 @@ def jit(function=None, *, fastmath=FASTMATH):
     """
     if function is None:
         return lambda f: jit(f, fastmath=fastmath)
-    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba: no locator available
-        return njit(**options)(function)
+    kernel = njit(nogil=True, fastmath=fastmath, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # Numba: no locator available
+        kernel._cache = KernelCache(function)  # as njit(cache=True) does, with ours: see cache.py
+    return kernel
 
 
 # exp and log below must not be reordered: they subtract what was just added.

@@ -15,6 +15,7 @@ import math
 import numpy as np
 from numba import cuda
 
+from . import activations, losses
 from .cuda_device import device, larger
 
 CHUNK = 4096  # elements that one block adds up
@@ -97,6 +98,41 @@ def softmax_backward_wide(dy, y, dx):
         dx[i, c] = y[i, c] * (dy[i, c] - dot)
 
 
+_true_probability_row = device(losses.true_probability_row)
+
+
+@cuda.jit
+def softmax_cross_entropy_wide(x, t, low, high, n, bad, loss, dx):
+    """loss = -log clip(p[t]), dx = (p - 1 at the true class) / n with p = softmax(x).
+
+    As softmax_forward_wide, but that the last pass writes the gradient; the thread that has the
+    true class writes the loss.
+    """
+    shared = cuda.shared.array(0, dx.dtype)
+    i, k, B, C = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, x.shape[1]
+    largest = dx.dtype.type(MINUS_INFINITY)
+    for c in range(k, C, B):
+        largest = _larger(largest, x[i, c])
+    largest = _block_max(largest, shared)
+    total = dx.dtype.type(0)
+    for c in range(k, C, B):
+        dx[i, c] = math.exp(x[i, c] - largest)
+        total += dx[i, c]
+    total = _block_sum(total, shared)
+    label = t[i]
+    outside = label < 0 or label >= C
+    if outside and k == 0:
+        loss[i] = bad
+    for c in range(k, C, B):
+        p = dx[i, c] / total
+        if c == label:
+            dx[i, c] = p
+            _true_probability_row(i, C, dx, t, low, high, bad, loss)
+            loss[i] = -math.log(loss[i])
+        gradient = (p - dx.dtype.type(c == label)) / n
+        dx[i, c] = bad if outside else gradient
+
+
 # ---- sums: block j adds up chunk j; the caller goes on with the partial sums until one is left
 
 
@@ -128,7 +164,10 @@ def penalties(w, l1, l2, partial):
         partial[j] = total
 
 
-# ---- the dense layer's bias: no shared memory ----
+# ---- the dense layer's bias and ReLU: no shared memory ----
+
+_relu = device(activations.relu)
+_relu_gradient = device(activations.relu_gradient)
 
 
 @cuda.jit
@@ -154,3 +193,27 @@ def add_bias(b, y):
     outputs = y.shape[1]
     if at < y.size:
         y[at // outputs, at % outputs] += b[at % outputs]
+
+
+@cuda.jit
+def add_bias_relu(b, y):
+    """y = max(y + b, 0) in each row: b (O,), y (N, O). 8 bytes an element in float32."""
+    at = cuda.grid(1)
+    outputs = y.shape[1]
+    if at < y.size:
+        i, o = at // outputs, at % outputs
+        y[i, o] = _relu(y[i, o] + b[o])
+
+
+@cuda.jit
+def relu_backward_column_sums(dy, y, dz, partial):
+    """dz = dy where y > 0, else 0; partial as column_sums of dz. 12 bytes an element."""
+    at = cuda.grid(1)
+    outputs = dy.shape[1]
+    if at < partial.size:
+        j, o = at // outputs, at % outputs
+        total = dy.dtype.type(0)
+        for i in range(j * _ROWS, min((j + 1) * _ROWS, dy.shape[0])):
+            dz[i, o] = _relu_gradient(dy[i, o], y[i, o])
+            total += dz[i, o]
+        partial[j, o] = total

@@ -62,9 +62,26 @@ def softmax_cross_entropy_backward(p, t, n, bad, dx):
         _softmax_cross_entropy_row(i, p.shape[1], p, t, n, bad, dx)
 
 
+_true_probability_row = device(losses.true_probability_row)
+
+
+@cuda.jit
+def softmax_cross_entropy(x, t, low, high, n, bad, loss, dx):
+    """Loss and gradient from the scores: the row of dx is p until it is the gradient."""
+    i = cuda.grid(1)
+    if i < x.shape[0]:
+        C = x.shape[1]
+        _shift_row(i, C, x, dx)
+        for c in range(C):
+            dx[i, c] = math.exp(dx[i, c])
+        _scale_row(i, C, dx)
+        _true_probability_row(i, C, dx, t, low, high, bad, loss)
+        loss[i] = -math.log(loss[i])
+        _softmax_cross_entropy_row(i, C, dx, t, n, bad, dx)
+
+
 # ---- losses, one a row ----
 
-_true_probability_row = device(losses.true_probability_row)
 _cross_entropy_soft_row = device(losses.cross_entropy_forward_soft_row)
 _cross_entropy_backward_row = device(losses.cross_entropy_backward_row)
 _binary_cross_entropy_row = device(losses.binary_cross_entropy_forward_row)

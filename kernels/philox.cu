@@ -1,26 +1,8 @@
-// Philox4x32-10, and what is drawn from it: plain words, dropout, the spiral.
+// What is drawn from Philox4x32-10 (common.cuh): plain words, dropout, the spiral.
 //
 //   A block of four words is a function of (position, call, stream) and the seed alone, so every
 //   thread makes its own: the words of NumPy's and Numba's backends, bit for bit.
 //   source    Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011
-
-struct Words { word32 w[4]; };
-
-__device__ __forceinline__ Words philox_block(word64 position, word64 seed, word32 stream, word32 call) {
-  word32 c0 = (word32)position, c1 = (word32)(position >> 32), c2 = call, c3 = stream;
-  word32 k0 = (word32)seed, k1 = (word32)(seed >> 32);
-#pragma unroll
-  for (int round = 0; round < 10; round++) {
-    const word64 low = (word64)c0 * 0xD2511F53u, high = (word64)c2 * 0xCD9E8D57u;
-    c0 = (word32)(high >> 32) ^ c1 ^ k0;
-    c1 = (word32)high;
-    c2 = (word32)(low >> 32) ^ c3 ^ k1;
-    c3 = (word32)low;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  return {{c0, c1, c2, c3}};
-}
 
 // Calls f(block, number of its elements) for blocks of four of `count` elements.
 template <class F>

@@ -7,7 +7,8 @@ rows (measured at 1,000,000 x 3: 5 times faster). Longer rows vectorize along th
 
 import numpy as np
 
-from .common import exp_in_place, jit
+from .common import exp_in_place, jit, log_in_place
+from .losses import cross_entropy_forward_soft, true_probability_row
 
 TILE = np.uint64(2048)  # elements that stay in the first-level cache between passes
 
@@ -164,3 +165,62 @@ def softmax_cross_entropy_backward_soft(start, stop, p, t, n, dx):
     """Flat: t is a matrix of probabilities like p."""
     for k in range(start, stop):
         dx[k] = (p[k] - t[k]) / n
+
+
+# ---- from the scores at once: the losses, and the gradient where the probabilities were ----
+
+
+@jit
+def _take_one_off_row(i, C, t, bad, dx):
+    """1 off the true class; a row of `bad` for an index out of range."""
+    label = t[i]
+    if label < 0 or label >= C:
+        for c in range(C):
+            dx[i, c] = bad
+    else:
+        dx[i, label] -= dx.dtype.type(1)
+
+
+@jit
+def _subtract(a, b):
+    for k in range(a.shape[0]):
+        a[k] -= b[k]
+
+
+@jit
+def _divide(a, n):
+    for k in range(a.shape[0]):
+        a[k] /= n
+
+
+@jit
+def softmax_cross_entropy(start, stop, x, t, low, high, n, bad, losses, dx):
+    """A tile of rows becomes probabilities, gives its losses, and becomes the gradient.
+
+    The tile stays in the first-level cache: 8 bytes an element in float32 and 8 a row, where
+    the three operations one by one move 16 and 12.
+    """
+    C = x.shape[1]
+    rows = max(np.uint64(1), TILE // np.uint64(C))
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        softmax_forward(first, last, x, dx)
+        for i in range(first, last):
+            true_probability_row(i, C, dx, t, low, high, bad, losses)
+        log_in_place(losses[first:last])
+        for i in range(first, last):
+            losses[i] = -losses[i]
+            _take_one_off_row(i, C, t, bad, dx)
+        _divide(dx[first:last].reshape(-1), n)
+
+
+@jit
+def softmax_cross_entropy_soft(start, stop, x, t, low, high, n, bad, losses, dx):
+    """The same for rows of probabilities as targets; `bad` is not used."""
+    rows = max(np.uint64(1), TILE // np.uint64(x.shape[1]))
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        softmax_forward(first, last, x, dx)
+        cross_entropy_forward_soft(first, last, dx, t, low, high, losses)
+        _subtract(dx[first:last].reshape(-1), t[first:last].reshape(-1))
+        _divide(dx[first:last].reshape(-1), n)

@@ -13,7 +13,8 @@ from .activations import (
     Activation_Softmax,
 )
 from .backend import available_backends, get_backend, use_backend
-from .callbacks import Callback, History
+from .callbacks import Callback, EarlyStopping, History
+from .checkpoint import CheckpointError
 from .checks import Labels
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
 from .layers import Layer_Dense, Layer_Dropout, Layer_Input
@@ -27,6 +28,7 @@ from .losses import (
 )
 from .model import Model
 from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from .storage import ModelFileError
 
 __all__ = [
     "Accuracy",
@@ -38,6 +40,8 @@ __all__ = [
     "Activation_Softmax",
     "Activation_Softmax_Loss_CategoricalCrossentropy",
     "Callback",
+    "CheckpointError",
+    "EarlyStopping",
     "History",
     "Labels",
     "Layer_Dense",
@@ -49,6 +53,7 @@ __all__ = [
     "Loss_MeanAbsoluteError",
     "Loss_MeanSquaredError",
     "Model",
+    "ModelFileError",
     "Optimizer_Adagrad",
     "Optimizer_Adam",
     "Optimizer_RMSprop",
@@ -63,3 +68,11 @@ __all__ = [
     "use_backend",
     "vertical_data",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("NNFSClassifier", "NNFSRegressor"):  # scikit-learn is loaded when asked for
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -68,8 +68,9 @@ class Activation_Softmax:  # noqa: N801 - the book's name
         return self.dinputs
 
     def predictions(self, outputs: Any) -> Array:
-        """The class with the largest probability of each row, int32 (N,)."""
-        return self.backend.argmax(self.backend.asarray(outputs))
+        """The class with the largest probability of each row, int32 (N,); NumPy for NumPy."""
+        classes = self.backend.argmax(self.backend.asarray(outputs))
+        return checks.like(outputs, self.backend, classes)
 
 
 class Activation_Sigmoid:  # noqa: N801 - the book's name
@@ -97,8 +98,9 @@ class Activation_Sigmoid:  # noqa: N801 - the book's name
         return self.dinputs
 
     def predictions(self, outputs: Any) -> Array:
-        """1 where the probability is above 0.5, else 0; int32, shape of outputs."""
-        return self.backend.threshold(self.backend.asarray(outputs), 0.5)
+        """1 where the probability is above 0.5, else 0: int32, as outputs; NumPy for NumPy."""
+        yes = self.backend.threshold(self.backend.asarray(outputs), 0.5)
+        return checks.like(outputs, self.backend, yes)
 
 
 class Activation_Linear:  # noqa: N801 - the book's name

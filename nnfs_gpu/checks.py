@@ -45,6 +45,14 @@ def not_negative(value: Any, name: str) -> Any:
     return number
 
 
+def positive(value: Any, name: str) -> Any:
+    """`value`, which must be a finite number above 0, as a Python number."""
+    number = _number(value)
+    if number is None or not 0 < number < np.inf:
+        raise ValueError(f"{name}: got {value!r}, expected a number above 0")
+    return number
+
+
 def fraction(value: Any, name: str) -> Any:
     """`value`, which must lie in [0, 1): 1 would divide by zero or never forget."""
     number = _number(value)
@@ -65,6 +73,11 @@ def seed(value: Any, name: str) -> int:
 def _number(value: Any) -> int | float | None:
     value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, (int, float)) else None
+
+
+def like(given: Any, backend: Backend, result: Array) -> Array:
+    """`result` on the host where what was `given` lay there (a NumPy array or a list)."""
+    return backend.to_numpy(result) if isinstance(given, (np.ndarray, list, tuple)) else result
 
 
 def matrix(backend: Backend, x: Any, width: int | None, what: str) -> Array:

@@ -98,6 +98,7 @@ def _top(
 
 @app.command()
 def train(
+    context: typer.Context,
     samples: Annotated[
         int, Option(metavar="N", min=1, max=10**9, help="Training points of each class.")
     ] = 100_000,
@@ -155,9 +156,23 @@ def train(
         Path,
         Option(
             metavar="DIR",
-            help="Folder for model.safetensors, metrics.json and decision.png; made if missing.",
+            help="Folder for model.safetensors, metrics.json, decision.png and the "
+            "checkpoint; made if missing.",
         ),
     ] = Path("runs/spiral"),
+    resume: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR",
+            help="Go on with the run in DIR, in place of --out, where it was ended, killed or "
+            "finished; its settings are read from there, and --epochs may grow. Without a "
+            "checkpoint in DIR a new run begins.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        int, Option(metavar="STEPS", min=1, help="Steps between two checkpoints.")
+    ] = 500,
     json_target: JsonTarget = None,
     no_plot: Annotated[bool, Option("--no-plot", help="Draw no decision.png.")] = False,
 ) -> int:
@@ -167,16 +182,16 @@ def train(
     learns to tell the arms apart, and its accuracy on fresh points is compared
     with the Bayes limit, the best that any classifier can do.
 
-    Ctrl-C ends training early and keeps what was learned.
+    Ctrl-C ends training early and keeps what was learned; --resume goes on.
     """
-    from . import cli_train
+    from . import cli_config, cli_train
 
-    rule = cli_train.RULES[optimizer.value]
-    config = cli_train.Config(
+    rule = cli_config.RULES[optimizer.value]
+    config = cli_config.Config(
         samples=samples,
         classes=classes,
-        hidden=cli_train.parse_widths(hidden),
-        epochs=epochs or cli_train.default_epochs(samples * classes, batch_size),
+        hidden=cli_config.parse_widths(hidden),
+        epochs=epochs or cli_config.default_epochs(samples * classes, batch_size),
         batch_size=batch_size,
         optimizer=optimizer.value,
         learning_rate=rule.learning_rate if learning_rate is None else learning_rate,
@@ -185,7 +200,11 @@ def train(
         dtype=dtype.value,
         seed=seed,
     )
-    return cli_train.run(config, cli_train.Outputs(out, json_target, plot=not no_plot))
+    outputs = cli_config.outputs_for(
+        context, out, resume, json_target, not no_plot, checkpoint_every
+    )
+    config = cli_config.resumed(config, cli_config.given(context), outputs)
+    return cli_train.run(config, outputs)
 
 
 @app.command()
@@ -248,6 +267,14 @@ def info(json_target: JsonTarget = None) -> int:
     from . import cli_use
 
     return cli_use.info(json_target)
+
+
+@app.command()
+def bench(backend: BackendName = "auto", json_target: JsonTarget = None) -> int:
+    """Measure how fast this installation is: softmax backward, and training steps."""
+    from . import cli_bench
+
+    return cli_bench.run(backend, json_target)
 
 
 @app.command()

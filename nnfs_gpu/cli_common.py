@@ -69,12 +69,6 @@ def choose_backend(name: str, dtype: str | None = None) -> Backend:
     return get_backend()
 
 
-def backend_version(backend: Backend) -> str:
-    """What does the work, such as "numba 0.61.0, 2 threads"."""
-    made: Any = backend  # version() belongs to the classes, the protocol lists operations
-    return made.version()
-
-
 def load_model(path: Path, backend: str) -> tuple[Model, Path]:
     """The classifier in the file `path`, or in the model file of the folder `path`; the file."""
     try:
@@ -110,7 +104,7 @@ def run_command(command: Any, arguments: list[str]) -> int:
     except CommandError as error:
         return _fail(describe(error), error.exit_code)
     except Interrupted as stop:
-        return _fail("interrupted; nothing was written", stop.exit_code)
+        return _fail("interrupted; no results were written", stop.exit_code)
     except OSError as error:
         # What is still in stdout's buffer cannot be written; Python would complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -22,10 +22,6 @@ from .cli_common import CommandError
 REFRESH = 0.2  # seconds between two pictures of the progress bar
 
 
-class TrainingStopped(Exception):  # noqa: N818 - an end, not an error
-    """A signal asked for the end; raised between two steps, so that the model is whole."""
-
-
 class DivergedError(CommandError):
     """The loss is no number any more, and no later step can make it one."""
 
@@ -90,20 +86,24 @@ class Display(Protocol):
 class TrainingWatch(Callback):
     """Measures one training run and obeys a `StopRequest` between its steps.
 
-    curve               what `Model.train` logs, a list by epoch for each name, and "epoch"
-    epoch, steps        the epoch it has reached (from 1) and all steps done
+    config              what the command was asked for; travels in the checkpoint, so that
+                        `--resume` needs nothing but the folder
+    steps               all steps done
     training_seconds    time in training steps, without validation
-    samples_per_second  training samples over that time. The first step is left out of both
-                        where there is a second one: it compiles or loads the kernels.
+    samples_per_second  training samples over that time, since the command was started. The
+                        first step is left out of both where there is a second one: it
+                        compiles or loads the kernels.
     """
 
-    def __init__(self, display: Display, batch_size: int, stop: StopRequest):
-        self.display, self.batch_size, self.stop = display, batch_size, stop
-        self.curve: dict[str, list[float]] = {"epoch": []}
+    def __init__(
+        self, display: Display, batch_size: int, stop: StopRequest, config: dict[str, Any]
+    ):
+        self.display, self.batch_size, self.stop, self.config = display, batch_size, stop, config
         self.epoch = self.steps = 0
         self.training_seconds = 0.0
         self._first_seconds, self._first_samples = 0.0, 0
-        self._samples_done = 0
+        self._samples_done = 0  # since the command was started
+        self._earlier_seconds = self._earlier_speed = 0.0
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         self.samples_an_epoch, self._last = logs["samples"], logs["steps"] - 1
@@ -113,11 +113,13 @@ class TrainingWatch(Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         self.epoch = logs["epoch"]
         self.steps += 1
+        first = not self._samples_done
         done = min((batch + 1) * self.batch_size, self.samples_an_epoch)
-        self._samples_done = (self.epoch - 1) * self.samples_an_epoch + done
-        if self.steps == 1:
+        self._samples_done += done - batch * self.batch_size
+        if first:
             self._take_time()
-            self._first_seconds, self._first_samples = self.training_seconds, done
+            self._first_seconds = self.training_seconds - self._earlier_seconds
+            self._first_samples = self._samples_done
         elif batch == self._last:
             self.model.backend.synchronize()  # once an epoch: its loss is fetched next anyway
             self._take_time()  # validation follows, and must not count
@@ -127,12 +129,9 @@ class TrainingWatch(Callback):
             self._mark = time.perf_counter()
         if self.stop.signum:
             self._take_time()
-            raise TrainingStopped
+            self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self.curve["epoch"].append(epoch)
-        for key, value in logs.items():
-            self.curve.setdefault(key, []).append(value)
         if not math.isfinite(logs["loss"] + logs["val_loss"]):
             raise DivergedError(logs["loss"] + logs["val_loss"], self.model.optimizer.learning_rate)
         self.display.epoch(epoch, logs | {"samples_per_second": self.samples_per_second})
@@ -140,11 +139,26 @@ class TrainingWatch(Callback):
 
     @property
     def samples_per_second(self) -> float:
-        """See the class."""
-        samples, seconds = self._samples_done, self.training_seconds
+        """See the class; what an earlier start measured where this one has made no step."""
+        samples, seconds = self._samples_done, self.training_seconds - self._earlier_seconds
+        if not samples:
+            return self._earlier_speed
         if samples > self._first_samples:
             samples, seconds = samples - self._first_samples, seconds - self._first_seconds
         return samples / max(seconds, 1e-9)
+
+    def get_state(self) -> dict[str, Any]:
+        return {
+            "config": self.config,
+            "steps": self.steps,
+            "training_seconds": self.training_seconds,
+            "samples_per_second": self.samples_per_second,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.training_seconds = self._earlier_seconds = state["training_seconds"]
+        self._earlier_speed = state["samples_per_second"]
 
     def _take_time(self) -> None:
         """Add the time since the last call. Waits for the device, so never in every step."""

@@ -7,6 +7,7 @@ Accuracies      are those of the final model: on the validation points, and on a
                 measured while the model changes, as everywhere.
 Diverged        (loss NaN or infinite): nothing is written, because there is no model to keep
                 and an earlier one in DIR is worth more. Exit code 1.
+Checkpoints     see `cli_config.py`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from __future__ import annotations
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from . import datasets, layers, losses, optimizers
+from . import checkpoint, datasets, layers, losses
 from .accuracy import Accuracy_Categorical
 from .activations import Activation_ReLU, Activation_Softmax
 from .backend import get_backend
+from .callbacks import History
 from .cli_common import (
     BATCH,
     METRICS_FILE,
@@ -32,7 +34,6 @@ from .cli_common import (
     PICTURE_FILE,
     InputError,
     OutputFolder,
-    backend_version,
     check_target,
     choose_backend,
     console_for,
@@ -42,73 +43,14 @@ from .cli_common import (
     versions,
     write,
 )
-from .cli_progress import DivergedError, StopRequest, TrainingStopped, TrainingWatch, display_for
+from .cli_config import RULES, Config, Outputs, check_rates
+from .cli_progress import DivergedError, StopRequest, TrainingWatch, display_for
 from .model import Model
+from .storage import ModelFileError
 
 # The standard error of an accuracy near 0.91 is then between 0.003 and 0.0009.
 VALIDATION_POINTS = (10_000, 100_000)
 NARROW = 128  # widest layer whose products stay on one BLAS thread
-STEPS = 4_000  # what the default number of epochs aims at
-EPOCHS = (5, 500)  # and its bounds
-
-
-@dataclass(frozen=True)
-class Rule:
-    """An optimizer with the settings that suit the spiral in batches of about 1,000."""
-
-    make: Any
-    learning_rate: float
-    decay: float
-    settings: dict[str, float]
-
-
-# A step's rate is learning_rate / (1 + decay * steps done): large steps find the spiral,
-# small ones settle. AdaGrad divides by its growing cache and needs no decay.
-RULES = {
-    "adam": Rule(optimizers.Optimizer_Adam, 0.01, 1e-3, {}),
-    "rmsprop": Rule(optimizers.Optimizer_RMSprop, 0.01, 1e-3, {}),
-    "adagrad": Rule(optimizers.Optimizer_Adagrad, 0.05, 0.0, {}),
-    "sgd": Rule(optimizers.Optimizer_SGD, 0.5, 1e-3, {"momentum": 0.9}),
-}
-
-
-@dataclass(frozen=True)
-class Config:
-    """What was asked for, with every default filled in: it goes into metrics.json."""
-
-    samples: int  # of each class
-    classes: int
-    hidden: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    optimizer: str
-    learning_rate: float
-    decay: float
-    backend: str
-    dtype: str
-    seed: int
-
-    @property
-    def points(self) -> int:
-        return self.samples * self.classes
-
-    @property
-    def network(self) -> str:
-        return "-".join(str(width) for width in (2, *self.hidden, self.classes))
-
-
-def default_epochs(points: int, batch_size: int) -> int:
-    """As many epochs as make `STEPS` steps, within `EPOCHS`: small data is seen more often."""
-    return min(max(math.ceil(STEPS / math.ceil(points / batch_size)), EPOCHS[0]), EPOCHS[1])
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the results go."""
-
-    folder: Path
-    json_target: str | None
-    plot: bool
 
 
 def run(config: Config, outputs: Outputs) -> int:
@@ -123,16 +65,17 @@ def run(config: Config, outputs: Outputs) -> int:
         training, validation = make_data(config)
         model = build_model(config)
         console.print(
-            f"training {config.network} on {config.points:,} points with {config.optimizer}, "
-            f"backend {backend.name} ({backend_version(backend)})",
+            f"{beginning(outputs)} {config.network} on {config.points:,} points with "
+            f"{config.optimizer}, backend {backend.name} ({backend.version()})",
             soft_wrap=True,
         )
         # Overflow shows where it matters, in the loss, and is reported once.
         with StopRequest() as stop, np.errstate(all="ignore"):
-            watch = TrainingWatch(display_for(console), config.batch_size, stop)
-            finished = train(model, config, training, validation, watch)
-            metrics = measure(model, config, training, validation, watch)
-            metrics["interrupted"] = not finished
+            stored = asdict(config) | {"backend": backend.name}
+            watch = TrainingWatch(display_for(console), config.batch_size, stop, stored)
+            history = train(model, config, training, validation, watch, outputs)
+            metrics = measure(model, config, training, validation, watch, history)
+            metrics["interrupted"] = len(history.epoch) < config.epochs
             metrics["seconds"] = time.perf_counter() - started
             files = write_files(model, config, metrics, validation, outputs)
     except BaseException:
@@ -143,20 +86,15 @@ def run(config: Config, outputs: Outputs) -> int:
 
 
 # ---- before ----
-def parse_widths(text: str) -> tuple[int, ...]:
-    """ "64,64" as (64, 64), or InputError."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 10**6 for part in parts):
-        raise InputError(f"--hidden {text!r}: expected whole numbers from 1, such as 64,64")
-    return tuple(int(part) for part in parts)
-
-
-def check_rates(learning_rate: float, decay: float) -> None:
-    """InputError for a rate that cannot train. (Typer's limits let NaN through.)"""
-    if not 0 < learning_rate < math.inf:
-        raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
-    if not 0 <= decay < math.inf:
-        raise InputError(f"--decay {decay:g}: expected a number of at least 0")
+def beginning(outputs: Outputs) -> str:
+    """What is about to happen; a new run takes an old checkpoint's place."""
+    if outputs.resume:
+        if outputs.checkpoint.exists():
+            return "going on with the training of"
+        return f"no checkpoint in {outputs.folder}, a new run: training"
+    with naming(outputs.checkpoint):
+        outputs.checkpoint.unlink(missing_ok=True)
+    return "training"
 
 
 def make_data(config: Config) -> tuple[Any, Any]:
@@ -197,24 +135,35 @@ def build_model(config: Config) -> Model:
 
 # ---- during ----
 def train(
-    model: Model, config: Config, training: Any, validation: Any, watch: TrainingWatch
-) -> bool:
-    """Train; False where a signal ended it early. Raises DivergedError."""
+    model: Model,
+    config: Config,
+    training: Any,
+    validation: Any,
+    watch: TrainingWatch,
+    outputs: Outputs,
+) -> History:
+    """Train to the end, or until a signal ends it. Raises DivergedError."""
+    new = not outputs.checkpoint.exists()
     try:
         with one_blas_thread(config):
-            model.train(
+            return model.train(
                 *training,
                 epochs=config.epochs,
                 batch_size=config.batch_size,
                 print_every=None,
                 validation_data=validation,
                 callbacks=[watch],
+                checkpoint=outputs.folder,
+                checkpoint_every=outputs.checkpoint_every,
             )
-    except TrainingStopped:
-        return False
+    except (checkpoint.CheckpointError, ModelFileError) as error:
+        raise InputError(str(error)) from error
+    except DivergedError:
+        if new:
+            outputs.checkpoint.unlink(missing_ok=True)
+        raise
     finally:
         watch.display.end()
-    return True
 
 
 def one_blas_thread(config: Config) -> AbstractContextManager[Any]:
@@ -232,7 +181,12 @@ def one_blas_thread(config: Config) -> AbstractContextManager[Any]:
 
 # ---- after ----
 def measure(
-    model: Model, config: Config, training: Any, validation: Any, watch: TrainingWatch
+    model: Model,
+    config: Config,
+    training: Any,
+    validation: Any,
+    watch: TrainingWatch,
+    history: History,
 ) -> dict[str, Any]:
     """What metrics.json holds, but for "interrupted" and "seconds". Raises DivergedError."""
     X, y = training
@@ -248,14 +202,14 @@ def measure(
         "samples_per_second": watch.samples_per_second,
         "train_loss": seen["loss"],
         "validation_loss": fresh["loss"],
-        "epochs_finished": len(watch.curve["epoch"]),
+        "epochs_finished": len(history.epoch),
         "steps": watch.steps,
         "training_seconds": watch.training_seconds,
         "backend": model.backend.name,
-        "backend_version": backend_version(model.backend),
+        "backend_version": model.backend.version(),
         "config": asdict(config),
         "versions": versions(),
-        "curve": watch.curve,
+        "curve": {"epoch": history.epoch, **history.history},
     }
 
 

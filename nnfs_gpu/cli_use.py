@@ -19,7 +19,6 @@ from .backend.driver import cuda_driver
 from .cli_common import (
     BATCH,
     InputError,
-    backend_version,
     check_target,
     console_for,
     describe,
@@ -58,7 +57,7 @@ def evaluate(path: Path, samples: int, seed: int, backend: str, json_target: str
         "seed": seed,
         "model": str(file),
         "backend": model.backend.name,
-        "backend_version": backend_version(model.backend),
+        "backend_version": model.backend.version(),
         "versions": versions(),
     }
     if json_target is not None:

@@ -25,7 +25,7 @@ class Layer_Dense:  # noqa: N801 - the book's name
 
     weights (I, O) start as 0.01 * randn from NumPy's global stream, on every backend the
     same; biases (1, O) as zeros. Assigning to either converts to the layer's dtype and
-    device and checks the shape. After `backward`: dweights (I, O), dbiases (1, O) and
+    device, copies and checks the shape. After `backward`: dweights (I, O), dbiases (1, O) and
     dinputs (N, I). Raises TypeError or ValueError for bad sizes, factors and shapes.
     """
 
@@ -66,7 +66,7 @@ class Layer_Dense:  # noqa: N801 - the book's name
 
     @weights.setter
     def weights(self, value: Any) -> None:
-        self._weights = self._parameter(value, (self.n_inputs, self.n_neurons), "weights")
+        self._weights = self._owned(value, (self.n_inputs, self.n_neurons), "weights")
 
     @property
     def biases(self) -> Array:
@@ -74,7 +74,13 @@ class Layer_Dense:  # noqa: N801 - the book's name
 
     @biases.setter
     def biases(self, value: Any) -> None:
-        self._biases = self._parameter(value, (1, self.n_neurons), "biases")
+        self._biases = self._owned(value, (1, self.n_neurons), "biases")
+
+    def _owned(self, value: Any, shape: tuple[int, int], name: str) -> Array:
+        """A copy, unless it is the layer's array already: optimizers write into it."""
+        value = self._parameter(value, shape, name)
+        mine = value is getattr(self, f"_{name}", None)  # as after layer.weights += change
+        return value if mine else self.backend.copy(value)
 
     def _parameter(self, value: Any, shape: tuple[int, int], name: str) -> Array:
         value = self.backend.asarray(value)
@@ -121,8 +127,7 @@ class Layer_Dense:  # noqa: N801 - the book's name
 
     def set_parameters(self, weights: Any, biases: Any) -> None:
         """Take copies of `weights` and `biases`; shapes are checked before either changes."""
-        weights, biases = self.checked_parameters(weights, biases)
-        self._weights, self._biases = self.backend.copy(weights), self.backend.copy(biases)
+        self.weights, self.biases = self.checked_parameters(weights, biases)
 
 
 class Layer_Dropout:  # noqa: N801 - the book's name

@@ -2,20 +2,21 @@
 
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
 measured. Data and labels are checked and moved to the backend once, before the first step;
-loss and accuracy are fetched from the device only to be printed or at the end of an epoch.
+`training.py` holds the loop, `storage.py` the files, `chain.py` what must fit what.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from . import checks, storage
+from . import chain, checks, storage
 from .activations import Activation_Softmax
 from .backend import get_backend, use_backend
 from .callbacks import Callback, History
-from .layers import Layer_Dense, Layer_Input
+from .layers import Layer_Input
 from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
+from .training import Training, batches
 
 Array = Any
 
@@ -32,6 +33,7 @@ class Model:
         self.accuracy: Any = None
         self.output_layer_activation: Any = None
         self.softmax_classifier_output: Any = None
+        self.stop_training = False
         self._finalized = False
 
     # ---- building ----
@@ -50,15 +52,15 @@ class Model:
         self._finalized = False
 
     def finalize(self) -> None:
-        """Connect the layers. Raises ValueError for layers that do not fit one another."""
+        """Connect the layers. Raises ValueError for parts that do not fit one another."""
         if not self.layers:
             raise ValueError("Model.finalize: the model has no layers; add some first")
-        self._check_chain()
+        chain.check(self.layers, self.loss, self.accuracy, self.backend)
         with use_backend(self.backend):
             self.input_layer = Layer_Input()
             combined = Activation_Softmax_Loss_CategoricalCrossentropy()
-        chain = [self.input_layer, *self.layers, self.loss]
-        for before, layer, after in zip(chain, chain[1:], chain[2:], strict=False):
+        parts = [self.input_layer, *self.layers, self.loss]
+        for before, layer, after in zip(parts, parts[1:], parts[2:], strict=False):
             layer.prev, layer.next = before, after
         self.output_layer_activation = self.layers[-1]
         self.trainable_layers = [layer for layer in self.layers if hasattr(layer, "weights")]
@@ -71,35 +73,6 @@ class Model:
         return isinstance(self.layers[-1], Activation_Softmax) and isinstance(
             self.loss, Loss_CategoricalCrossentropy
         )
-
-    def _check_backend(self, what: str, part: Any) -> None:
-        if getattr(part, "backend", self.backend) is not self.backend:
-            raise ValueError(
-                f"{what} ({type(part).__name__}) was made for {part.backend!r}, the "
-                f"model for {self.backend!r}; make both under the same use_backend(...)"
-            )
-
-    def _check_chain(self) -> None:
-        width = None
-        self._check_backend("the loss", self.loss)
-        self._check_backend("the accuracy", self.accuracy)
-        for number, layer in enumerate(self.layers):
-            self._check_backend(f"layer {number}", layer)
-            if isinstance(layer, Layer_Dense):
-                if width is not None and layer.n_inputs != width:
-                    raise ValueError(
-                        f"layer {number} is Dense({layer.n_inputs}, {layer.n_neurons}), but the "
-                        f"layers before it give {width} outputs; expected Dense({width}, ...)"
-                    )
-                width = layer.n_neurons
-        if (
-            isinstance(self.loss, Loss_CategoricalCrossentropy)
-            and not self._is_softmax_classifier()
-        ):
-            raise ValueError(
-                "categorical cross-entropy needs probabilities, but the last layer is "
-                f"{type(self.layers[-1]).__name__}; add Activation_Softmax() at the end"
-            )
 
     # ---- one pass ----
     def forward(self, X: Any, training: bool = True) -> Array:
@@ -136,90 +109,54 @@ class Model:
         validation_data: tuple[Any, Any] | None = None,
         check_finite: bool = False,
         callbacks: Sequence[Callback] = (),
+        shuffle: bool = False,
+        seed: int = 0,
+        checkpoint: Any = None,
+        checkpoint_every: int | None = None,
+        engine: str = "auto",
     ) -> History:
         """Train on X (N, features) and targets y; returns the history, epoch by epoch.
 
-        epochs           passes over the data
-        batch_size       samples a step; None takes all at once. The last batch may be smaller
-        print_every      print every so many steps, in the book's format; None or 0: nothing
-        validation_data  (X, y) to evaluate after every epoch
-        check_finite     raise ValueError where X holds NaN or infinity
-        callbacks        objects with the methods of `nnfs_gpu.callbacks.Callback`
+        epochs            passes over the data
+        batch_size        samples a step; None takes all at once. The last batch may be smaller
+        print_every       print every so many steps, in the book's format; None or 0: nothing
+        validation_data   (X, y) to evaluate after every epoch
+        check_finite      raise ValueError where X holds NaN or infinity
+        callbacks         objects with the methods of `nnfs_gpu.callbacks.Callback`; one that
+                          sets `model.stop_training = True` ends training after the step
+        shuffle           take the samples in another order in every epoch; without it in the
+                          order given: mix data first whose classes come in blocks
+        seed              of the shuffling: an epoch's order depends on (seed, epoch) alone
+        checkpoint        a folder for `checkpoint.safetensors`. Where it holds one of this
+                          very run, training goes on from there and ends with the bits of a
+                          run that was never interrupted: start the same program again
+        checkpoint_every  steps between two checkpoints; None: one after every epoch. There is
+                          one at the start and at the end, too
+        engine            "layers": one layer after the other, as the book; "fused": a whole
+                          step at once; "auto": fused where it can be, else layers
 
-        Data is taken in the order given: shuffle it first where classes come in blocks and
-        batches are smaller than the data. Raises ValueError or TypeError for data that does
-        not fit the network, RuntimeError before `set`.
+        Raises ValueError or TypeError for data that does not fit the network, RuntimeError
+        before `set`, CheckpointError for a checkpoint of another run (see `checkpoint.py`).
         """
         self._require("train", "loss", "optimizer", "accuracy")
-        epochs = checks.positive_int(epochs, "epochs")
-        print_every = checks.positive_int(print_every, "print_every") if print_every else 0
-        X, y = self._data(X, y, "train", check_finite)
+        data = self._data(X, y, "train", check_finite)
         if validation_data is not None:
             X_val, y_val = checks.pair(validation_data, "validation_data")
             validation_data = self._data(X_val, y_val, "validation_data", check_finite)
-        batches = list(_batches(X.shape[0], batch_size))
-        self.accuracy.init(y)
-        history, logs = History(), {}
-        for callback in callbacks:
-            callback.model = self
-            callback.on_train_begin(
-                {"epochs": epochs, "steps": len(batches), "samples": X.shape[0]}
-            )
-        for epoch in range(1, epochs + 1):
-            if print_every:
-                print(f"epoch: {epoch}")
-            self.loss.new_pass()
-            self.accuracy.new_pass()
-            for step, rows in enumerate(batches):
-                data_loss, penalty, accuracy = self._step(X[rows], y[rows])
-                if print_every and (step % print_every == 0 or step == len(batches) - 1):
-                    self._print(f"step: {step}", accuracy, float(data_loss), float(penalty))
-                for callback in callbacks:
-                    callback.on_train_batch_end(step, {"epoch": epoch})
-            logs = self._epoch_logs()
-            if print_every:
-                self._print("training", logs["accuracy"], logs["data_loss"], logs["reg_loss"])
-            if validation_data is not None:
-                measured = self.evaluate(
-                    *validation_data, batch_size=batch_size, verbose=bool(print_every)
-                )
-                logs |= {f"val_{key}": value for key, value in measured.items()}
-            history.append(epoch, logs)
-            for callback in callbacks:
-                callback.on_epoch_end(epoch, logs)
-        for callback in callbacks:
-            callback.on_train_end(logs)
-        return history
-
-    def _step(self, X: Array, y: Any) -> tuple[Any, Any, Any]:
-        """One batch: forward, loss and penalty, accuracy, backward, update."""
-        output = self.forward(X, training=True)
-        data_loss, penalty = self.loss.calculate(output, y, include_regularization=True)
-        predictions = self.output_layer_activation.predictions(output)
-        accuracy = self.accuracy.calculate(predictions, y)
-        self.backward(output, y)
-        self.optimizer.pre_update_params()
-        for layer in self.trainable_layers:
-            self.optimizer.update_params(layer)
-        self.optimizer.post_update_params()
-        return data_loss, penalty, accuracy
-
-    def _epoch_logs(self) -> dict[str, float]:
-        data_loss, penalty = self.loss.calculate_accumulated(include_regularization=True)
-        return {
-            "loss": float(data_loss) + float(penalty),
-            "data_loss": float(data_loss),
-            "reg_loss": float(penalty),
-            "accuracy": float(self.accuracy.calculate_accumulated()),
-            "learning_rate": float(self.optimizer.current_learning_rate),
-        }
-
-    def _print(self, what: str, accuracy: Any, data_loss: float, penalty: float) -> None:
-        print(
-            f"{what}, acc: {float(accuracy):.3f}, loss: {data_loss + penalty:.3f} "
-            f"(data_loss: {data_loss:.3f}, reg_loss: {penalty:.3f}), "
-            f"lr: {self.optimizer.current_learning_rate}"
-        )
+        return Training(
+            self,
+            *data,
+            epochs=epochs,
+            batch_size=batch_size,
+            print_every=print_every,
+            validation_data=validation_data,
+            callbacks=callbacks,
+            shuffle=shuffle,
+            seed=seed,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            engine=engine,
+        ).run()
 
     # ---- using ----
     def evaluate(
@@ -239,7 +176,7 @@ class Model:
         X, y = self._data(X_val, y_val, "evaluate", check_finite)
         # Sums of its own: an epoch that is under way keeps the accumulated ones.
         losses, right, compared = 0.0, 0.0, 0
-        for rows in _batches(X.shape[0], batch_size):
+        for rows in batches(X.shape[0], batch_size):
             output = self.forward(X[rows], training=False)
             losses = losses + self.backend.sum(self.loss.forward(output, y[rows]))
             predictions = self.output_layer_activation.predictions(output)
@@ -254,18 +191,23 @@ class Model:
     def predict(
         self, X: Any, *, batch_size: int | None = None, check_finite: bool = False
     ) -> Array:
-        """Outputs of the last layer for X (N, features): for a softmax, probabilities (N, C)."""
+        """Outputs of the last layer for X (N, features): for a softmax, probabilities (N, C).
+
+        A NumPy array for a NumPy array or a list, else an array of the backend.
+        """
         self._require("predict")
-        X = checks.matrix(self.backend, X, self._width_in(), "predict")
+        given, X = X, checks.matrix(self.backend, X, self._width_in(), "predict")
         if check_finite:
             checks.finite(self.backend, X, "predict")
-        outputs = [self.forward(X[rows], False) for rows in _batches(X.shape[0], batch_size)]
-        if len(outputs) == 1:
-            return outputs[0]
-        result = self.backend.zeros((X.shape[0], outputs[0].shape[1]))
-        for rows, output in zip(_batches(X.shape[0], batch_size), outputs, strict=True):
+        result = None
+        for rows in batches(X.shape[0], batch_size):
+            output = self.forward(X[rows], False)
+            if output.shape[0] == X.shape[0]:
+                return checks.like(given, self.backend, output)
+            if result is None:
+                result = self.backend.zeros((X.shape[0], output.shape[1]))
             result[rows] = output
-        return result
+        return checks.like(given, self.backend, result)
 
     # ---- parameters and files ----
     def get_parameters(self) -> list[tuple[Array, Array]]:
@@ -286,14 +228,30 @@ class Model:
         for layer, values in zip(layers, checked, strict=True):
             layer.set_parameters(*values)
 
+    def save_parameters(self, path: Any) -> None:
+        """Write weights and biases to a safetensors file (see `nnfs_gpu.storage`)."""
+        storage.save_parameters(self, path)
+
+    def load_parameters(self, path: Any) -> None:
+        """Take the parameters in a file of `save_parameters` or `save`, or a book's `.parms`.
+
+        Raises ModelFileError, and changes nothing, for a file that does not fit.
+        """
+        storage.load_parameters(self, path)
+
     def save(self, path: Any) -> None:
-        """Write parameters and architecture to a safetensors file (see `nnfs_gpu.storage`)."""
+        """Write the model with its training state to a safetensors file (`nnfs_gpu.storage`)."""
         storage.save(self, path)
 
     @staticmethod
-    def load(path: Any) -> Model:
-        """The finalized model in a file that `save` wrote, on the default backend."""
-        return storage.load(path)
+    def load(path: Any, *, random_state: bool = False) -> Model:
+        """The finalized model in a file of `save`, or a book's `.model`, on the default backend.
+
+        random_state  also put NumPy's global stream back where it was when the file was
+                      written, if the file says so (models made after `nnfs_gpu.init()`)
+        Raises FileNotFoundError or ModelFileError; then nothing has changed.
+        """
+        return storage.load(path, random_state=random_state)
 
     # ---- inside ----
     def _dense_layers(self) -> list[Any]:
@@ -317,13 +275,10 @@ class Model:
         X = checks.matrix(self.backend, X, self._width_in(), what)
         if check_finite:
             checks.finite(self.backend, X, what)
-        if isinstance(self.loss, Loss_CategoricalCrossentropy):
-            dense = self._dense_layers()
-            classes = dense[-1].n_neurons if dense else X.shape[1]
-            y = checks.Labels.of(y, classes, self.backend, X.shape[0])
-        return X, y
-
-
-def _batches(samples: int, batch_size: int | None) -> Iterator[slice]:
-    size = samples if batch_size is None else checks.positive_int(batch_size, "batch_size")
-    return (slice(start, start + size) for start in range(0, samples, size))
+        dense = self._dense_layers()
+        outputs = dense[-1].n_neurons if dense else X.shape[1]
+        try:
+            return X, self.loss.targets(y, outputs, X.shape[0])
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{what}: {error}") from error

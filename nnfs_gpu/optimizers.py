@@ -73,7 +73,7 @@ class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
 
     def __init__(self, learning_rate: float = 1.0, decay: float = 0.0, epsilon: float = 1e-7):
         super().__init__(learning_rate, decay)
-        self.epsilon = checks.not_negative(epsilon, "epsilon")
+        self.epsilon = checks.positive(epsilon, "epsilon")
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
         cache = self._state(layer, f"{prefix}_cache", w)
@@ -91,7 +91,7 @@ class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
         rho: float = 0.9,
     ):
         super().__init__(learning_rate, decay)
-        self.epsilon = checks.not_negative(epsilon, "epsilon")
+        self.epsilon = checks.positive(epsilon, "epsilon")
         self.rho = checks.fraction(rho, "rho")
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
@@ -111,7 +111,7 @@ class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
         beta_2: float = 0.999,
     ):
         super().__init__(learning_rate, decay)
-        self.epsilon = checks.not_negative(epsilon, "epsilon")
+        self.epsilon = checks.positive(epsilon, "epsilon")
         self.beta_1 = checks.fraction(beta_1, "beta_1")
         self.beta_2 = checks.fraction(beta_2, "beta_2")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
+import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,31 +20,56 @@ from nnfs_gpu import available_backends, get_backend
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _numba_cache_folder() -> Path:
-    """A folder of its own for every state of the kernels.
-
-    Numba's cache looks at the file of the kernel that is called, not at the files of the
-    functions that it calls: after a change there it would run old code. The name holds what
-    the code depends on, so that old code is never found. (Numba itself adds Python, CPU.)
-    """
-    digest = hashlib.sha256()
-    for file in sorted((ROOT / "kernels").rglob("*.py")):
-        digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
-    try:
-        version = importlib.metadata.version("numba")
-    except importlib.metadata.PackageNotFoundError:  # the numba tests will fail and say so
-        version = "none"
-    digest.update(version.encode())
-    return ROOT / ".numba_cache" / digest.hexdigest()[:16]
-
-
-# Before anything imports Numba; subprocesses of the tests inherit it.
-assert "numba" not in sys.modules, "Numba is imported already: it would use another cache"
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_numba_cache_folder()))
-
-
 if shutil.which("g++") is None:
     assert not os.environ.get("CI"), "CI must have g++: the CUDA kernels are run through it"
+
+
+# ---- programs that need a process of their own ----
+SIMULATOR = pytest.StashKey[subprocess.Popen]()
+
+
+def start_program(name: str, *options: str, **environment: str) -> subprocess.Popen:
+    """A program of simulator/, started, on the package that is tested here."""
+    package = Path(nnfs_gpu.__file__).resolve().parent.parent
+    return subprocess.Popen(
+        [sys.executable, *options, str(Path(__file__).parent / "simulator" / name)],
+        env=os.environ | environment | {"PYTHONPATH": str(package)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def program_output(program: subprocess.Popen):
+    """The JSON that it writes, when it has ended."""
+    out, err = program.communicate()
+    assert program.returncode == 0, err
+    return json.loads(out)
+
+
+def simulator_started(config) -> subprocess.Popen:
+    """Numba's simulator at work: one run for all tests."""
+    if SIMULATOR not in config.stash:
+        program = start_program("run.py", "-W", "error", NUMBA_ENABLE_CUDASIM="1")
+        config.stash[SIMULATOR] = program
+    return config.stash[SIMULATOR]
+
+
+def pytest_collection_finish(session):
+    """The simulator takes longest and needs one core: it works beside the tests before its own.
+
+    Not under pytest-xdist, whose workers each collect all tests and run some.
+    """
+    asked = any("simulated" in getattr(item, "fixturenames", ()) for item in session.items)
+    if asked and not session.config.option.collectonly and "PYTEST_XDIST_WORKER" not in os.environ:
+        simulator_started(session.config)
+
+
+def pytest_unconfigure(config):
+    """A run that ends early leaves nothing behind."""
+    if SIMULATOR in config.stash and config.stash[SIMULATOR].poll() is None:
+        config.stash[SIMULATOR].kill()
+        config.stash[SIMULATOR].communicate()
 
 
 @functools.cache
@@ -63,7 +88,7 @@ def pytest_generate_tests(metafunc):
     """
     if "backend_name" in metafunc.fixturenames:
         names = [name for name in BACKENDS if name in MUST_WORK or _status(name).usable]
-        if metafunc.module.__name__ in EMULATED_MODULES and _status(EMULATED).usable:
+        if metafunc.module.__name__.startswith(EMULATED_MODULES) and _status(EMULATED).usable:
             names.append(EMULATED)
         metafunc.parametrize("backend_name", names, indirect=True)
 
@@ -102,3 +127,14 @@ def _clean_slate():
     yield
     nnfs_gpu.backend._default = default
     np.random.set_state(state)
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Selection as in a new process: no default, nothing made, nothing logged; on the CPU."""
+    selection = nnfs_gpu.backend
+    monkeypatch.delenv("NNFS_GPU_BACKEND", raising=False)
+    monkeypatch.setattr(selection, "AUTO_ORDER", ("numba", "numpy"))  # with a GPU or without
+    monkeypatch.setattr(selection, "_default", None)
+    monkeypatch.setattr(selection, "_made", {})
+    monkeypatch.setattr(selection, "_logged", set())

@@ -13,7 +13,8 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import EMULATED, OPERATIONS, as_tuple, assert_close, run, summing, to_backend
+from helpers import EMULATED, as_tuple, assert_close, run, summing, to_backend
+from operation_table import OPERATIONS
 
 from nnfs_gpu import get_backend
 from nnfs_gpu.backend import protocol
@@ -57,6 +58,14 @@ def test_signatures_equal_the_protocol(backend_name):
     for name, function in PROTOCOL.items():
         assert hasattr(backend, name), f"{backend_name} has no {name}"
         assert parameters_of(getattr(backend, name)) == parameters_of(function), name
+
+
+def test_version_says_what_does_the_work(backend_name):
+    """Of the class, so that it can be asked before one is made."""
+    assert isinstance(vars(protocol.Backend)["version"], classmethod)
+    made = get_backend(backend_name)
+    assert made.version() == type(made).version()
+    assert len(made.version()) > 5
 
 
 def test_no_public_operation_that_the_protocol_lacks(backend_name):
@@ -337,6 +346,7 @@ UNTHREADED = {
     "equal",
     "close",
     "sum-bools",
+    "mean-bools",
 }
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from emulation.emulator import KERNELS, kernels_in
 
+from nnfs_gpu.backend import cuda_source
 from nnfs_gpu.backend.softmax_plan import VALUES
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -89,8 +90,7 @@ class Build:
 
 @functools.cache
 def source(file: str) -> bytes:
-    texts = [f'#line 1 "{n}"\n{(KERNELS / n).read_text()}' for n in ("common.cuh", f"{file}.cu")]
-    return "\n".join(texts).encode()
+    return cuda_source.source(file).encode()
 
 
 @functools.cache

@@ -10,25 +10,19 @@ as on the others. The simulator and the compiler need processes of their own: se
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import types
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import DTYPES, OPERATIONS
+from conftest import program_output, simulator_started, start_program
+from helpers import DTYPES
+from operation_table import OPERATIONS
 
-import nnfs_gpu
 from nnfs_gpu.backend import cuda_numba_launch as launching
 from nnfs_gpu.backend.driver import UnavailableError
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
-
-FOLDER = Path(__file__).resolve().parent / "simulator"
-ROOT = Path(nnfs_gpu.__file__).resolve().parent.parent
 
 CHECKS = (  # of simulator/checks.py
     "sums_of_several_chunks",
@@ -49,23 +43,10 @@ CHECKS = (  # of simulator/checks.py
 IN_FLOAT64 = {"spiral"}
 
 
-def run_program(name, *options, **environment):
-    """A program of simulator/ on the package that is tested here: the JSON that it writes."""
-    done = subprocess.run(
-        [sys.executable, *options, str(FOLDER / name)],
-        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 # ---- in the simulator ----
 @pytest.fixture(scope="module")
-def simulated():
-    return run_program("run.py", "-W", "error", NUMBA_ENABLE_CUDASIM="1")
+def simulated(request):
+    return program_output(simulator_started(request.config))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -94,7 +75,7 @@ def test_every_kernel_was_launched(simulated):
 # ---- compiled ----
 @pytest.fixture(scope="module")
 def compiled():
-    found = run_program("ptx.py")
+    found = program_output(start_program("ptx.py"))
     if "skip" in found:
         pytest.skip(found["skip"])
     return found["kernels"]

@@ -296,16 +296,21 @@ def trained(backend, make, rate):
         (Optimizer_SGD, "decay"),
         (Optimizer_SGD, "momentum"),
         (Optimizer_Adagrad, "learning_rate"),
-        (Optimizer_Adagrad, "epsilon"),
         (Optimizer_RMSprop, "decay"),
-        (Optimizer_RMSprop, "epsilon"),
         (Optimizer_Adam, "learning_rate"),
-        (Optimizer_Adam, "epsilon"),
     ],
 )
 def test_bad_factors(make, name, bad):
     with pytest.raises(ValueError, match=f"^{name}: got .*, expected a number of at least 0"):
         make(**{name: bad})
+
+
+@pytest.mark.parametrize("bad", [0, 0.0, -0.1, np.nan, np.inf, "0.1", 1j])
+@pytest.mark.parametrize("make", [Optimizer_Adagrad, Optimizer_RMSprop, Optimizer_Adam])
+def test_epsilon_is_above_0(make, bad):
+    """0 would be 0 / 0 for a parameter whose gradients are all 0."""
+    with pytest.raises(ValueError, match=r"^epsilon: got .*, expected a number above 0"):
+        make(epsilon=bad)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1, 1.0, 1.5, np.nan, "0.9"])

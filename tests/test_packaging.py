@@ -77,6 +77,7 @@ def test_core_dependencies_need_no_gpu_and_name_no_upper_version(project):
         "matplotlib",
         "numba",
         "numpy",
+        "pillow",
         "rich",
         "safetensors",
         "threadpoolctl",

@@ -1,8 +1,8 @@
 """The one place where CUDA C++ kernels are compiled and started.
 
 A kernel file is compiled by NVRTC for the device at hand, once for each dtype and set of
-definitions (`-DC=3`), and kept in CuPy's cache on disk. `common.cuh` is put in front of it as
-text: CuPy's cache key does not see included files, so an include would run old code.
+definitions (`-DC=3`), and kept in CuPy's cache on disk. A definition SHARED is also the number
+of bytes of dynamic shared memory that a block gets. The text is `cuda_source.source`'s.
 `launch` converts the arguments, because a wrong size would pass silently: CuPy gives a Python
 float eight bytes, and a kernel that expects a float32 reads four of them.
 """
@@ -10,25 +10,16 @@ float eight bytes, and a kernel that expects a float32 reads four of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import cupy
 import numpy as np
 
+from .cuda_source import source
+
 REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 Grid = tuple[int, ...]
-
-
-def source(file: str) -> str:
-    """The text of kernels/`file`.cu with what all kernels share in front of it."""
-    folder = resources.files("nnfs_gpu.kernels")
-    parts = [
-        f'#line 1 "{name}"\n{folder.joinpath(name).read_text()}'
-        for name in ("common.cuh", f"{file}.cu")
-    ]
-    return "\n".join(parts)
 
 
 class CudaLauncher:
@@ -46,7 +37,7 @@ class CudaLauncher:
         block: int,
         arguments: Sequence[Any],
         dtype: np.dtype,
-        **definitions: int,
+        **definitions: Any,
     ) -> None:
         """Run `kernel` of kernels/`file`.cu.
 
@@ -72,23 +63,31 @@ class CudaLauncher:
             else _scalar(a)
             for a in arguments
         ]
-        function(grid, (block,), converted)
+        function(grid, (block,), converted, shared_mem=definitions.get("SHARED", 0))
 
     @staticmethod
-    def _compile(file: str, kernel: str, dtype: np.dtype, definitions: dict[str, int]) -> Any:
+    def _compile(file: str, kernel: str, dtype: np.dtype, definitions: dict[str, Any]) -> Any:
         defined = (f"-D{name}={value}" for name, value in definitions.items())
         options = ("-std=c++17", f"-DREAL={REALS[dtype]}", *defined)
         module = cupy.RawModule(code=source(file), options=options, backend="nvrtc")
-        return module.get_function(kernel)
+        function = module.get_function(kernel)
+        if "SHARED" in definitions:  # more than 48 KiB must be asked for
+            function.max_dynamic_shared_size_bytes = definitions["SHARED"]
+        return function
 
 
 def _array(a: Any) -> Any:
     if not a.flags.c_contiguous:
-        raise ValueError(f"kernel argument of shape {a.shape} is not contiguous")
+        raise ValueError(
+            f"kernel argument of shape {a.shape} is not contiguous; use cupy.ascontiguousarray"
+        )
     return a
 
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value
-    raise TypeError(f"kernel argument: got a {type(value).__name__}, expected an array on the GPU")
+    raise TypeError(
+        f"kernel argument: got a {type(value).__name__}, expected an array on the GPU: "
+        "convert with backend.asarray(x)"
+    )

@@ -20,11 +20,12 @@ import numpy as np
 from numba import cuda
 
 from ..kernels import cuda_elements
+from .arrays import common_dtype
+from .cuda_probe import device_name, import_cupy
 from .driver import UnavailableError, cuda_driver
 
 SIMULATOR = bool(getattr(numba.config, "ENABLE_CUDASIM", False))
 MOST_BLOCKS = 2**31 - 1  # of a grid, a limit of CUDA
-REALS = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def launch_cuda(
@@ -52,7 +53,9 @@ def launch_cuda(
     if blocks == 0:
         return
     if blocks > MOST_BLOCKS:
-        raise ValueError(f"a grid of {blocks} blocks: CUDA takes up to {MOST_BLOCKS}")
+        raise ValueError(
+            f"a grid of {blocks} blocks: CUDA takes up to {MOST_BLOCKS}; use smaller batches"
+        )
     arguments = kernel_arguments(inputs, outputs, scalars)
     if SIMULATOR:
         kernel[blocks, threads, 0, shared](*arguments)
@@ -68,26 +71,14 @@ def kernel_arguments(
     inputs: Sequence[Any], outputs: Sequence[Any], scalars: Sequence[Any]
 ) -> list[Any]:
     """The arguments in the kernel's order, checked and converted as `launch_cuda` says."""
-    dtype = _common_dtype(inputs, outputs)
+    # The dtype of the real inputs decides; without any, that of the real outputs.
+    dtype = common_dtype(*inputs) or common_dtype(*outputs) or np.dtype(np.float64)
     for a in outputs:
         if not a.flags.c_contiguous:
-            raise ValueError(f"output of shape {a.shape} is not contiguous")
-    return [*map(_contiguous, inputs), *(_scalar(value, dtype) for value in scalars), *outputs]
-
-
-def _common_dtype(inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
-    """The dtype of the real inputs; without any, of the real outputs."""
-    for arrays in (inputs, outputs):
-        found = {a.dtype for a in arrays if a.dtype.kind == "f"}
-        if len(found) > 1 or not found <= REALS:
-            names = " and ".join(sorted(dtype.name for dtype in found))
-            raise TypeError(
-                f"arrays of {names}: expected one dtype, float32 or float64; "
-                "convert with backend.asarray(x)"
+            raise ValueError(
+                f"output of shape {a.shape} is not contiguous: make it with xp.empty(shape)"
             )
-        if found:
-            return found.pop()
-    return np.dtype(np.float64)
+    return [*map(_contiguous, inputs), *(_scalar(value, dtype) for value in scalars), *outputs]
 
 
 def _contiguous(a: Any) -> Any:
@@ -124,17 +115,7 @@ def _configured(kernel: Any, blocks: int, threads: int, stream: int, shared: int
 # ---- can it work here? ----
 def array_module() -> Any:
     """NumPy under the simulator, else CuPy; UnavailableError where it is not installed."""
-    if SIMULATOR:
-        return np
-    try:
-        import cupy
-    except ImportError as error:
-        raise UnavailableError(
-            f"CuPy is not installed ({error})",
-            "on a machine with an NVIDIA GPU: pip install 'nnfs-gpu[cuda13]' "
-            "(or cuda12, as the driver allows)",
-        ) from error
-    return cupy
+    return np if SIMULATOR else import_cupy()
 
 
 def what_works() -> str:
@@ -182,4 +163,4 @@ def _device() -> str:
     launch_cuda(cuda_elements.relu_forward, 1, 32, (x,), (y,))
     if float(y[0]) != 0:
         raise RuntimeError("it ran and wrote nothing")
-    return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+    return device_name(cupy)

@@ -17,6 +17,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from .arrays import common_dtype
+
 # Waking a thread takes about 60 microseconds: it must have more than that to do. Measured on
 # two cores: a ReLU gains from the second one above 2^20 elements.
 WORK_PER_THREAD = 1 << 19
@@ -44,12 +46,14 @@ def launch(
     Raises TypeError where real inputs differ in dtype or are neither float32 nor float64, and
     ValueError for an output that is not contiguous.
     """
-    dtype = _common_dtype(inputs)
+    dtype = common_dtype(*inputs) or np.dtype(np.float64)
     arguments = [np.ascontiguousarray(a) for a in inputs]
     arguments += [_scalar(value, dtype) for value in scalars]
     for a in outputs:
         if not a.flags.c_contiguous:
-            raise ValueError(f"output of shape {a.shape} is not contiguous")
+            raise ValueError(
+                f"output of shape {a.shape} is not contiguous: make it with np.empty(shape)"
+            )
         arguments.append(a)
     threads = 1
     if work >= 2 * WORK_PER_THREAD:
@@ -70,17 +74,6 @@ def launch(
 def max_threads() -> int:
     """The most threads that Numba may use here: NUMBA_NUM_THREADS, else all cores."""
     return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-
-
-def _common_dtype(inputs: Sequence[np.ndarray]) -> Any:
-    found = {a.dtype for a in inputs if a.dtype.kind == "f"}
-    if len(found) > 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
-        names = " and ".join(sorted(dtype.name for dtype in found))
-        raise TypeError(
-            f"arrays of {names}: expected one dtype, float32 or float64; "
-            "convert with backend.asarray(x)"
-        )
-    return found.pop() if found else np.dtype(np.float64)
 
 
 def _scalar(value: Any, dtype: np.dtype) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from ..kernels import activations, common, losses, optimizers, philox, reductions, softmax
+from ..kernels import activations, common, dense, losses, optimizers, philox, reductions, softmax
 from . import philox as streams
+from .arrays import check_bias, check_shapes, mean_over
 from .launch import launch, max_threads
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
@@ -37,7 +38,7 @@ class NumbaBackend(NumpyBackend):
     # ---- how kernels are called ----
     def _flat(self, kernel: Any, inputs: tuple, *scalars: Any, cost: int = 1) -> Array:
         """An element-wise kernel; the result is like the first input."""
-        self._check_shapes(*inputs)
+        check_shapes(*inputs)
         out = np.empty(inputs[0].shape, inputs[0].dtype)
         flat = [np.ascontiguousarray(a).reshape(-1) for a in inputs]
         launch(kernel, out.size, flat, (out.reshape(-1),), scalars, work=cost * out.size)
@@ -50,7 +51,7 @@ class NumbaBackend(NumpyBackend):
 
         `cost` is what one element of the result costs against one of a sum.
         """
-        self._check_shapes(*inputs)
+        check_shapes(*inputs)
         out = np.empty(shape, inputs[0].dtype)
         launch(kernel, shape[0], inputs, (out,), scalars, work=cost * out.size)
         return out
@@ -58,7 +59,7 @@ class NumbaBackend(NumpyBackend):
     def _step(self, kernel: Any, written: tuple, inputs: tuple, *scalars: float) -> bool:
         """A kernel that writes `written`; False, and nothing done, where the layout forbids."""
         arrays = (*written, *inputs)
-        self._check_shapes(*arrays)
+        check_shapes(*arrays)
         if not all(a.flags.c_contiguous and a.dtype == written[0].dtype for a in arrays):
             return False
         flat = [a.reshape(-1) for a in arrays]
@@ -76,6 +77,22 @@ class NumbaBackend(NumpyBackend):
         partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
         launch(reductions.column_sum_chunks, partial.shape[0], (dy,), (partial,), work=dy.size)
         return self._dot(dy, w.T), self._dot(x.T, dy), partial.sum(axis=0, keepdims=True)
+
+    def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:
+        y = np.ascontiguousarray(self._dot(x, w))
+        check_bias(b, y)
+        launch(dense.bias_relu_forward, y.shape[0], (b.reshape(-1),), (y,), work=y.size)
+        return y
+
+    def linear_relu_backward(
+        self, dy: Array, x: Array, w: Array, y: Array
+    ) -> tuple[Array, Array, Array]:
+        check_shapes(dy, y)
+        dz = np.empty(dy.shape, dy.dtype)
+        partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
+        kernel, outputs = dense.relu_backward_column_sums, (dz, partial)
+        launch(kernel, partial.shape[0], (dy, y), outputs, work=dy.size)
+        return self._dot(dz, w.T), self._dot(x.T, dz), partial.sum(axis=0, keepdims=True)
 
     # ---- activations ----
     def relu_forward(self, x: Array) -> Array:
@@ -119,6 +136,18 @@ class NumbaBackend(NumpyBackend):
             return self._flat(softmax.softmax_cross_entropy_backward_soft, (p, t), n)
         return self._rows(softmax.softmax_cross_entropy_backward, p.shape, (p, t), n, NAN)
 
+    def softmax_cross_entropy(
+        self, x: Array, t: Array, samples: int | None = None
+    ) -> tuple[Array, Array]:
+        check_shapes(x, t)
+        kernel = (
+            softmax.softmax_cross_entropy_soft if t.ndim == 2 else softmax.softmax_cross_entropy
+        )
+        losses, dx = np.empty(x.shape[0], x.dtype), np.empty(x.shape, x.dtype)
+        scalars = (LOW, HIGH, float(mean_over(samples, x.shape[0])), NAN)
+        launch(kernel, x.shape[0], (x, t), (losses, dx), scalars, work=EXP * x.size)
+        return losses, dx
+
     def binary_cross_entropy_forward(self, p: Array, t: Array) -> Array:
         kernel, cost = losses.binary_cross_entropy_forward, 2 * EXP * p.shape[1]
         return self._rows(kernel, p.shape[:1], (p, t), LOW, HIGH, cost=cost)
@@ -146,7 +175,7 @@ class NumbaBackend(NumpyBackend):
     def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:
         counter = streams.counter(seed, streams.STREAM_DROPOUT, call)
         y, mask = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-        below, scale = np.uint64(round(keep * 2**32)), 1.0 / x.dtype.type(keep)
+        below, scale = np.uint64(streams.keep_below(keep)), 1.0 / x.dtype.type(keep)
         launch(
             philox.dropout_forward,
             -(-x.size // 4),
@@ -221,7 +250,8 @@ class NumbaBackend(NumpyBackend):
         return columns
 
     def mean(self, a: Array) -> Array:
-        return a.dtype.type(self.sum(a) / a.size)
+        mean = self.sum(a) / a.size
+        return a.dtype.type(mean) if a.dtype.kind == "f" else mean
 
     def sum(self, a: Array) -> Array:
         if a.dtype.kind == "b":
@@ -242,7 +272,7 @@ class NumbaBackend(NumpyBackend):
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
         seed, stream, _ = streams.counter(seed, streams.STREAM_SPIRAL, 0)
-        samples, start, stop = self._spiral_rows(samples, classes, start, stop)
+        samples, start, stop = streams.spiral_rows(samples, classes, start, stop)
         rows = stop - start
         points, labels = np.empty((rows, 2), self.dtype), np.empty(rows, np.int32)
         scalars = (samples, start, seed, stream)

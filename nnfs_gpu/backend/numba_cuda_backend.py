@@ -19,7 +19,9 @@ import numpy as np
 
 from ..kernels import cuda_blocks, cuda_elements, cuda_grids
 from . import philox as streams
-from .cuda_numba_launch import SIMULATOR, array_module, launch_cuda, what_works
+from .arrays import check_bias, check_shapes, mean_over
+from .cuda_numba_calls import GridCalls
+from .cuda_numba_launch import SIMULATOR, array_module, what_works
 from .cupy_backend import CupyBackend
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
@@ -39,10 +41,8 @@ class NumbaCudaBackend(NumpyBackend):
 
     def __init__(self, dtype: Any = np.float32, *, threads: int = 256, **settings: Any):
         super().__init__(dtype, **settings)
-        if not 0 < threads <= 1024 or threads & (threads - 1):
-            raise ValueError(f"threads: got {threads}, expected a power of two up to 1024")
-        self._threads = threads
         self.xp = array_module()
+        self._calls = GridCalls(self.xp, threads)
 
     @classmethod
     def version(cls) -> str:
@@ -57,197 +57,157 @@ class NumbaCudaBackend(NumpyBackend):
         if not SIMULATOR:
             self.xp.cuda.get_current_stream().synchronize()
 
-    # ---- how kernels are called ----
-    def _launch(self, kernel: Any, n: int, inputs: tuple, outputs: tuple, *scalars: Any) -> None:
-        """`n` threads, in as many blocks as hold them."""
-        blocks = -(-n // self._threads)
-        launch_cuda(kernel, blocks, self._threads, inputs, outputs, scalars)
-
-    def _launch_blocks(
-        self, kernel: Any, blocks: int, inputs: tuple, out: Array, *scalars: Any
-    ) -> None:
-        """Blocks whose threads share an array with one element each."""
-        shared = self._threads * out.itemsize
-        launch_cuda(kernel, blocks, self._threads, inputs, (out,), scalars, shared=shared)
-
-    def _flat(self, kernel: Any, inputs: tuple, *scalars: float) -> Array:
-        """A thread an element; the result is like the first input."""
-        self._check_shapes(*inputs)
-        out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
-        flat = tuple(self.xp.ascontiguousarray(a).reshape(-1) for a in inputs)
-        self._launch(kernel, out.size, flat, (out.reshape(-1),), *scalars)
-        return out
-
-    def _rows(self, kernel: Any, shape: tuple, inputs: tuple, *scalars: float) -> Array:
-        """A thread a row; the result has `shape` and the first input's dtype."""
-        self._check_shapes(*inputs)
-        out = self.xp.empty(shape, inputs[0].dtype)
-        self._launch(kernel, shape[0], inputs, (out,), *scalars)
-        return out
-
-    def _wide_rows(self, kernel: Any, inputs: tuple) -> Array:
-        """A block a row; the result is like the first input."""
-        self._check_shapes(*inputs)
-        out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
-        self._launch_blocks(kernel, out.shape[0], inputs, out)
-        return out
-
-    def _step(self, kernel: Any, written: tuple, inputs: tuple, *scalars: float) -> bool:
-        """A thread a parameter, in place; False, and nothing done, where the layout forbids."""
-        arrays, first, n = (*written, *inputs), written[0], len(written)
-        self._check_shapes(*arrays)
-        if not all(a.flags.c_contiguous and a.dtype == first.dtype for a in arrays):
-            return False
-        flat = tuple(a.reshape(-1) for a in arrays)
-        self._launch(kernel, first.size, flat[n:], flat[:n], *map(float, scalars))
-        return True
-
-    def _chunk_sums(self, kernel: Any, a: Array, dtype: Any, *scalars: float) -> Array:
-        """A block a chunk of the flat array: its partial sums, in order."""
-        partial = self.xp.empty(-(-a.size // cuda_blocks.CHUNK), dtype)
-        flat = self.xp.ascontiguousarray(a).reshape(-1)
-        self._launch_blocks(kernel, partial.size, (flat,), partial, *scalars)
-        return partial
-
-    def _total(self, partial: Array) -> Array:
-        """Partial sums added up, again by chunks, until one is left: an array without axes."""
-        if partial.size == 0:
-            return self.xp.zeros((), partial.dtype)
-        while partial.size > 1:
-            partial = self._chunk_sums(cuda_blocks.sums, partial, partial.dtype)
-        return partial.reshape(())
-
     # ---- dense layer: products by BLAS, the bias by kernels ----
     def linear_forward(self, x: Array, w: Array, b: Array) -> Array:
         y = self.xp.ascontiguousarray(self._dot(x, w))
-        if b.size != y.shape[1]:
-            raise ValueError(f"b has shape {b.shape}, expected (1, {y.shape[1]})")
-        self._launch(cuda_blocks.add_bias, y.size, (b.reshape(-1),), (y,))
+        check_bias(b, y)
+        self._calls.launch(cuda_blocks.add_bias, y.size, (b.reshape(-1),), (y,))
         return y
 
     def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-        return self._dot(dy, w.T), self._dot(x.T, dy), self._column_sums(dy)
+        return self._dot(dy, w.T), self._dot(x.T, dy), self._calls.column_sums(dy)
 
-    def _column_sums(self, dy: Array) -> Array:
-        """Groups of rows added up, then the groups' sums, until one row is left."""
-        if dy.shape[0] == 0:
-            return self.zeros((1, dy.shape[1]), dy.dtype)
-        while True:
-            groups = -(-dy.shape[0] // cuda_blocks.ROWS)
-            sums = self.xp.empty((groups, dy.shape[1]), dy.dtype)
-            self._launch(cuda_blocks.column_sums, sums.size, (dy,), (sums,))
-            if groups == 1:
-                return sums
-            dy = sums
+    def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:
+        y = self.xp.ascontiguousarray(self._dot(x, w))
+        check_bias(b, y)
+        self._calls.launch(cuda_blocks.add_bias_relu, y.size, (b.reshape(-1),), (y,))
+        return y
+
+    def linear_relu_backward(
+        self, dy: Array, x: Array, w: Array, y: Array
+    ) -> tuple[Array, Array, Array]:
+        check_shapes(dy, y)
+        dz, sums = self.xp.empty(dy.shape, dy.dtype), self._calls.groups_of(dy)
+        kernel = cuda_blocks.relu_backward_column_sums
+        self._calls.launch(kernel, sums.size, (dy, y), (dz, sums))
+        db = sums if sums.shape[0] == 1 else self._calls.column_sums(sums)
+        return self._dot(dz, w.T), self._dot(x.T, dz), db
 
     # ---- activations ----
     def relu_forward(self, x: Array) -> Array:
-        return self._flat(cuda_elements.relu_forward, (x,))
+        return self._calls.flat(cuda_elements.relu_forward, (x,))
 
     def relu_backward(self, dy: Array, x: Array) -> Array:
-        return self._flat(cuda_elements.relu_backward, (dy, x))
+        return self._calls.flat(cuda_elements.relu_backward, (dy, x))
 
     def sigmoid_forward(self, x: Array) -> Array:
-        return self._flat(cuda_elements.sigmoid_forward, (x,))
+        return self._calls.flat(cuda_elements.sigmoid_forward, (x,))
 
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
-        return self._flat(cuda_elements.sigmoid_backward, (dy, y))
+        return self._calls.flat(cuda_elements.sigmoid_backward, (dy, y))
 
     def softmax_forward(self, x: Array) -> Array:
         if x.shape[1] > WIDE:
-            return self._wide_rows(cuda_blocks.softmax_forward_wide, (x,))
-        return self._rows(cuda_grids.softmax_forward, x.shape, (x,))
+            return self._calls.wide_rows(cuda_blocks.softmax_forward_wide, (x,))
+        return self._calls.rows(cuda_grids.softmax_forward, x.shape, (x,))
 
     def softmax_backward(self, dy: Array, y: Array) -> Array:
         if y.shape[1] > WIDE:
-            return self._wide_rows(cuda_blocks.softmax_backward_wide, (dy, y))
-        return self._rows(cuda_grids.softmax_backward, y.shape, (dy, y))
+            return self._calls.wide_rows(cuda_blocks.softmax_backward_wide, (dy, y))
+        return self._calls.rows(cuda_grids.softmax_backward, y.shape, (dy, y))
 
     def softmax_jacobian(self, y: Array) -> Array:
-        return self._rows(cuda_grids.softmax_jacobian, (*y.shape, y.shape[1]), (y,))
+        return self._calls.rows(cuda_grids.softmax_jacobian, (*y.shape, y.shape[1]), (y,))
 
     # ---- losses ----
     def cross_entropy_forward(self, p: Array, t: Array) -> Array:
         shape = p.shape[:1]
         if t.ndim == 2:
-            return self._rows(cuda_grids.cross_entropy_forward_soft, shape, (p, t), LOW, HIGH)
-        return self._rows(cuda_grids.cross_entropy_forward, shape, (p, t), LOW, HIGH, NAN)
+            return self._calls.rows(cuda_grids.cross_entropy_forward_soft, shape, (p, t), LOW, HIGH)
+        return self._calls.rows(cuda_grids.cross_entropy_forward, shape, (p, t), LOW, HIGH, NAN)
 
     def cross_entropy_backward(self, p: Array, t: Array) -> Array:
         n = float(p.shape[0])
         if t.ndim == 2:
-            return self._flat(cuda_elements.cross_entropy_backward_soft, (p, t), LOW, n)
-        return self._rows(cuda_grids.cross_entropy_backward, p.shape, (p, t), LOW, n, NAN)
+            return self._calls.flat(cuda_elements.cross_entropy_backward_soft, (p, t), LOW, n)
+        return self._calls.rows(cuda_grids.cross_entropy_backward, p.shape, (p, t), LOW, n, NAN)
 
     def softmax_cross_entropy_backward(self, p: Array, t: Array) -> Array:
         n = float(p.shape[0])
         if t.ndim == 2:
-            return self._flat(cuda_elements.softmax_cross_entropy_backward_soft, (p, t), n)
-        return self._rows(cuda_grids.softmax_cross_entropy_backward, p.shape, (p, t), n, NAN)
+            return self._calls.flat(cuda_elements.softmax_cross_entropy_backward_soft, (p, t), n)
+        return self._calls.rows(cuda_grids.softmax_cross_entropy_backward, p.shape, (p, t), n, NAN)
+
+    def softmax_cross_entropy(
+        self, x: Array, t: Array, samples: int | None = None
+    ) -> tuple[Array, Array]:
+        if t.ndim == 2:  # the kernels take class indices
+            return super().softmax_cross_entropy(x, t, samples)
+        check_shapes(x, t)
+        losses, dx = self.xp.empty(x.shape[0], x.dtype), self.xp.empty(x.shape, x.dtype)
+        arrays = ((x, t), (losses, dx))
+        scalars = (LOW, HIGH, float(mean_over(samples, x.shape[0])), NAN)
+        if x.shape[1] > WIDE:
+            kernel = cuda_blocks.softmax_cross_entropy_wide
+            self._calls.launch_blocks(kernel, x.shape[0], *arrays, *scalars)
+        else:
+            kernel = cuda_grids.softmax_cross_entropy
+            self._calls.launch(kernel, x.shape[0], *arrays, *scalars)
+        return losses, dx
 
     def binary_cross_entropy_forward(self, p: Array, t: Array) -> Array:
         kernel = cuda_grids.binary_cross_entropy_forward
-        return self._rows(kernel, p.shape[:1], (p, t), LOW, HIGH)
+        return self._calls.rows(kernel, p.shape[:1], (p, t), LOW, HIGH)
 
     def binary_cross_entropy_backward(self, p: Array, t: Array) -> Array:
         n, outputs = map(float, p.shape)
         kernel = cuda_elements.binary_cross_entropy_backward
-        return self._flat(kernel, (p, t), LOW, HIGH, outputs, n)
+        return self._calls.flat(kernel, (p, t), LOW, HIGH, outputs, n)
 
     def squared_error_forward(self, y: Array, t: Array) -> Array:
-        return self._rows(cuda_grids.squared_error_forward, y.shape[:1], (y, t))
+        return self._calls.rows(cuda_grids.squared_error_forward, y.shape[:1], (y, t))
 
     def squared_error_backward(self, y: Array, t: Array) -> Array:
         n, outputs = map(float, y.shape)
-        return self._flat(cuda_elements.squared_error_backward, (y, t), outputs, n)
+        return self._calls.flat(cuda_elements.squared_error_backward, (y, t), outputs, n)
 
     def absolute_error_forward(self, y: Array, t: Array) -> Array:
-        return self._rows(cuda_grids.absolute_error_forward, y.shape[:1], (y, t))
+        return self._calls.rows(cuda_grids.absolute_error_forward, y.shape[:1], (y, t))
 
     def absolute_error_backward(self, y: Array, t: Array) -> Array:
         n, outputs = map(float, y.shape)
-        return self._flat(cuda_elements.absolute_error_backward, (y, t), outputs, n)
+        return self._calls.flat(cuda_elements.absolute_error_backward, (y, t), outputs, n)
 
     # ---- dropout and regularization ----
     def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:
         counter = streams.counter(seed, streams.STREAM_DROPOUT, call)
         y, mask = self.xp.empty(x.shape, x.dtype), self.xp.empty(x.shape, x.dtype)
-        below, scale = round(keep * 2**32), 1.0 / x.dtype.type(keep)
+        below, scale = streams.keep_below(keep), 1.0 / x.dtype.type(keep)
         inputs = (self.xp.ascontiguousarray(x).reshape(-1),)
         outputs = (y.reshape(-1), mask.reshape(-1))
         kernel, n = cuda_grids.dropout_forward, -(-x.size // 4)
-        self._launch(kernel, n, inputs, outputs, below, scale, *counter)
+        self._calls.launch(kernel, n, inputs, outputs, below, scale, *counter)
         return y, mask
 
     def multiply(self, a: Array, b: Array) -> Array:
-        return self._flat(cuda_elements.multiply, (a, b))
+        return self._calls.flat(cuda_elements.multiply, (a, b))
 
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
         kernel = cuda_blocks.penalties
-        return self._total(self._chunk_sums(kernel, w, w.dtype, float(l1), float(l2)))
+        return self._calls.total(self._calls.chunk_sums(kernel, w, w.dtype, float(l1), float(l2)))
 
     def regularization_step(self, dw: Array, w: Array, l1: float, l2: float) -> None:
-        if not self._step(cuda_elements.regularization_step, (dw,), (w,), l1, 2 * l2):
+        if not self._calls.step(cuda_elements.regularization_step, (dw,), (w,), l1, 2 * l2):
             super().regularization_step(dw, w, l1, l2)
 
     # ---- optimizers: where an array is not contiguous, the specification does it ----
     def sgd_step(self, w: Array, dw: Array, rate: float) -> None:
-        if not self._step(cuda_elements.sgd_step, (w,), (dw,), rate):
+        if not self._calls.step(cuda_elements.sgd_step, (w,), (dw,), rate):
             super().sgd_step(w, dw, rate)
 
     def momentum_step(self, w: Array, dw: Array, m: Array, rate: float, momentum: float) -> None:
-        if not self._step(cuda_elements.momentum_step, (w, m), (dw,), rate, momentum):
+        if not self._calls.step(cuda_elements.momentum_step, (w, m), (dw,), rate, momentum):
             super().momentum_step(w, dw, m, rate, momentum)
 
     def adagrad_step(self, w: Array, dw: Array, cache: Array, rate: float, epsilon: float) -> None:
-        if not self._step(cuda_elements.adagrad_step, (w, cache), (dw,), rate, epsilon):
+        if not self._calls.step(cuda_elements.adagrad_step, (w, cache), (dw,), rate, epsilon):
             super().adagrad_step(w, dw, cache, rate, epsilon)
 
     def rmsprop_step(
         self, w: Array, dw: Array, cache: Array, rate: float, epsilon: float, rho: float
     ) -> None:
         scalars = (rate, epsilon, rho, 1 - rho)
-        if not self._step(cuda_elements.rmsprop_step, (w, cache), (dw,), *scalars):
+        if not self._calls.step(cuda_elements.rmsprop_step, (w, cache), (dw,), *scalars):
             super().rmsprop_step(w, dw, cache, rate, epsilon, rho)
 
     def adam_step(
@@ -264,36 +224,36 @@ class NumbaCudaBackend(NumpyBackend):
     ) -> None:
         corrections = 1 - beta_1**step, 1 - beta_2**step
         scalars = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, *corrections)
-        if not self._step(cuda_elements.adam_step, (w, m, cache), (dw,), *scalars):
+        if not self._calls.step(cuda_elements.adam_step, (w, m, cache), (dw,), *scalars):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)
 
     # ---- predictions and sums ----
     def argmax(self, x: Array) -> Array:
         column = self.xp.empty(x.shape[0], np.int32)
-        self._launch(cuda_grids.argmax, column.size, (x,), (column,))
+        self._calls.launch(cuda_grids.argmax, column.size, (x,), (column,))
         return column
 
     def mean(self, a: Array) -> Array:
-        return (self.sum(a) / a.size).astype(a.dtype)
+        return (self.sum(a) / a.size).astype(a.dtype if a.dtype.kind == "f" else np.float64)
 
     def sum(self, a: Array) -> Array:
-        return self._total(self._chunk_sums(cuda_blocks.sums, a, np.float64))
+        return self._calls.total(self._calls.chunk_sums(cuda_blocks.sums, a, np.float64))
 
     # ---- random numbers ----
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:
         counter = streams.counter(seed, stream, call)
         words = self.xp.empty(count, np.uint32)
-        self._launch(cuda_grids.random_words, -(-words.size // 4), (), (words,), *counter)
+        self._calls.launch(cuda_grids.random_words, -(-words.size // 4), (), (words,), *counter)
         return words
 
     def spiral(
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
         seed, stream, _ = streams.counter(seed, streams.STREAM_SPIRAL, 0)
-        samples, start, stop = self._spiral_rows(samples, classes, start, stop)
+        samples, start, stop = streams.spiral_rows(samples, classes, start, stop)
         rows = stop - start
         points = self.xp.empty((rows, 2), self.dtype)
         labels = self.xp.empty(rows, np.int32)
         scalars = (samples, start, seed, stream)
-        self._launch(cuda_grids.spiral, rows, (), (points, labels), *scalars)
+        self._calls.launch(cuda_grids.spiral, rows, (), (points, labels), *scalars)
         return points, labels

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import philox
+from .arrays import check_shapes, mean_over, to_host
 from .protocol import Array
 
 CLIP = 1e-7  # the book keeps probabilities in [CLIP, 1 - CLIP] before a logarithm
@@ -52,23 +53,8 @@ class NumpyBackend:
         return f"<nnfs_gpu backend {self.name!r}, {self.dtype.name}>"
 
     # ---- arrays ----
-    @staticmethod
-    def _check_shapes(first: Array, *others: Array) -> None:
-        """For kernels, which do not look: rows beside an array are never read or written."""
-        for other in others:
-            if other.shape != first.shape and other.shape != first.shape[:1]:
-                raise ValueError(
-                    f"arrays of shapes {first.shape} and {other.shape} do not fit: expected "
-                    f"{first.shape}, or {first.shape[:1]} for one number a row"
-                )
-
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        a = self.xp.asarray(x)
-        if a.dtype.kind not in "fiub":
-            raise TypeError(
-                f"array of real numbers expected, got dtype {a.dtype}; convert it first"
-            )
-        return self.xp.ascontiguousarray(a, dtype=self.dtype if dtype is None else dtype)
+        return np.ascontiguousarray(to_host(x), dtype=self.dtype if dtype is None else dtype)
 
     def to_numpy(self, a: Array) -> np.ndarray:
         return np.asarray(a)
@@ -99,6 +85,14 @@ class NumpyBackend:
     def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
         return self._dot(dy, w.T), self._dot(x.T, dy), dy.sum(axis=0, keepdims=True)
 
+    def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:
+        return self.relu_forward(self.linear_forward(x, w, b))
+
+    def linear_relu_backward(
+        self, dy: Array, x: Array, w: Array, y: Array
+    ) -> tuple[Array, Array, Array]:
+        return self.linear_backward(self.relu_backward(dy, y), x, w)
+
     # ---- activations ----
     def relu_forward(self, x: Array) -> Array:
         return self.xp.maximum(0, x)
@@ -127,7 +121,7 @@ class NumpyBackend:
     # ---- losses ----
     def _pick(self, p: Array, t: Array) -> tuple[Array, Array, Array]:
         """(rows, t with every index in range, bad): where `bad`, the result must be NaN."""
-        self._check_shapes(p, t)
+        check_shapes(p, t)
         bad = (t < 0) | (t >= p.shape[1])
         return self.xp.arange(t.shape[0]), self.xp.where(bad, 0, t), bad
 
@@ -163,6 +157,14 @@ class NumpyBackend:
         dx[bad] = np.nan
         return dx
 
+    def softmax_cross_entropy(
+        self, x: Array, t: Array, samples: int | None = None
+    ) -> tuple[Array, Array]:
+        p = self.softmax_forward(x)
+        dx = self.softmax_cross_entropy_backward(p, t)
+        dx *= max(x.shape[0], 1) / mean_over(samples, x.shape[0])
+        return self.cross_entropy_forward(p, t), dx
+
     def binary_cross_entropy_forward(self, p: Array, t: Array) -> Array:
         p = self._clip(p)
         return (-(t * self.xp.log(p) + (1 - t) * self.xp.log(1 - p))).mean(axis=1)
@@ -188,8 +190,9 @@ class NumpyBackend:
 
     # ---- dropout and regularization ----
     def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:
+        below = np.uint64(philox.keep_below(keep))
         words = self.random_words(x.size, seed, philox.STREAM_DROPOUT, call)
-        kept = words.astype(np.uint64) < np.uint64(round(keep * 2**32))
+        kept = words.astype(np.uint64) < below
         mask = kept.reshape(x.shape).astype(x.dtype) / x.dtype.type(keep)
         return x * mask, mask
 
@@ -264,25 +267,11 @@ class NumpyBackend:
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:
         return philox.words(self.xp, 0, count, seed, stream, call)
 
-    @staticmethod
-    def _spiral_rows(
-        samples: int, classes: int, start: int, stop: int | None
-    ) -> tuple[int, int, int]:
-        """(samples, start, stop) as Python ints; ValueError for rows that the spiral has not."""
-        samples, whole = int(samples), int(samples) * int(classes)
-        start, stop = int(start), whole if stop is None else int(stop)
-        if not 0 <= start <= stop <= whole:
-            raise ValueError(
-                f"spiral: got rows {start} to {stop}, expected a range within 0 to {whole}, "
-                f"the {samples} samples of each of {classes} classes"
-            )
-        return samples, start, stop
-
     def spiral(
         self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
     ) -> tuple[Array, Array]:
         xp = self.xp
-        samples, start, stop = self._spiral_rows(samples, classes, start, stop)
+        samples, start, stop = philox.spiral_rows(samples, classes, start, stop)
         points = xp.empty((stop - start, 2), self.dtype)
         labels = xp.empty(stop - start, np.int32)
         for first in range(start, stop, BLOCK_ROWS):

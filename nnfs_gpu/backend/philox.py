@@ -64,3 +64,26 @@ def words(xp: Any, first: int, count: int, seed: int, stream: int, call: int) ->
     flat = xp.stack([c0, c1, c2, c3], axis=1).reshape(-1).astype(xp.uint32)
     skip = first - 4 * first_block
     return flat[skip : skip + count]
+
+
+def keep_below(keep: float) -> int:
+    """The bound of dropout: an element is kept where its word is below round(keep 2^32)."""
+    below = round(keep * 2**32) if 0 < keep <= 1 else 0
+    if not below:
+        raise ValueError(
+            f"dropout: got keep = {keep!r}, expected the fraction that is kept, above 0 and at "
+            "most 1; a layer with dropout rate r keeps 1 - r"
+        )
+    return below
+
+
+def spiral_rows(samples: int, classes: int, start: int, stop: int | None) -> tuple[int, int, int]:
+    """(samples, start, stop) as Python ints; ValueError for rows that the spiral has not."""
+    samples, whole = int(samples), int(samples) * int(classes)
+    start, stop = int(start), whole if stop is None else int(stop)
+    if not 0 <= start <= stop <= whole:
+        raise ValueError(
+            f"spiral: got rows {start} to {stop}, expected a range within 0 to {whole}, "
+            f"the {samples} samples of each of {classes} classes"
+        )
+    return samples, start, stop

@@ -15,6 +15,10 @@ Rules that hold for every operation
   matrix (N, C) of probabilities whose rows sum to 1 (one-hot or soft). Layers check
   them where they enter; here an index outside 0..C-1 gives NaN in its row, never a read
   out of bounds.
+* Arrays that do not fit each other raise ValueError, real arrays of several dtypes in one
+  call TypeError (the specification lets NumPy decide): an operation looks at shapes and
+  dtypes, which costs nothing, and not at values, which would wait for the device. Values
+  are checked where they enter, by layers and optimizers.
 
 "Book" is Kinsley and Kukiela, "Neural Networks from Scratch in Python" (2020).
 """
@@ -36,11 +40,20 @@ class Backend(Protocol):
     precise_dot: bool  # matrix products summed in float64, as nnfs.init() asks for
     book_random: bool  # dropout masks from NumPy's global stream, in the book's order
 
+    @classmethod
+    def version(cls) -> str:
+        """What does the work here, in words, such as "numba 0.61.0, 2 threads".
+
+        Raises what `available_backends` reports where the backend cannot work.
+        """
+
     # ---- arrays ----
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """`x` as a C-contiguous array of this backend; no copy where it already is one.
 
-        `dtype` None means `self.dtype`. TypeError for what holds no real numbers.
+        x  numbers, nested lists, an array of NumPy, CuPy, PyTorch or JAX, on the host or on
+           the GPU: moved once where it lies on the other side. `dtype` None means
+           `self.dtype`. TypeError for what holds no real numbers.
         """
 
     def to_numpy(self, a: Array) -> np.ndarray:
@@ -67,6 +80,22 @@ class Backend(Protocol):
 
         Book, chapter 9: every output sends its gradient back along its weight (dx), a
         weight collects input times gradient over the batch (dw), a bias the gradient.
+        """
+
+    def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:
+        """y = max(x w + b, 0), (N, I) (I, O) (1, O) -> (N, O): bias and ReLU in one pass.
+
+        For a tile of a fused step, where nobody asks for the sums before the ReLU: book
+        layers keep them (`Activation_ReLU.inputs`) and call the two operations.
+        """
+
+    def linear_relu_backward(
+        self, dy: Array, x: Array, w: Array, y: Array
+    ) -> tuple[Array, Array, Array]:
+        """dx, dw, db as linear_backward of dz = dy where y > 0, else 0; dy, y (N, O).
+
+        y is the result of linear_relu_forward: it is positive where the sum was. The ReLU's
+        gradient and the bias gradient take one pass over dy and y.
         """
 
     # ---- activations ----
@@ -108,6 +137,17 @@ class Backend(Protocol):
         The two derivatives cancel to this difference. Book, chapter 9.
         """
 
+    def softmax_cross_entropy(
+        self, x: Array, t: Array, samples: int | None = None
+    ) -> tuple[Array, Array]:
+        """(losses (N,), dx (N, C)) of p = softmax(x) in one pass over the scores x (N, C).
+
+        losses as cross_entropy_forward(p, t), clip included, dx = (p - t) / samples.
+        `samples` is the N of the mean: the rows of x, unless x is a tile of a larger batch.
+        p itself is never stored. For tiles of a fused step; a layer whose `output` is p calls
+        softmax_forward and the two operations above.
+        """
+
     def binary_cross_entropy_forward(self, p: Array, t: Array) -> Array:
         """mean over O of -(t log p + (1 - t) log(1 - p)), p clipped, (N, O) -> (N,).
 
@@ -134,7 +174,8 @@ class Backend(Protocol):
         """(x * mask, mask): mask is 1/keep with probability `keep`, else 0.
 
         Element e is kept where word e of random_words(seed, stream DROPOUT, call) is below
-        round(keep 2^32): the same mask on every backend. Book, chapter 15.
+        round(keep 2^32): the same mask on every backend. Book, chapter 15. Raises ValueError
+        for `keep` outside (0, 1], or so small that nothing would be kept.
         """
 
     def multiply(self, a: Array, b: Array) -> Array:
@@ -146,7 +187,8 @@ class Backend(Protocol):
     def regularization_step(self, dw: Array, w: Array, l1: float, l2: float) -> None:
         """dw += l1 s + 2 l2 w, s = 1 where w >= 0, else -1 (the book's choice at 0)."""
 
-    # ---- optimizers: all write their first argument and their state ----
+    # ---- optimizers: all write their first argument and their state. With epsilon 0, a
+    # parameter whose gradients were all 0 becomes 0 / 0 = NaN: optimizers check epsilon ----
     def sgd_step(self, w: Array, dw: Array, rate: float) -> None:
         """w -= rate dw. Book, chapter 10."""
 
@@ -199,7 +241,7 @@ class Backend(Protocol):
         """True where |a - b| < tolerance; bool, their shape."""
 
     def mean(self, a: Array) -> Array:
-        """Mean of all elements, a scalar of a's dtype."""
+        """Mean of all elements, a scalar of a's dtype; of whole numbers and bools, float64."""
 
     def sum(self, a: Array) -> Array:
         """Sum of all elements (numbers or bools), a float64 scalar: epochs add many up."""

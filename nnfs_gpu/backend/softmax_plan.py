@@ -45,7 +45,7 @@ def softmax_plan(n: int, columns: int, dtype: np.dtype, arrays: tuple[Any, ...])
             "narrow", dtype, (-(-n // rows),), rows, (n,), definitions={"C": columns}
         )
     if columns > ROW_THREADS[-1] * values or (n < FEW_ROWS and columns > LONG_ROW):
-        parts = max(1, min(-(-columns // CHUNK), -(-FILL // n), 65535))
+        parts = max(1, min(-(-columns // CHUNK), -(-FILL // max(n, 1)), 65535))
         return SoftmaxPlan("wide", dtype, (n, parts), 256, parts=parts)
     threads = next(t for t in ROW_THREADS if columns <= t * values)
     width = 16 // size

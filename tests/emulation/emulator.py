@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import cuda_source
+
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "kernels"
 CACHE = HERE.parent.parent / ".numba_cache" / "cuda"
@@ -74,7 +76,7 @@ class Emulator:
         block: int | tuple[int, ...],
         arguments: list[Any],
         dtype: Any,
-        **definitions: int,
+        **definitions: Any,
     ) -> None:
         """Run `kernel` of kernels/`file`.cu (or of a source of your own).
 
@@ -115,10 +117,10 @@ class Emulator:
 
     def _text(self, file: str) -> str:
         if file not in self._sources:
-            self._sources[file] = (KERNELS / f"{file}.cu").read_text()
+            self._sources[file] = cuda_source.text(f"{file}.cu")
         return self._sources[file]
 
-    def _library(self, file: str, dtype: np.dtype, definitions: dict[str, int]) -> ctypes.CDLL:
+    def _library(self, file: str, dtype: np.dtype, definitions: dict[str, Any]) -> ctypes.CDLL:
         key = (file, dtype, *sorted(definitions.items()))
         if key not in self._libraries:
             real = {"float32": "float", "float64": "double"}[dtype.name]
@@ -178,7 +180,7 @@ def kernels_of(text: str) -> dict[str, list[str]]:
 def _compile(file: str, text: str, definitions: dict[str, Any]) -> ctypes.CDLL:
     parts = [(HERE / "shim.h").read_text()]
     parts += [f"#define {name} {value}" for name, value in sorted(definitions.items())]
-    parts += ['#line 1 "common.cuh"', (KERNELS / "common.cuh").read_text()]
+    parts += [cuda_source.text("common.cuh")]
     parts += [f'#line 1 "{file}.cu"', text]
     parts += [_wrapper(name, types) for name, types in kernels_of(text).items()]
     source = "\n".join(parts)

@@ -20,7 +20,7 @@ from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from helpers import OPERATIONS
+from operation_table import OPERATIONS
 
 CC = (7, 5)  # the oldest that CUDA 13 compiles for
 
@@ -39,7 +39,7 @@ def record_signatures():
         arguments = cuda_numba_launch.kernel_arguments(inputs, outputs, scalars)
         found[kernel, tuple(numba.typeof(a) for a in arguments)] = None
 
-    numba_cuda_backend.launch_cuda = record
+    cuda_numba_launch.launch_cuda = record
     numba_cuda_backend.array_module = lambda: np
     for dtype in ("float32", "float64"):
         backend = numba_cuda_backend.NumbaCudaBackend(dtype)

@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from nnfs_gpu.kernels import cuda_blocks, cuda_elements, cuda_grids
 
-from nnfs_gpu.backend import numba_cuda_backend
+from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from checks import CHECKS, THREADS, same_bits
-from helpers import OPERATIONS, as_tuple, assert_close, to_backend
-from test_operations import ORACLES, in_float64
+from helpers import as_tuple, assert_close, to_backend
+from operation_oracles import ORACLES, in_float64
+from operation_table import OPERATIONS
 
 # One row and one class, C = 3, then more columns than threads, then rows that have a block.
 SHAPES = ((1, 1), (3, 3), (5, 33), (3, 65))
@@ -57,13 +58,13 @@ def check_operation(operation, dtype):
 
 def record_launches():
     """The names of all kernels that are launched from now on, in a set."""
-    names, launch = set(), numba_cuda_backend.launch_cuda
+    names, launch = set(), cuda_numba_launch.launch_cuda
 
     def recording(kernel, *arguments, **settings):
         names.add(kernel.__name__)
         launch(kernel, *arguments, **settings)
 
-    numba_cuda_backend.launch_cuda = recording
+    cuda_numba_launch.launch_cuda = recording
     return names
 
 

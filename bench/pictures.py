@@ -1,0 +1,283 @@
+"""The pictures of a run, each a function of the suites' JSON: throughput, roofline, Jacobian,
+scaling.
+
+Ways are told apart by colour (Okabe and Ito's, for eyes of every kind), by marker and by line,
+so that a print in grey can be read. Ours are thick. Axes are logarithmic: times span decades.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from nnfs_gpu.picture import FAINT, GREY, INK, STYLE
+
+from .sheet import Row, of_role
+
+Result = dict[str, Any]
+Points = list[tuple[float, float]]
+
+BLUE, VERMILION, GREEN, ORANGE, PINK, SKY = (
+    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"),
+)
+# What the name ends in: colour, marker, line. The first that fits counts.
+LOOKS: tuple[tuple[str, str, str, Any], ...] = (
+    ("fused", VERMILION, "o", "-"),
+    ("layers", BLUE, "s", "-"),
+    ("batches", SKY, "D", "-"),
+    ("torch.compile", GREEN, "v", (0, (5, 2))),
+    ("torch", GREEN, "^", "-"),
+    ("jax", PINK, "P", "-"),
+    ("book", GREY, "x", (0, (2, 2))),
+    ("loop", GREY, "x", (0, (2, 2))),
+    ("matrices", ORANGE, "d", (0, (2, 2))),
+    ("closed form", SKY, "D", (0, (5, 2))),
+    ("add", INK, "", (0, (1, 1.5))),
+    ("new array", INK, "", (0, (5, 1.5))),
+    ("numba", VERMILION, "o", "-"),
+    ("numba-cuda", BLUE, "s", "-"),
+    ("cupy", VERMILION, "o", "-"),
+    ("numpy", BLUE, "s", "-"),
+)
+
+
+def look(way: str) -> dict[str, Any]:
+    """How a way is drawn, in every picture the same."""
+    fits = (rest for ending, *rest in LOOKS if way.endswith(ending))
+    colour, marker, style = next(fits, (INK, ".", "-"))
+    ours = way.startswith("nnfs_gpu")
+    return {
+        "color": colour,
+        "marker": marker,
+        "linestyle": style,
+        "linewidth": 3.2 if ours else 1.8,
+        "markersize": 8 if ours else 6.5,
+        "markeredgecolor": "white" if marker not in ("x", "") else colour,
+        "zorder": 3 if ours else 2,
+    }
+
+
+def throughput(train: Result) -> bytes:
+    """Samples a second against the batch, a panel for each net."""
+    nets: dict[str, list[Row]] = {}
+    for row in train["rows"]:
+        nets.setdefault(row["net"], []).append(row)
+    nets = {net: rows for net, rows in nets.items() if len(rows) > 1}
+
+    def draw(axes: Any, rows: list[Row]) -> None:
+        for name, points in _by_way(
+            rows, lambda row, way: (row["batch"], row["batch"] / way["median"])
+        ).items():
+            axes.plot(*zip(*points, strict=True), label=name, **look(name))
+        axes.set_xlabel("samples in a step")
+        axes.set_ylabel("samples a second")
+
+    panels = [(net, lambda axes, rows=rows: draw(axes, rows)) for net, rows in nets.items()]
+    return _picture("Training steps: throughput against batch", train, panels)
+
+
+def jacobian(result: Result) -> bytes:
+    """Nanoseconds an element of softmax backward against the number of classes."""
+
+    def draw(axes: Any) -> None:
+        for name, points in _by_way(
+            result["rows"],
+            lambda row, way: (row["classes"], 1e9 * way["median"] / row["rows"] / row["classes"]),
+        ).items():
+            axes.plot(*zip(*points, strict=True), label=name, **look(name))
+        axes.set_xlabel("classes")
+        axes.set_ylabel("nanoseconds an element")
+
+    title = "Softmax backward: the notes' loop, whole Jacobians, the product alone"
+    return _picture(title, result, [("", draw)])
+
+
+def scaling(result: Result) -> bytes:
+    """Time and memory of an epoch against the number of samples."""
+    rows = [row for row in result["rows"] if "thread" not in row["case"]]
+
+    def draw_time(axes: Any) -> None:
+        for name, points in _by_way(
+            rows, lambda row, way: (row["samples"], 1e9 * way["median"] / row["samples"])
+        ).items():
+            axes.plot(*zip(*points, strict=True), label=name, **look(name))
+        axes.set_xlabel("samples")
+        axes.set_ylabel("nanoseconds a sample")
+
+    def draw_memory(axes: Any) -> None:
+        names = dict.fromkeys(name for row in rows for name in row["peak"])
+        for name in names:
+            points = [
+                (row["samples"], max(row["peak"][name], 1 << 14) / 2**20)
+                for row in rows
+                if name in row["peak"]
+            ]
+            axes.plot(*zip(*points, strict=True), label=name, **look(name))
+        axes.set_xlabel("samples")
+        axes.set_ylabel("MiB beyond the data")
+
+    panels = [("Time", draw_time), ("Peak memory", draw_memory)]
+    return _picture("One epoch of 2-64-3: time and memory against samples", result, panels)
+
+
+LEAST, MOST = 0.02, 1e6  # operations a byte, the ends of the roofline's axis
+
+# Operations in the roofline, and where their names stand: (points right, points up).
+NAMED = {
+    "softmax_backward at 1,000": ("softmax backward", (9, -4)),
+    "softmax_forward at 1,000": ("softmax forward", (9, -4)),
+    "softmax_cross_entropy at 1,000": ("softmax + cross-entropy", (9, -4)),
+    "relu_forward at 1,000": ("ReLU", (-8, 6)),
+    "adam_step at 1,000": ("Adam", (-8, 9)),
+    "sum at 1,000": ("sum", (9, -4)),
+    "linear_forward at 64": ("dense 64 to 64", (9, -4)),
+    "linear_backward at 64": ("its backward", (9, -12)),
+}
+
+
+def roofline(ops: Result, train: Result | None) -> bytes:
+    """Arithmetic a second against arithmetic a byte, under the two limits of the machine."""
+    rows = {row["case"]: row for row in ops["rows"]}
+    add, copy = rows["limit: add of two arrays"], rows["limit: copy"]
+    gemm = next(row for case, row in rows.items() if case.endswith("matrix product"))
+    bandwidth = {
+        name: row["bytes"] / row["ways"][row["reference"]]["median"]
+        for name, row in (("copy", copy), ("add", add))
+    }
+    peak = gemm["flops"] / gemm["ways"][gemm["reference"]]["median"]
+
+    def draw(axes: Any) -> None:
+        ridge, beside = peak / bandwidth["add"], {"textcoords": "offset points", "ha": "right"}
+        x = [LEAST, ridge, MOST]
+        roof = [min(peak, bandwidth["add"] * one) / 1e9 for one in x]
+        axes.plot(x, roof, color=INK, linewidth=2)
+        axes.fill_between(x, roof, 1e-2, color=FAINT, alpha=0.45, linewidth=0)
+        memory = f"memory {bandwidth['add'] / 1e9:.0f} GB/s (copy {bandwidth['copy'] / 1e9:.0f})"
+        place = (ridge / 2, bandwidth["add"] * ridge / 2e9)
+        axes.annotate(memory, place, xytext=(-10, 0), **beside)
+        arithmetic = f"arithmetic {peak / 1e9:.0f} GFLOP/s (matrix product)"
+        axes.annotate(arithmetic, (MOST, peak / 1e9), xytext=(-4, 8), **beside)
+        for case, (name, offset) in NAMED.items():
+            if case in rows and rows[case]["flops"]:
+                _operation(axes, rows[case], name, offset)
+        for row in _largest_steps(train["rows"] if train else []):
+            _step(axes, row)
+        axes.set_xlim(LEAST, MOST)
+        axes.set_ylim(0.02, peak / 1e9 * 3)
+        axes.set_xlabel("floating-point operations a byte that has to be moved")
+        axes.set_ylabel("GFLOP/s")
+
+    return _picture("Roofline: our kernels under what the machine can do", ops, [("", draw)])
+
+
+def _operation(axes: Any, row: Row, name: str, offset: tuple[int, int]) -> None:
+    from matplotlib.patheffects import withStroke
+
+    intensity = row["flops"] / row["bytes"]
+    for way in [*of_role(row, "peer")[:1], row["reference"]]:
+        y = row["flops"] / row["ways"][way]["median"] / 1e9
+        if way == row["reference"]:
+            drawn = look("nnfs_gpu numba") | {"marker": "*", "markersize": 13}
+            drawn["label"] = "nnfs_gpu, one operation"
+        else:
+            drawn = look(way)
+        axes.plot(intensity, y, **(drawn | {"linestyle": ""}))
+    axes.annotate(
+        name,
+        (intensity, y),
+        xytext=offset,
+        textcoords="offset points",
+        ha="left" if offset[0] > 0 else "right",
+        fontsize=10.5,
+        path_effects=[withStroke(linewidth=3, foreground="#f3f3f3")],
+    )
+
+
+def _largest_steps(rows: list[Row]) -> Iterable[Row]:
+    """Of each net the row with the largest batch that all kinds of ways have."""
+    largest: dict[str, Row] = {}
+    for row in rows:
+        if row["net"] not in largest or row["batch"] > largest[row["net"]]["batch"]:
+            largest[row["net"]] = row
+    return largest.values()
+
+
+def _step(axes: Any, row: Row) -> None:
+    """A training step: all its ways, one above the other."""
+    x = row["flops"] / row["bytes"]
+    heights = {n: row["flops"] / way["median"] / 1e9 for n, way in row["ways"].items()}
+    for name, y in heights.items():
+        axes.plot(x, y, **(look(name) | {"linestyle": ""}), label=name)
+    below = {"xytext": (0, -12), "textcoords": "offset points", "rotation": 90}
+    axes.annotate(
+        f"step of {row['net']}", (x, min(heights.values())), **below, ha="center", va="top"
+    )
+
+
+# ---- what they share ----
+def _by_way(
+    rows: Iterable[Row], point: Callable[[Row, dict[str, Any]], tuple[float, float]]
+) -> dict[str, Points]:
+    found: dict[str, Points] = {}
+    for row in rows:
+        for name, way in row["ways"].items():
+            found.setdefault(name, []).append(point(row, way))
+    return {name: sorted(points) for name, points in found.items()}
+
+
+def _decades(limits: tuple[float, float]) -> float:
+    """Between the ends of an axis."""
+    return math.log10(limits[1] / limits[0])
+
+
+def _number(value: float, _: Any = None) -> str:
+    """Such as 0.1, 30, 10k, 2M."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"
+
+
+def _picture(title: str, result: Result, panels: list[tuple[str, Callable[[Any], None]]]) -> bytes:
+    """A PNG of panels side by side, at most two in a row, with one legend below."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        width, height = (12.0, 7.2) if columns == 1 else (16.0, 2.1 + 4.9 * lines)
+        figure = Figure(figsize=(width, height), dpi=100, facecolor="white", layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=17, fontweight="bold")
+        handles: dict[str, Any] = {}
+        for number, (name, draw) in enumerate(panels, 1):
+            axes = figure.add_subplot(lines, columns, number)
+            axes.set(xscale="log", yscale="log")
+            axes.set_title(name)
+            draw(axes)
+            if _decades(axes.get_xlim()) > 1:
+                axes.xaxis.set_major_formatter(FuncFormatter(_number))
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_major_formatter(FuncFormatter(_number))
+            if _decades(axes.get_ylim()) > 1:
+                axes.yaxis.set_minor_formatter(NullFormatter())
+            found, labels = axes.get_legend_handles_labels()
+            handles |= dict(zip(labels, found, strict=True))
+        environment = result["environment"]
+        where = f"{environment['processor']}, {environment['cores']} cores; {environment['time']}"
+        if handles:
+            figure.legend(
+                handles.values(),
+                handles,
+                loc="outside lower center",
+                ncols=min(len(handles), 6 if columns > 1 else 4),
+                title=where,
+            )
+        file = io.BytesIO()
+        figure.savefig(file, format="png", metadata={"Title": title})
+    return file.getvalue()

@@ -1,0 +1,88 @@
+"""python -m bench report: pictures and the README's tables, from JSON files alone.
+
+Reads DIR/<suite>_cpu.json and DIR/<suite>_gpu.json, as far as they are there, writes pictures
+beside them, DIR/tables.md with every row, and what stands between the two markers of the README.
+No figure there is written by hand: a test makes the section anew and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nnfs_gpu.storage import write_atomically
+
+from . import pictures, tables
+from .sheet import load
+
+BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
+END = "<!-- bench: end -->"
+KINDS = {"cpu": "CPU", "gpu": "GPU"}
+SUITES = ("train", "jacobian", "ops", "combined", "scaling", "start")
+Results = dict[str, dict[str, Any]]  # of one machine, by suite
+
+# picture: (file name, suites that it needs, how it is drawn)
+PICTURES: tuple[tuple[str, tuple[str, ...], Callable[[Results], bytes]], ...] = (
+    ("throughput", ("train",), lambda found: pictures.throughput(found["train"])),
+    ("roofline", ("ops",), lambda found: pictures.roofline(found["ops"], found.get("train"))),
+    ("jacobian", ("jacobian",), lambda found: pictures.jacobian(found["jacobian"])),
+    ("scaling", ("scaling",), lambda found: pictures.scaling(found["scaling"])),
+)
+
+
+def run(folder: Path, readme: Path | None) -> int:
+    """Write pictures and tables; the README's section where `readme` is given."""
+    machines = {kind: read(folder, kind) for kind in KINDS}
+    if not any(machines.values()):
+        raise ValueError(f"{folder}: no results there; make some with: python -m bench all")
+    for kind, found in machines.items():
+        for name, needed, draw in PICTURES:
+            if all(found.get(suite, {}).get("rows") for suite in needed):
+                write_atomically(folder / f"{name}_{kind}.png", draw(found))
+                print(f"wrote {folder / f'{name}_{kind}.png'}")
+    everything = "\n".join(tables.everything(found) for found in machines.values() if found)
+    write_atomically(folder / "tables.md", everything.encode())
+    print(f"wrote {folder / 'tables.md'}")
+    if readme is not None:
+        text = readme.read_text(encoding="utf-8")
+        changed = replaced(text, section(machines))
+        if changed != text:
+            write_atomically(readme, changed.encode())
+        print(f"wrote the section on speed in {readme}")
+    return 0
+
+
+def read(folder: Path, kind: str) -> Results:
+    """The suites' results for "cpu" or "gpu" that are in `folder`."""
+    paths = {suite: folder / f"{suite}_{kind}.json" for suite in SUITES}
+    return {suite: load(path) for suite, path in paths.items() if path.is_file()}
+
+
+def section(machines: dict[str, Results]) -> str:
+    """What stands between the markers: of full runs alone. Raises ValueError for a quick one."""
+    parts = []
+    for kind, found in machines.items():
+        for suite, result in found.items():
+            if result["quick"]:
+                raise ValueError(f"{suite}_{kind}.json is of a --quick run: not for the README")
+        if found:
+            parts.append(tables.summary(found, kind, KINDS[kind], drawn(found)))
+    return "\n\n".join(parts)
+
+
+def drawn(found: Results) -> list[str]:
+    """Names of the pictures that these results give."""
+    return [
+        name
+        for name, needed, _ in PICTURES
+        if all(found.get(suite, {}).get("rows") for suite in needed)
+    ]
+
+
+def replaced(text: str, new: str) -> str:
+    """`text` with `new` between the markers. Raises ValueError where they are not there once."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"README: expected the lines {BEGIN!r} and {END!r} once each")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"

@@ -1,0 +1,297 @@
+"""Markdown from results: the README's section on speed, and every row for bench/results.
+
+Ratios are medians of the ratios within a round. "Ours" is the fastest of our ways in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .limits import page_fault, rate
+from .ops import best_percent
+from .sheet import Row, duration, of_role, times
+
+Results = dict[str, dict[str, Any]]
+BUSY = 1.5  # load a core: the benchmark itself makes 1
+NEAR = 0.95  # a ratio above it is not called faster: the spread is as large
+SHOWN = (  # operations in the README; all are in tables.md
+    *("softmax_forward", "softmax_backward", "softmax_cross_entropy", "relu_forward"),
+    *("relu_backward", "dropout_forward", "linear_forward", "linear_backward", "adam_step", "sum"),
+)
+
+
+# ---- the README's section ----
+def summary(found: Results, kind: str, name: str, pictures: Sequence[str]) -> str:
+    """Everything about one machine. `pictures` are those that were drawn."""
+    parts = [f"### Measured on a {name}", _machine(found)]
+    for suite, title, text in (
+        ("train", "Training steps", _train),
+        ("jacobian", "Softmax backward", _jacobian),
+        ("combined", "Combined against separate derivatives", _combined),
+        ("ops", "Operations against the limit", _ops),
+        ("scaling", "From 100 samples to 100,000,000", _scaling),
+        ("start", "Start", _start),
+    ):
+        if found.get(suite, {}).get("rows"):
+            parts.append(f"**{title}**")
+            for picture in PICTURE_OF.get(suite, ()):
+                if picture in pictures:
+                    parts.append(f"![{title}](bench/results/{picture}_{kind}.png)")
+            parts.append(text(found[suite]))
+    return "\n\n".join(part for part in parts if part)
+
+
+PICTURE_OF = {
+    **{"train": ("throughput",), "jacobian": ("jacobian",), "ops": ("roofline",)},
+    "scaling": ("scaling",),
+}
+
+
+def _machine(found: Results) -> str:
+    result = next(iter(found.values()))
+    e = result["environment"]
+    versions = ", ".join(
+        f"{name} {number}"
+        for name, number in e["versions"].items()
+        if number and name != "nnfs-gpu"
+    )
+    absent = sorted({name for r in found.values() for name in r["absent"]})
+    load = max(r["environment"]["load"][0] for r in found.values() if r["environment"]["load"])
+    commit = f", commit {e['commit']}" if e["commit"] else ""
+    text = (
+        f"{e['processor']}, {e['cores']} cores; {'; '.join(e['backends'].values())}; Python "
+        f"{e['python']}, {versions}. {e['time'][:10]}{commit}, load up to {load:.1f}."
+    )
+    cut = sum(len(r["cut"]) for r in found.values())
+    if absent:
+        text += f" Absent: {', '.join(absent)}."
+    if load > BUSY * e["cores"]:
+        text += " **The machine was busy: what needs all threads at once looks worse than it is.**"
+    if cut:
+        text += f" The time did not suffice for {cut} cases."
+    return text
+
+
+def _train(result: dict[str, Any]) -> str:
+    nets = list(dict.fromkeys(row["net"] for row in result["rows"]))
+    rows = sorted(result["rows"], key=lambda row: (nets.index(row["net"]), row["batch"]))
+    others = _names(rows, "book", "peer")
+    ours = _names(rows, "ours")
+    cells = []
+    for row in rows:
+        best = of_role(row, "ours")[0]
+        seconds = row["ways"][best]["median"]
+        cells.append(
+            [
+                row["net"],
+                f"{row['batch']:,}",
+                duration(seconds),
+                _short(best),
+                *(_times(row, name, best) for name in (*ours, *others)),
+            ]
+        )
+    head = ["net", "batch", "a step", "by", *map(_short, (*ours, *others))]
+    text = "Time of a step by the fastest of our ways; how many times longer each way takes.\n\n"
+    return text + table(head, cells) + _faster_elsewhere(rows) + _crossovers(rows)
+
+
+def _jacobian(result: dict[str, Any]) -> str:
+    rows = result["rows"]
+    ours = _names(rows, "ours")
+    others = [name for name in _names(rows, "book", "peer", "limit")]
+    cells = []
+    for row in rows:
+        cells.append(
+            [
+                row["case"],
+                duration(row["ways"][row["reference"]]["median"]),
+                *(
+                    ("~" if name in row["scaled"] else "") + _times(row, name, row["reference"])
+                    for name in (*ours[1:], *others)
+                ),
+            ]
+        )
+    head = ["rows x classes", _short(ours[0]), *map(_short, (*ours[1:], *others))]
+    note = (
+        "How many times longer than our kernel each way takes; ~ is scaled from fewer rows, a dash "
+        "does not fit into memory. The limit adds two arrays into a third: the same bytes.\n\n"
+    )
+    return note + table(head, cells) + _faster_elsewhere(rows)
+
+
+def _combined(result: dict[str, Any]) -> str:
+    rows = result["rows"]
+    kinds = dict.fromkeys(
+        name.removesuffix(" separate")
+        for name in _names(rows, "book", "ours", "peer")
+        if name.endswith(" separate")
+    )
+    cells = [
+        [row["case"], *(_times(row, f"{kind} separate", f"{kind} combined") for kind in kinds)]
+        for row in rows
+    ]
+    note = "How many times longer the separate derivatives take. (The notes print 6.92.)\n\n"
+    return note + table(["rows x classes", *map(_short, kinds)], cells)
+
+
+def _ops(result: dict[str, Any]) -> str:
+    rows = [row for row in result["rows"] if row.get("operation") in SHOWN]
+    order = {name: number for number, name in enumerate(SHOWN)}
+    rows.sort(key=lambda row: (order[row["operation"]], row["classes"]))
+    text = _limits_text(result["rows"])
+    return (
+        text
+        + _operations(rows)
+        + _faster_elsewhere([row for row in result["rows"] if "operation" in row])
+    )
+
+
+def _limits_text(rows: list[Row]) -> str:
+    found = {row["case"]: row for row in rows}
+    copy, add, fresh = (
+        found[f"limit: {name}"] for name in ("copy", "add of two arrays", "add into a new array")
+    )
+    text = (
+        f"Copy {rate(copy) / 1e9:.1f} GB/s, add of two arrays {rate(add) / 1e9:.1f} GB/s, into a "
+        f"new array {rate(fresh) / 1e9:.1f} GB/s: a page of a new array costs "
+        f"{1e9 * page_fault(add, fresh):.0f} ns more than one that was touched before."
+    )
+    for case, row in found.items():
+        if case.startswith("transfer"):
+            there, back = (
+                row["bytes"] / row["ways"][f"to the {end}"]["median"] / 1e9
+                for end in ("device", "host")
+            )
+            text += f" {case.capitalize()}: {there:.1f} GB/s to the device, {back:.1f} back."
+    return text + "\n\n"
+
+
+def _operations(rows: list[Row]) -> str:
+    cells = []
+    for row in rows:
+        ours = row["reference"]
+        peers = of_role(row, "peer")
+        cells.append(
+            [
+                row["case"],
+                duration(row["ways"][ours]["median"]),
+                f"{row['bytes'] / row['ways'][ours]['median'] / 1e9:.1f}",
+                f"{best_percent(row, ours):.0f} %",
+                f"{best_percent(row, ours, 'limit: add'):.0f} %",
+                f"{times(row, peers[0], ours):.2f} ({peers[0]})" if peers else "-",
+            ]
+        )
+    head = ["operation at classes", "time", "GB/s", "of its limit", "of add", "best peer takes"]
+    return table(head, cells)
+
+
+def _scaling(result: dict[str, Any]) -> str:
+    rows = [row for row in result["rows"] if "thread" not in row["case"]]
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row["ways"]))
+
+    def cell(row: Row, name: str) -> str:
+        if name not in row["ways"]:
+            return "-"
+        memory = row["peak"][name] / 2**20
+        return f"{duration(row['ways'][name]['median'])}, {memory:,.0f} MiB"
+
+    head = ["samples", *map(_short, names)]
+    text = (
+        "Time of an epoch of 2-64-3, and memory beyond the data; a dash: no room, or too long.\n\n"
+    )
+    text += table(head, [[f"{row['samples']:,}", *(cell(row, n) for n in names)] for row in rows])
+    threads = [row for row in result["rows"] if "thread" in row["case"]]
+    if threads:
+        text += "\n\n" + table(
+            ["samples, threads", *map(_short, names)],
+            [[row["case"], *(cell(row, name) for name in names)] for row in threads],
+        )
+    return text
+
+
+def _start(result: dict[str, Any]) -> str:
+    lines = []
+    for row in result["rows"]:
+        ways = (f"{_short(name)} {duration(way['median'])}" for name, way in row["ways"].items())
+        lines.append(f"* {row['case']}: {', '.join(ways)}")
+    return "\n".join(lines)
+
+
+# ---- every row ----
+def everything(found: Results) -> str:
+    """Every row of every suite, with spreads and with what was left out and why."""
+    parts = []
+    for suite, result in found.items():
+        parts.append(f"# {suite}\n\n{_machine({suite: result})} State: {result['state']}.")
+        if suite == "ops":
+            parts.append(_operations([row for row in result["rows"] if "operation" in row]))
+        head = ["case", "way", "median", "low", "high", "times the reference", "left out"]
+        cells = []
+        for row in result["rows"]:
+            for name, way in row["ways"].items():
+                seconds = [duration(way[key]) for key in ("median", "low", "high")]
+                cells.append([row["case"], name, *seconds, _times(row, name, row["reference"]), ""])
+            for name, reason in row.get("left_out", {}).items():
+                cells.append([row["case"], name, "-", "-", "-", "-", reason.replace("|", "/")])
+        parts.append(table(head, cells))
+        parts += [f"* cut: {case}" for case in result["cut"]]
+    return "\n\n".join(parts) + "\n"
+
+
+# ---- words and cells ----
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _names(rows: list[Row], *roles: str) -> list[str]:
+    return list(
+        dict.fromkeys(
+            name for row in rows for name, way in row["ways"].items() if way["role"] in roles
+        )
+    )
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("nnfs_gpu ")
+
+
+def _times(row: Row, slow: str, fast: str) -> str:
+    if slow not in row["ways"] or fast not in row["ways"]:
+        return "-"
+    value = times(row, slow, fast)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
+
+
+def _faster_elsewhere(rows: list[Row]) -> str:
+    """Where a peer or the book beats all our ways."""
+    found = []
+    for row in rows:
+        ours, others = of_role(row, "ours"), of_role(row, "book", "peer")
+        if ours and others and times(row, others[0], ours[0]) < NEAR:
+            factor = times(row, ours[0], others[0])
+            found.append(f"{row['case']} ({_short(others[0])}, {factor:.2f} times as fast)")
+    if not found:
+        return f"\n\nIn none of these {len(rows)} cases is another library's way faster."
+    return f"\n\nAnother way is faster in {len(found)} of {len(rows)} cases: {'; '.join(found)}."
+
+
+def _crossovers(rows: list[Row]) -> str:
+    """Along the batch: from where on another way is the fastest of all."""
+    nets: dict[str, list[Row]] = {}
+    for row in rows:
+        nets.setdefault(row["net"], []).append(row)
+    lines = []
+    for net, cases in nets.items():
+        cases.sort(key=lambda row: row["batch"])
+        winners: list[str] = []
+        last = None
+        for row in cases:
+            fastest = of_role(row, "ours", "book", "peer")[0]
+            if fastest != last:
+                winners.append(f"{_short(fastest)} from {row['batch']:,}")
+                last = fastest
+        lines.append(f"{net}: {', '.join(winners)}")
+    return f" Fastest of all by batch: {'; '.join(lines)}." if lines else ""

@@ -1,0 +1,188 @@
+// Tiles on the way back: gradients of weights, of activations, and a whole step.
+
+// ---- back ----
+
+template <int S> __device__ __forceinline__ void add_sums(const Tile& t, Sums<S>& sums) {
+  using D = Shape<S>;
+  const real* in = t.rows + first_row(S) * PITCH;
+  const real* dz = t.rows + first_row(S + 1) * PITCH;
+#pragma unroll
+  for (int round = 0; round < D::ROUNDS_W; round++) {
+    const typename D::Weights job(round * D::AT_ONCE_W + threadIdx.x / D::SPLIT_W);
+    const int i = job.column, o = job.row;
+    if (!job.here) continue;
+#pragma unroll 1
+    for (int quad = threadIdx.x % D::SPLIT_W; quad < QUADS; quad += D::SPLIT_W) {
+      Four a[4], b[4];
+#pragma unroll
+      for (int k = 0; k < 4; k++) {
+        a[k] = four(in + job_row<D::I>(i, k) * PITCH + 4 * quad);
+        b[k] = four(dz + job_row<D::O>(o, k) * PITCH + 4 * quad);
+      }
+#pragma unroll
+      for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int m = 0; m < 4; m++)
+#pragma unroll
+          for (int s = 0; s < 4; s++) sums.w[round][k][m] += a[k].v[s] * b[m].v[s];
+    }
+  }
+#pragma unroll
+  for (int round = 0; round < D::ROUNDS_D; round++) {
+    const int o = round * D::AT_ONCE_D + threadIdx.x / D::SPLIT_D;
+    if (o >= D::O) break;
+#pragma unroll 1
+    for (int quad = threadIdx.x % D::SPLIT_D; quad < QUADS; quad += D::SPLIT_D) {
+      const Four b = four(dz + o * PITCH + 4 * quad);
+      sums.b[round] += (b.v[0] + b.v[1]) + (b.v[2] + b.v[3]);
+    }
+  }
+}
+
+// Adds up what the lanes of a job have; the first of them takes it to the block's slot.
+template <int S> __device__ __forceinline__ void store_sums(Sums<S>& sums, real* slot, bool first) {
+  using D = Shape<S>;
+#pragma unroll
+  for (int round = 0; round < D::ROUNDS_W; round++) {
+    join<D::SPLIT_W>(sums.w[round]);
+    const typename D::Weights job(round * D::AT_ONCE_W + threadIdx.x / D::SPLIT_W);
+    if (threadIdx.x % D::SPLIT_W || !job.here) continue;
+#pragma unroll
+    for (int k = 0; k < 16; k++) {
+      const int i = job.column + k / 4 * D::I4, o = job.row + k % 4 * D::O4;
+      if (i >= D::I || o >= D::O) continue;
+      real* to = slot + D::FIRST + i * D::O + o;
+      *to = first ? sums.w[round][k / 4][k % 4] : *to + sums.w[round][k / 4][k % 4];
+    }
+  }
+#pragma unroll
+  for (int round = 0; round < D::ROUNDS_D; round++) {
+    const real total = warp_reduce<Sum, D::SPLIT_D>(sums.b[round]);
+    const int o = round * D::AT_ONCE_D + threadIdx.x / D::SPLIT_D;
+    if (threadIdx.x % D::SPLIT_D || o >= D::O) continue;
+    real* to = slot + D::FIRST + D::I * D::O + o;
+    *to = first ? total : *to + total;
+  }
+}
+
+// Gradients at stage S's inputs, through the activation and the dropout before it, to its inputs' place.
+template <int S> __device__ __forceinline__ void dense_backward(const Arguments& a, const Tile& t) {
+  using D = Shape<S>;
+  constexpr int BEFORE = S - 1, KIND = activation(BEFORE);
+  constexpr bool MASKED = dropout(BEFORE);
+  real* in = t.rows + first_row(S) * PITCH;
+  const real* dz = t.rows + first_row(S + 1) * PITCH;
+  const int part = threadIdx.x % D::SPLIT_B;
+  real sum[D::ROUNDS_B][4][4];
+#pragma unroll
+  for (int round = 0; round < D::ROUNDS_B; round++) {
+    const typename D::Back job(round * D::AT_ONCE_B + threadIdx.x / D::SPLIT_B);
+    const int quad = 4 * job.column, first = job.row;
+#pragma unroll
+    for (int k = 0; k < 16; k++) sum[round][k / 4][k % 4] = real(0);
+#pragma unroll 1
+    for (int o = 4 * part; o < D::O; o += 4 * D::SPLIT_B) {
+      Four w[4], d[4];
+#pragma unroll
+      for (int k = 0; k < 4; k++) {  // beyond the last unit weights are 0
+        w[k] = weights_at<S>(t, job_row<D::I>(first, k), o);
+        d[k] = four(dz + (D::O % 4 == 0 ? o + k : min(o + k, D::O - 1)) * PITCH + quad);
+      }
+#pragma unroll
+      for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int m = 0; m < 4; m++)
+#pragma unroll
+          for (int s = 0; s < 4; s++) sum[round][k][s] += w[k].v[m] * d[m].v[s];
+    }
+    join<D::SPLIT_B>(sum[round]);
+  }
+  __syncthreads();  // all have read the activations, whose place the gradients take
+  const real scale = a.settings[STAGE_SETTINGS + BEFORE * STAGE_SETTING_COUNT + SCALE];
+#pragma unroll
+  for (int round = 0; round < D::ROUNDS_B; round++) {
+    const typename D::Back job(round * D::AT_ONCE_B + threadIdx.x / D::SPLIT_B);
+    if (part || !job.here) continue;
+    const int quad = 4 * job.column, first = job.row;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      const int i = first + k * D::I4;
+      if (i >= D::I) continue;
+      Four* at = (Four*)(in + i * PITCH + quad);
+      Four y = *at;
+#pragma unroll
+      for (int s = 0; s < 4; s++) {
+        real dy = sum[round][k][s], value = y.v[s];
+        // What was dropped is 0 and passes nothing on; what was kept is `scale` times its value.
+        if (MASKED && KIND != LINEAR) {
+          dy = value == real(0) ? real(0) : dy * scale;
+          value = value / scale;
+        }
+        y.v[s] = through<KIND>(dy, value);
+      }
+      *at = y;
+    }
+  }
+  __syncthreads();
+  if constexpr (MASKED && KIND == LINEAR) {  // a kept 0 looks like a dropped value: the mask again
+    drop<BEFORE>(a, t);
+    __syncthreads();
+  }
+}
+
+template <int S = STAGES - 1>
+__device__ __forceinline__ void backward_tile(const Arguments& a, const Tile& t, AllSums<0>& sums,
+                                              real* slot) {
+  if constexpr (KEPT) {
+    add_sums<S>(t, ((AllSums<S>&)sums).mine);
+  } else {
+    Sums<S> own;
+    own.clear();
+    add_sums<S>(t, own);
+    store_sums<S>(own, slot, t.number == blockIdx.x);
+  }
+  if constexpr (S > 0) {
+    dense_backward<S>(a, t);
+    backward_tile<S - 1>(a, t, sums, slot);
+  }
+}
+
+template <int S = 0> __device__ __forceinline__ void store_all(AllSums<0>& sums, real* slot) {
+  if constexpr (S < STAGES) {
+    store_sums<S>(((AllSums<S>&)sums).mine, slot, true);
+    store_all<S + 1>(sums, slot);
+  }
+}
+
+__device__ __forceinline__ void tiles_step(const Arguments& a, real* pool, real* scratch, int* flag) {
+  Tile t;
+  t.rows = pool, t.staged = pool + ROWS_SIZE, t.weights = a.parameters;
+  if (STAGED) stage_all(a.parameters, pool + ROWS_SIZE);
+  real* slot = a.partials + (index_t)blockIdx.x * SLOT;
+  real loss = real(0), right = real(0);
+  AllSums<0> sums;
+  if (KEPT) sums.clear();
+  const index_t tiles = (a.rows + TILE - 1) / TILE;
+  if (!KEPT && blockIdx.x >= tiles)
+    for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) slot[p] = real(0);
+  for (t.number = blockIdx.x; t.number < tiles; t.number += gridDim.x) {
+    t.first = t.number * TILE;
+    t.here = a.rows - t.first < TILE ? (int)(a.rows - t.first) : TILE;
+#pragma unroll 1
+    for (int k = threadIdx.x; k < TILE * width(0); k += THREADS) {
+      const int row = k / width(0), i = k % width(0);
+      t.rows[i * PITCH + row] = row < t.here ? a.x[(a.first + t.first) * width(0) + k] : real(0);
+    }
+    __syncthreads();
+    forward_tile(a, t);
+    judge_tile(a, t, loss, right);
+    backward_tile(a, t, sums, slot);
+    __syncthreads();
+  }
+  if constexpr (KEPT) store_all(sums, slot);
+  loss = block_reduce<Sum, THREADS>(loss, scratch);
+  right = block_reduce<Sum, THREADS>(right, scratch);
+  if (threadIdx.x == 0) slot[PARAMETERS] = loss, slot[PARAMETERS + 1] = right;
+  __syncthreads();
+  finish<true>(a, [=](int p) { return slot[p]; }, nullptr, scratch, flag);
+}

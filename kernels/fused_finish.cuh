@@ -1,0 +1,160 @@
+// The end of a step: sums over blocks in a fixed order, the optimizer, what is recorded.
+
+// ---- sums over blocks ----
+//
+// Every block writes its sums into a row of `partials`. The last block of a group of GROUP to
+// do so adds up the group's rows, and the last group's last block the groups' sums: in order,
+// whichever block comes last. No block waits for another.
+
+constexpr unsigned GROUP = 16;
+
+// True, in all threads, in the last of `all` blocks to call it; it then sees what the others
+// have written. Leaves the counter as it was.
+__device__ __forceinline__ bool last_of(unsigned all, unsigned* counter, int* flag) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    *flag = atomicAdd(counter, 1u) == all - 1;
+    if (*flag) *counter = 0;
+  }
+  __syncthreads();
+  const bool last = *flag;
+  __syncthreads();  // the flag may be written again
+  if (last) __threadfence();
+  return last;
+}
+
+__device__ __forceinline__ real column(const real* rows, int count, int place) {
+  real total = real(0);
+#pragma unroll 4
+  for (int k = 0; k < count; k++) total += __ldcg(rows + (index_t)k * SLOT + place);
+  return total;
+}
+
+// Once all blocks have written their row: true in the block that has the sum, `*sum` rows of
+// `*count` to be added.
+__device__ __forceinline__ bool gather(const Arguments& a, int* flag, const real** sum, int* count) {
+  const unsigned blocks = gridDim.x, groups = (blocks + GROUP - 1) / GROUP, mine = blockIdx.x / GROUP;
+  const unsigned first = mine * GROUP, size = blocks - first < GROUP ? blocks - first : GROUP;
+  *sum = a.partials, *count = (int)blocks;
+  if (blocks == 1) return true;
+  if (!last_of(size, a.counters + 2 + mine, flag)) return false;
+  if (groups == 1) return true;
+  real* total = a.partials + (index_t)(blocks + mine) * SLOT;
+#pragma unroll 1
+  for (int p = threadIdx.x; p < SLOT; p += THREADS) total[p] = column(a.partials + (index_t)first * SLOT, (int)size, p);
+  *sum = a.partials + (index_t)blocks * SLOT, *count = (int)groups;
+  return last_of(groups, a.counters + 1, flag);
+}
+
+// ---- the optimizer ----
+
+struct Rates { real rate, correct_1, correct_2; };
+
+__device__ __forceinline__ Rates rates_of(const Arguments& a) {
+  const real* row = a.schedule + 3 * (index_t)a.position;
+  return {row[0], row[1], row[2]};
+}
+
+// What a parameter carries from step to step, loaded before its gradient is known.
+struct State { real w, m, cache; };
+
+__device__ __forceinline__ State state_of(const Arguments& a, int p) {
+  State s = {a.parameters[p], real(0), real(0)};
+  if (OPTIMIZER == MOMENTUM || OPTIMIZER == ADAM) s.m = a.momentums[p];
+  if (OPTIMIZER >= ADAGRAD) s.cache = a.caches[p];
+  return s;
+}
+
+template <int S = 0> __device__ __forceinline__ int penalty_place(int p) {
+  if constexpr (S < STAGES) {
+    constexpr int biases = first_parameter(S) + width(S) * width(S + 1);
+    constexpr int place = STAGE_SETTINGS + S * STAGE_SETTING_COUNT;
+    if (p < biases) return place + W_L1;
+    if (p < first_parameter(S + 1)) return place + B_L1;
+    return penalty_place<S + 1>(p);
+  }
+  return 0;
+}
+
+// Adds the penalty's gradient to dw; its value.
+__device__ __forceinline__ real penalize(const Arguments& a, int p, real w, real& dw) {
+  const real* factors = a.settings + penalty_place(p);
+  const real l1 = factors[0], l2 = factors[1];
+  if (l1 == real(0) && l2 == real(0)) return real(0);
+  const real flat = w >= real(0) ? l1 : -l1;
+  dw += l2 == real(0) ? flat : flat + real(2) * l2 * w;
+  return l1 * abs_(w) + (l2 == real(0) ? real(0) : l2 * (w * w));
+}
+
+// One parameter's step; returns its penalty before it.
+__device__ __forceinline__ real update(const Arguments& a, int p, State& s, real dw, Rates r) {
+  const real* set = a.settings;
+  const real penalty = PENALTIES ? penalize(a, p, s.w, dw) : real(0);
+  a.gradients[p] = dw;
+  if (OPTIMIZER == SGD) {
+    s.w -= r.rate * dw;
+  } else if (OPTIMIZER == MOMENTUM) {
+    a.momentums[p] = s.m = set[DECAY_1] * s.m - r.rate * dw;
+    s.w += s.m;
+  } else if (OPTIMIZER == ADAM) {
+    a.momentums[p] = s.m = set[DECAY_1] * s.m + set[REST_1] * dw;
+    a.caches[p] = s.cache = set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
+    s.w -= r.rate * (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+  } else {
+    s.cache = OPTIMIZER == ADAGRAD ? s.cache + dw * dw : set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
+    a.caches[p] = s.cache;
+    s.w -= r.rate * dw / (sqrt_(s.cache) + set[EPSILON]);
+  }
+  a.parameters[p] = s.w;
+  return penalty;
+}
+
+// total + value, and what rounding lost of it, kept for the next time (Knuth's two-sum).
+__device__ __forceinline__ void add_to(real* total, real value, bool fresh) {
+  const real before = fresh ? real(0) : total[0], lost = fresh ? real(0) : total[1];
+  value += lost;
+  const real sum = before + value, part = sum - before;
+  total[0] = sum;
+  total[1] = (before - (sum - part)) + (value - part);
+}
+
+__device__ __forceinline__ void record(const Arguments& a, real loss, real right, real penalty) {
+  real* row = a.records + 3 * (index_t)a.position;
+  const real compared = real(a.rows) * real(ACCURACY >= THRESHOLD ? OUTPUTS : 1);
+  row[0] = loss / real(a.rows);
+  row[1] = penalty;
+  row[2] = right / compared;
+  add_to(a.totals, loss, a.fresh);
+  add_to(a.totals + 2, right, a.fresh);
+  a.counters[0] = a.position + 1;
+#pragma unroll
+  for (int s = 0; s < STAGES; s++)
+    if (dropout(s)) a.dropouts[5 * s + 4]++;
+}
+
+// The end of a step, in all threads of all blocks: sum_of(p) is this block's sum at place p of
+// a slot; where STORED, it already stands in the block's row of `partials`. Optimizer and record
+// are the last block's. `weights`, where there are any, get the new parameters as well.
+template <bool STORED, class Get>
+__device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* weights, real* scratch, int* flag) {
+  const real* sum = nullptr;
+  int count = 1;
+  if (gridDim.x > 1) {
+#pragma unroll 1
+    for (int p = threadIdx.x; !STORED && p < SLOT; p += THREADS)
+      a.partials[(index_t)blockIdx.x * SLOT + p] = sum_of(p);
+    if (!gather(a, flag, &sum, &count)) return;
+  }
+  const auto total = [&](int p) { return sum ? column(sum, count, p) : sum_of(p); };
+  const Rates rates = rates_of(a);
+  real penalty = real(0);
+#pragma unroll 1
+  for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) {
+    State state = state_of(a, p);
+    penalty += update(a, p, state, total(p), rates);
+    if (weights) weights[p] = state.w;
+  }
+  if (PENALTIES) penalty = block_reduce<Sum, THREADS>(penalty, scratch);
+  if (threadIdx.x == THREADS - 1) record(a, total(PARAMETERS), total(PARAMETERS + 1), penalty);
+}

@@ -1,0 +1,38 @@
+"""The tables that tell the fused step about a network: what stands where.
+
+nnfs_gpu/fused/layout.py and cpu.py fill them, kernels/fused_step.py and fused_update.py read
+them. `head` and one row of `table` a stage hold whole numbers, one row of `factors` a stage
+and `rules` real ones. An address counts in bytes; a place in a thread's workspace, in numbers.
+"""
+
+# ---- head: the network ----
+STAGES, TILE, PITCH, LOSS, OPTIMIZER, SOFT, GRADIENTS = range(7)
+TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT = range(7, 11)  # places in the workspace
+TABLE, FACTORS, RULES, COUNTER, SUMS, TOTALS, GRADIENT, MEASURED = range(11, 19)  # addresses
+HEAD_FIELDS = 19
+
+# ---- table: a stage ----
+INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)
+W, B, DW, DB, W_FIRST, W_SECOND, B_FIRST, B_SECOND = range(5, 13)  # addresses
+X_AT, Y_AT, MASK_AT, D_AT, LANES_AT = range(13, 18)  # places in the workspace
+GRADIENT_AT, PADDED = range(18, 20)  # a place in a group's sums, and the numbers of a row there
+SEED, CALL, BELOW = range(20, 23)  # of the dropout after the stage
+TABLE_FIELDS = 23
+
+# ---- factors: a stage ----
+W_L1, W_L2, B_L1, B_L2, SCALE = range(5)
+FACTOR_FIELDS = 5
+
+# ---- rules: the optimizer, and the precision of a regression's accuracy ----
+LEARNING_RATE, DECAY, CURRENT, EPSILON, FIRST, SECOND, PRECISION = range(7)
+RULE_FIELDS = 7
+
+# ---- measured: a step ----
+LOSSES, RIGHT, PENALTY, RATE = range(4)
+MEASURED_FIELDS = 4
+
+# ---- what the fields can hold ----
+LINEAR_ACTIVATION, RELU_ACTIVATION, SIGMOID_ACTIVATION = range(3)
+SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR = range(4)
+SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM = range(5)
+GROUPS, COLLECT, FRESH, FINISH = 1, 2, 4, 8  # what `train` does, added up

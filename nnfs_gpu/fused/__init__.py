@@ -1,0 +1,53 @@
+"""Whole training steps in one pass over the data, a tile of samples at a time.
+
+`engine(model)` gives the object that runs them on the model's backend, or raises
+`CannotFuse` with the reason; `explain(model)` says in words what would happen. An engine is
+a class `FusedSteps` with the methods that `cpu.FusedSteps` documents.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .plan import CannotFuse, Plan, Stage, StageParts, make_plan, stage_parts
+
+__all__ = [
+    "ENGINES",
+    "CannotFuse",
+    "Plan",
+    "Stage",
+    "StageParts",
+    "engine",
+    "explain",
+    "make_plan",
+    "stage_parts",
+]
+
+ENGINES = {  # backend: (module, what it is called in reports); imported when asked for
+    "numba": ("nnfs_gpu.fused.cpu", "the CPU's fused step"),
+    "cupy": ("nnfs_gpu.fused.cuda", "the GPU's fused step"),
+    "numba-cuda": ("nnfs_gpu.fused.cuda", "the GPU's fused step"),
+}
+
+
+def engine(model: Any) -> Any:
+    """A `FusedSteps` for a finalized model. Raises CannotFuse where there is none."""
+    name = model.backend.name
+    if name not in ENGINES:
+        raise CannotFuse(
+            f"the backend {name!r} has no fused step; take one of {', '.join(ENGINES)}"
+        )
+    plan = make_plan(model)
+    return importlib.import_module(ENGINES[name][0]).FusedSteps(model, plan)
+
+
+def explain(model: Any) -> str:
+    """The plan with its bytes and operations a sample, and the engine chosen and why."""
+    text = ""
+    try:
+        text = make_plan(model).describe() + "\n"
+        chosen = engine(model)
+    except CannotFuse as reason:
+        return f"{text}layer by layer: {reason}"
+    return f"{text}{ENGINES[model.backend.name][1]}: {chosen.describe()}"

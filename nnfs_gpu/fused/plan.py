@@ -1,0 +1,299 @@
+"""The plan of a network: what a fused training step needs to know, and nothing more.
+
+`make_plan(model)` reads a finalized `Model` and says which stages it has, one a dense layer
+with the activation and the dropout behind it, which loss ends it and which optimizer moves
+it. A plan holds structure: two models with equal plans run the same code, so a plan can be
+the key of a cache. Everything that may change from one step to the next (learning rates,
+factors of L1 and L2, the share that dropout keeps, a precision) stands in the plan as it was
+when the
+plan was made, for reading alone: engines read it from the model's objects at each step.
+
+What no engine can fuse raises `CannotFuse` with the reason. The objects behind the stages
+are `stage_parts(model)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import accuracy, activations, layers, losses, optimizers
+
+
+class CannotFuse(ValueError):  # noqa: N818 - what it says, not an error in the data
+    """The network trains layer by layer; the message says what stands in the way."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A dense layer (I inputs, O outputs), its activation, and the dropout after it.
+
+    activation  "relu", "sigmoid" or "linear"
+    keep        share of the outputs that dropout keeps; 1.0 without dropout
+    dropout     whether there is a dropout layer at all: one that keeps everything now
+                still counts its calls, and may keep less at the next step
+    """
+
+    n_inputs: int
+    n_outputs: int
+    activation: str
+    keep: float = 1.0
+    weight_l1: float = 0.0
+    weight_l2: float = 0.0
+    bias_l1: float = 0.0
+    bias_l2: float = 0.0
+    dropout: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return (self.n_inputs + 1) * self.n_outputs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network as stages.
+
+    dtype      "float32" or "float64"
+    stages     first to last. The last activation is "linear" under softmax_cross_entropy
+               (the softmax belongs to the loss), squared_error and absolute_error, and
+               "sigmoid" under binary_cross_entropy; nothing is dropped after it
+    loss       "softmax_cross_entropy", "binary_cross_entropy", "squared_error" or
+               "absolute_error"
+    optimizer  "sgd", "momentum", "adagrad", "rmsprop" or "adam"
+    accuracy   "argmax" of the scores equal to the class, "threshold": outputs above 1/2 equal
+               to the targets, "close": targets nearer than the accuracy's precision, "none"
+    """
+
+    dtype: str
+    stages: tuple[Stage, ...]
+    loss: str
+    optimizer: str
+    accuracy: str
+
+    @property
+    def n_inputs(self) -> int:
+        return self.stages[0].n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        return self.stages[-1].n_outputs
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return 4 if self.dtype == "float32" else 8
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of all stages."""
+        return sum(stage.parameters for stage in self.stages)
+
+    @property
+    def name(self) -> str:
+        """The widths, such as 2-64-3."""
+        return "-".join(str(n) for n in (self.n_inputs, *(s.n_outputs for s in self.stages)))
+
+    def flops(self) -> int:
+        """Operations of the matrix products of one sample, a multiplication and an addition
+        counted as two: forward, gradient of the weights, and of all inputs but the data."""
+        products = [2 * stage.n_inputs * stage.n_outputs for stage in self.stages]
+        return 3 * sum(products) - products[0]
+
+    def bytes_fused(self, soft_labels: bool = False) -> int:
+        """Bytes of one sample that a fused step reads: its data and its target, once."""
+        return self.n_inputs * self.itemsize + self._target_bytes(soft_labels)
+
+    def bytes_layers(self, soft_labels: bool = False) -> int:
+        """Bytes of one sample that the step layer by layer reads and writes, operation by
+        operation: what a fused step keeps in cache or in registers."""
+        numbers = 0
+        for k, stage in enumerate(self.stages):
+            i, o = stage.n_inputs, stage.n_outputs
+            numbers += i + o + 2 * o  # product; bias added in place
+            numbers += (i + o) + o  # gradients of weights and biases
+            numbers += o + i  # gradient of the inputs
+            last = k == len(self.stages) - 1
+            if stage.activation != "linear" and not last:
+                numbers += 2 * o + 3 * o
+            if stage.dropout:
+                numbers += 3 * o + 3 * o  # input, mask, output; gradient, mask, gradient
+        o = self.n_outputs
+        if self.loss == "softmax_cross_entropy":
+            numbers += 2 * o + 1 + 2 * o + o  # softmax, loss, gradient, argmax
+        else:
+            numbers += 5 * o + 5 * o  # activation, loss, gradients, accuracy
+        return numbers * self.itemsize + 3 * self._target_bytes(soft_labels)
+
+    def _target_bytes(self, soft_labels: bool) -> int:
+        if self.loss == "softmax_cross_entropy" and not soft_labels:
+            return 4
+        return self.n_outputs * self.itemsize
+
+    def describe(self) -> str:
+        """The plan for people: stages, loss, optimizer, bytes and operations a sample."""
+        lines = [f"{self.name}, {self.dtype}, {self.parameters:,} parameters"]
+        for number, stage in enumerate(self.stages):
+            line = f"  {number}  dense {stage.n_inputs} -> {stage.n_outputs}, {stage.activation}"
+            if stage.dropout:
+                line += f", dropout keeps {stage.keep:g}"
+            penalties = {
+                "L1 of weights": stage.weight_l1,
+                "L2 of weights": stage.weight_l2,
+                "L1 of biases": stage.bias_l1,
+                "L2 of biases": stage.bias_l2,
+            }
+            line += "".join(f", {name} {value:g}" for name, value in penalties.items() if value)
+            lines.append(line)
+        lines.append(f"  loss {self.loss}, accuracy {self.accuracy}, optimizer {self.optimizer}")
+        fused, apart, flops = self.bytes_fused(), self.bytes_layers(), self.flops()
+        lines.append(
+            f"  a sample: {flops:,} operations; {fused:,} bytes fused, "
+            f"{apart:,} layer by layer ({apart / fused:.0f} times)"
+        )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class StageParts:
+    """The model's objects behind one stage."""
+
+    dense: Any
+    activation: Any | None  # None: no activation object, which is linear
+    dropout: Any | None
+
+
+_ACTIVATIONS = {
+    activations.Activation_ReLU: "relu",
+    activations.Activation_Sigmoid: "sigmoid",
+    activations.Activation_Linear: "linear",
+}
+_DROPOUT = layers.Layer_Dropout
+_LOSSES = {
+    losses.Loss_CategoricalCrossentropy: "softmax_cross_entropy",
+    losses.Loss_BinaryCrossentropy: "binary_cross_entropy",
+    losses.Loss_MeanSquaredError: "squared_error",
+    losses.Loss_MeanAbsoluteError: "absolute_error",
+}
+_OPTIMIZERS = {
+    optimizers.Optimizer_SGD: "sgd",
+    optimizers.Optimizer_Adagrad: "adagrad",
+    optimizers.Optimizer_RMSprop: "rmsprop",
+    optimizers.Optimizer_Adam: "adam",
+}
+_OUTPUTS = {  # what must end the network, and the activation that stays in the last stage
+    "softmax_cross_entropy": (activations.Activation_Softmax, "linear"),
+    "binary_cross_entropy": (activations.Activation_Sigmoid, "sigmoid"),
+    "squared_error": (activations.Activation_Linear, "linear"),
+    "absolute_error": (activations.Activation_Linear, "linear"),
+}
+
+
+def make_plan(model: Any) -> Plan:
+    """The plan of a finalized model with a loss and an optimizer.
+
+    Classes are compared exactly: a subclass may compute something else. Raises CannotFuse
+    with the reason where the network does not fit.
+    """
+    backend = model.backend
+    if backend.precise_dot:
+        raise CannotFuse(
+            "the backend sums matrix products in float64 (precise_dot, which init() sets)"
+        )
+    loss = _known(_LOSSES, model.loss, "loss")
+    parts = stage_parts(model)
+    output, last_activation = _OUTPUTS[loss]
+    if type(model.layers[-1]) is not output:
+        raise CannotFuse(
+            f"{type(model.loss).__name__} is fused after {output.__name__}, the last layer is "
+            f"{type(model.layers[-1]).__name__}"
+        )
+    if backend.book_random and any(part.dropout is not None for part in parts):
+        raise CannotFuse(
+            "dropout masks come from NumPy's global stream (book_random, which init() sets)"
+        )
+    stages = tuple(_stage(part, last_activation if part is parts[-1] else None) for part in parts)
+    return Plan(
+        dtype=backend.dtype.name,
+        stages=stages,
+        loss=loss,
+        optimizer=_optimizer(model.optimizer),
+        accuracy=_accuracy(model.accuracy, loss),
+    )
+
+
+def stage_parts(model: Any) -> tuple[StageParts, ...]:
+    """The objects of each stage, in order. Raises CannotFuse for layers that form no stages."""
+    found: list[list[Any]] = []
+    for number, layer in enumerate(model.layers):
+        kind = type(layer)
+        last = number == len(model.layers) - 1
+        if kind is layers.Layer_Dense:
+            found.append([layer, None, None])
+            continue
+        if not (kind in _ACTIVATIONS or kind is _DROPOUT or kind is activations.Activation_Softmax):
+            raise CannotFuse(f"layer {number} is a {kind.__name__}, which no fused step knows")
+        if not found:
+            raise CannotFuse(f"the first layer is {kind.__name__}, expected a Layer_Dense")
+        stage = found[-1]
+        if kind is _DROPOUT:
+            if last:
+                raise CannotFuse("dropout is the last layer")
+            if stage[2] is not None:
+                raise CannotFuse(f"layer {number} is a second dropout in a row")
+            stage[2] = layer
+        elif kind is activations.Activation_Softmax and not last:
+            raise CannotFuse(f"layer {number} is a softmax inside the network")
+        elif stage[1] is not None:
+            raise CannotFuse(f"layer {number} is a second activation of the same dense layer")
+        elif stage[2] is not None:
+            raise CannotFuse(f"layer {number} is an activation after a dropout")
+        else:
+            stage[1] = layer
+    if not found:
+        raise CannotFuse("the network has no dense layer")
+    return tuple(StageParts(*stage) for stage in found)
+
+
+def _known(table: dict[Any, str], thing: Any, what: str) -> str:
+    kind = type(thing)
+    if thing is None or kind not in table:
+        raise CannotFuse(f"the {what} is {kind.__name__}, which no fused step knows")
+    return table[kind]
+
+
+def _stage(part: StageParts, forced: str | None) -> Stage:
+    dense = part.dense
+    activation = "linear" if part.activation is None else _ACTIVATIONS.get(type(part.activation))
+    return Stage(
+        n_inputs=dense.n_inputs,
+        n_outputs=dense.n_neurons,
+        activation=forced or str(activation),
+        keep=1.0 if part.dropout is None else float(part.dropout.rate),
+        weight_l1=float(dense.weight_regularizer_l1),
+        weight_l2=float(dense.weight_regularizer_l2),
+        bias_l1=float(dense.bias_regularizer_l1),
+        bias_l2=float(dense.bias_regularizer_l2),
+        dropout=part.dropout is not None,
+    )
+
+
+def _optimizer(optimizer: Any) -> str:
+    name = _known(_OPTIMIZERS, optimizer, "optimizer")
+    return "momentum" if name == "sgd" and optimizer.momentum else name
+
+
+def _accuracy(wanted: Any, loss: str) -> str:
+    """The name of the comparison, where it is the one that fits the loss."""
+    if wanted is None:
+        return "none"
+    kind = type(wanted)
+    categorical = kind is accuracy.Accuracy_Categorical
+    if categorical and loss == "softmax_cross_entropy" and not wanted.binary:
+        return "argmax"
+    if categorical and loss == "binary_cross_entropy" and wanted.binary:
+        return "threshold"
+    if kind is accuracy.Accuracy_Regression and loss in ("squared_error", "absolute_error"):
+        return "close"
+    name = kind.__name__ + ("(binary=True)" if categorical and wanted.binary else "")
+    raise CannotFuse(f"the accuracy {name} is not fused with {loss}")

@@ -1,0 +1,249 @@
+"""Pictures as data: a folder of PNG files in the layout of the book's chapter 19.
+
+    folder/train/0/0000.png      the folder's name is the class: 0, 1, 2, ...
+    folder/train/1/0000.png
+    folder/test/0/0000.png
+
+`load_images` reads such a folder, `save_images` writes one, `save_npz` makes one of an .npz of
+Fashion-MNIST, `draw_shapes` makes pictures where none are at hand. PNG files are read and
+written by Pillow, which comes with matplotlib and is imported when the first file is touched;
+decoding itself is exact: what was saved as uint8 is read as the same uint8.
+
+Pictures stay NumPy arrays, on every backend: they are shuffled and scaled on the host, and
+`Model.train` moves them once.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import checks
+
+SPLITS = ("train", "test")
+SHAPES = ("square", "disc", "cross", "triangle", "ring", "stripes")  # what draw_shapes can draw
+
+
+class ImageFolderError(ValueError):
+    """A folder of pictures that is empty, incomplete or not of one size, or a bad file in it."""
+
+
+def load_images(
+    folder: str | os.PathLike,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(X, y, X_test, y_test) from `folder`: the book's create_data_mnist.
+
+    X (N, height, width) uint8, grey levels from 0 (black) to 255; y (N,) int32, the numbers of
+    the class folders. Classes and files come in the order of their numbers and names, in
+    blocks: shuffle before training in batches. Other files than *.png are left alone.
+
+    Raises FileNotFoundError where the folder or one of its two halves is missing,
+    ImageFolderError for a half without class folders, a class folder whose name is no number
+    or that holds no PNG, a file that cannot be read, and pictures of different sizes.
+    """
+    found = [load_split(Path(folder) / split) for split in SPLITS]
+    (X, y), (X_test, y_test) = found
+    if X.shape[1:] != X_test.shape[1:]:
+        raise ImageFolderError(
+            f"{folder}: pictures of {_size(X.shape[1:])} in train and {_size(X_test.shape[1:])} in "
+            "test; expected one size: resize one half"
+        )
+    return X, y, X_test, y_test
+
+
+def load_split(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """(X, y) from one half: `folder` holds a folder of PNG files for each class.
+
+    Shapes, order and errors as in `load_images`.
+    """
+    pictures: list[np.ndarray] = []
+    labels: list[int] = []
+    for label, path in _files(Path(folder)):
+        picture = read_image(path)
+        if pictures and picture.shape != pictures[0].shape:
+            raise ImageFolderError(
+                f"{path}: is {_size(picture.shape)}, the pictures before it are "
+                f"{_size(pictures[0].shape)}; "
+                "expected one size: resize it or take it out"
+            )
+        pictures.append(picture)
+        labels.append(label)
+    return np.stack(pictures), np.array(labels, np.int32)
+
+
+def _files(folder: Path) -> Iterator[tuple[int, Path]]:
+    """(class, file) of all PNG files under `folder`, sorted by class and name."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected {folder}/<class number>/*.png")
+    classes = sorted((_number(path), path) for path in folder.iterdir() if _is_class(path))
+    if not classes:
+        raise ImageFolderError(f"{folder}: has no class folders; expected some named 0, 1, 2, ...")
+    for label, inside in classes:
+        files = sorted(path for path in inside.iterdir() if path.suffix.lower() == ".png")
+        if not files:
+            raise ImageFolderError(f"{inside}: holds no .png file; expected some of class {label}")
+        for path in files:
+            yield label, path
+
+
+def _is_class(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _number(path: Path) -> int:
+    if not (path.name.isascii() and path.name.isdigit()):
+        raise ImageFolderError(
+            f"{path}: a class folder is named by its number, 0, 1, 2, ...; rename it or move it out"
+        )
+    return int(path.name)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]} pixels"
+
+
+# ---- one file ----
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """The picture in `path` as grey levels, (height, width) uint8; colours are averaged by eye.
+
+    Transparent pixels keep their colour. Raises FileNotFoundError, or ImageFolderError for a
+    file that is no picture or is damaged.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            deep = image.mode.startswith("I") or image.mode == "F"
+            if not deep:
+                return np.asarray(image.convert("L"))
+            levels = np.asarray(image)  # 16 bits a pixel: `convert` would cut off above 255
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageFolderError(
+            f"{path}: cannot be read as a picture ({error}); replace it or take it out"
+        ) from error
+    return (levels // 257).astype(np.uint8)
+
+
+def write_image(path: str | os.PathLike, image: Any) -> None:
+    """Write grey levels (height, width) uint8 to the PNG file `path`.
+
+    Raises TypeError or ValueError for another dtype or shape.
+    """
+    from PIL import Image
+
+    _pictures(np.asarray(image)[None], "image")
+    Image.fromarray(np.ascontiguousarray(image)).save(path, format="PNG")
+
+
+# ---- making a folder ----
+def save_images(folder: str | os.PathLike, X: Any, y: Any, X_test: Any, y_test: Any) -> None:
+    """Write pictures (N, height, width) uint8 and classes (N,) in the layout above.
+
+    A folder that holds something already is refused with FileExistsError, so that two data
+    sets never mix. Raises TypeError or ValueError, before anything is written, for pictures or
+    classes of another kind or number.
+    """
+    folder = Path(folder)
+    halves = []
+    for split, images, labels in zip(SPLITS, (X, X_test), (y, y_test), strict=True):
+        images, labels = _pictures(np.asarray(images), f"{split} images"), np.asarray(labels)
+        if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"{split} labels: got shape {labels.shape} and dtype {labels.dtype}, expected "
+                f"{images.shape[0]} whole numbers"
+            )
+        if labels.min() < 0:
+            raise ValueError(f"{split} labels: got {labels.min()}, expected numbers of at least 0")
+        halves.append((split, images, labels))
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder}: is not empty; choose another folder or remove it")
+    for split, images, labels in halves:
+        for label in np.unique(labels):
+            place, chosen = folder / split / str(label), images[labels == label]
+            place.mkdir(parents=True)
+            for number, image in enumerate(chosen):
+                write_image(place / file_name(number, len(chosen)), image)
+
+
+def file_name(number: int, count: int) -> str:
+    """The name of picture `number` of `count`: sorted as text, names are in order."""
+    return f"{number:0{max(4, len(str(count - 1)))}d}.png"
+
+
+def save_npz(path: str | os.PathLike, folder: str | os.PathLike) -> None:
+    """Write the pictures of an .npz file as PNG files to `folder`, for the book's chapter 19.
+
+    The file holds X and X_test (N, height, width) uint8, y and y_test (N,): Fashion-MNIST, for
+    instance. Raises FileNotFoundError, ValueError for a file without these four arrays, and
+    what `save_images` raises.
+    """
+    names = ("X", "y", "X_test", "y_test")
+    if Path(path).is_file() and not zipfile.is_zipfile(path):  # np.load would speak of pickles
+        raise ValueError(f"{path}: is no .npz file; expected one with {', '.join(names)}")
+    with np.load(path, allow_pickle=False) as file:
+        if not set(names) <= set(file.files):
+            raise ValueError(f"{path}: holds {file.files}, expected the arrays {', '.join(names)}")
+        arrays = [file[name] for name in names]
+    save_images(folder, *arrays)
+
+
+def _pictures(images: np.ndarray, name: str) -> np.ndarray:
+    if images.dtype != np.uint8:
+        raise TypeError(f"{name}: got dtype {images.dtype}, expected uint8, grey levels 0 to 255")
+    if images.ndim != 3 or 0 in images.shape:
+        raise ValueError(f"{name}: got shape {images.shape}, expected (N, height, width)")
+    return images
+
+
+def draw_shapes(
+    samples: int, classes: int = 3, *, size: int = 16, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of simple shapes: X (samples * classes, size, size) uint8, y int32 in blocks.
+
+    Class c shows shape SHAPES[c], light on dark, at a random place, in a random size and
+    brightness, under noise: a data set that a small network learns in seconds. The same seed
+    gives the same pictures. Raises TypeError or ValueError for sizes that are no positive
+    whole numbers, more classes than shapes, and a size below 8.
+    """
+    samples = checks.positive_int(samples, "samples")
+    classes, size = checks.positive_int(classes, "classes"), checks.positive_int(size, "size")
+    if classes > len(SHAPES):
+        raise ValueError(f"classes: got {classes}, expected at most {len(SHAPES)}: {SHAPES}")
+    if size < 8:
+        raise ValueError(f"size: got {size} pixels, expected at least 8 to draw a shape in")
+    rng = np.random.default_rng(checks.seed(seed, "seed"))
+    y = np.repeat(np.arange(classes, dtype=np.int32), samples)
+    # One row a picture: the shape's centre and half width in pixels, and its brightness.
+    n = len(y)
+    half = rng.uniform(0.22, 0.36, (n, 1, 1)) * size
+    centre = rng.uniform(-0.08, 0.08, (2, n, 1, 1)) * size + (size - 1) / 2
+    row, column = np.mgrid[:size, :size]
+    v, u = (row - centre[0]) / half, (column - centre[1]) / half
+    inside = np.empty((n, size, size), bool)
+    for c, shape in enumerate(SHAPES[:classes]):
+        here = y == c
+        inside[here] = _inside(shape, u[here], v[here])
+    light = rng.uniform(120, 220, (n, 1, 1))
+    levels = np.where(inside, light, 20) + rng.normal(0, 15, (n, size, size))
+    return levels.clip(0, 255).round().astype(np.uint8), y
+
+
+def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Whether a point lies in the shape; u to the right, v down, the shape fits [-1, 1]."""
+    square = np.maximum(np.abs(u), np.abs(v)) <= 1
+    radius = np.hypot(u, v)
+    return {
+        "square": square,
+        "disc": radius <= 1,
+        "cross": square & (np.minimum(np.abs(u), np.abs(v)) <= 0.35),
+        "triangle": square & (np.abs(u) <= (v + 1) / 2),
+        "ring": (radius <= 1) & (radius >= 0.6),
+        "stripes": square & (np.sin(2.5 * np.pi * v) > 0),
+    }[shape]

@@ -1,0 +1,144 @@
+"""What each class is made from, and what state it gathers: the vocabulary of model files.
+
+`describe` turns an object into its class name and constructor arguments, `construct` builds
+it again, `get_state` and `set_state` move what training has changed beside the arrays. Only
+the classes in `PARTS` can be named, so that a file can build nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import accuracy, activations, checks, layers, losses, optimizers
+
+ARRAYS = ("weights", "biases")
+OPTIMIZER_ARRAYS = ("weight_momentums", "weight_cache", "bias_momentums", "bias_cache")
+
+
+# ---- what a state may hold ----
+def _count(value: Any, name: str) -> int:
+    return checks.seed(value, name)  # a whole number from 0
+
+
+def _seed(value: Any, name: str) -> int | None:
+    return None if value is None else checks.seed(value, name)
+
+
+def _precision(value: Any, name: str) -> float | None:
+    return None if value is None else checks.not_negative(value, name)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One class: its constructor's arguments and, with a check for each, its state."""
+
+    make: Callable[..., Any]
+    arguments: tuple[str, ...] = ()
+    state: dict[str, Callable[[Any, str], Any]] = field(default_factory=dict)
+
+
+def _optimizer(make: Callable[..., Any], *arguments: str) -> Part:
+    state: dict[str, Callable[[Any, str], Any]] = {
+        "iterations": _count,
+        "current_learning_rate": checks.not_negative,
+    }
+    return Part(make, ("learning_rate", "decay", *arguments), state)
+
+
+_DENSE = ("n_inputs", "n_neurons")
+_PENALTIES = tuple(f"{p}_regularizer_{l}" for p in ("weight", "bias") for l in ("l1", "l2"))  # noqa: E741
+
+PARTS: dict[str, Part] = {
+    "Layer_Dense": Part(layers.Layer_Dense, (*_DENSE, *_PENALTIES)),
+    "Layer_Dropout": Part(layers.Layer_Dropout, ("rate", "seed"), {"seed": _seed, "calls": _count}),
+    "Activation_ReLU": Part(activations.Activation_ReLU),
+    "Activation_Softmax": Part(activations.Activation_Softmax),
+    "Activation_Sigmoid": Part(activations.Activation_Sigmoid),
+    "Activation_Linear": Part(activations.Activation_Linear),
+    "Loss_CategoricalCrossentropy": Part(losses.Loss_CategoricalCrossentropy),
+    "Loss_BinaryCrossentropy": Part(losses.Loss_BinaryCrossentropy),
+    "Loss_MeanSquaredError": Part(losses.Loss_MeanSquaredError),
+    "Loss_MeanAbsoluteError": Part(losses.Loss_MeanAbsoluteError),
+    "Accuracy_Categorical": Part(accuracy.Accuracy_Categorical, ("binary",)),
+    "Accuracy_Regression": Part(accuracy.Accuracy_Regression, (), {"precision": _precision}),
+    "Optimizer_SGD": _optimizer(optimizers.Optimizer_SGD, "momentum"),
+    "Optimizer_Adagrad": _optimizer(optimizers.Optimizer_Adagrad, "epsilon"),
+    "Optimizer_RMSprop": _optimizer(optimizers.Optimizer_RMSprop, "epsilon", "rho"),
+    "Optimizer_Adam": _optimizer(optimizers.Optimizer_Adam, "epsilon", "beta_1", "beta_2"),
+}
+
+# The beginning of a class's name says what it can be.
+ROLES = {
+    "layers": ("Layer_", "Activation_"),
+    "loss": ("Loss_",),
+    "optimizer": ("Optimizer_",),
+    "accuracy": ("Accuracy_",),
+}
+
+
+def describe(part: Any) -> dict[str, Any] | None:
+    """`part` as its class name and arguments; None for None.
+
+    Raises TypeError for an object of any other class than those in `PARTS`.
+    """
+    if part is None:
+        return None
+    name = type(part).__name__
+    if name not in PARTS or type(part) is not PARTS[name].make:
+        raise TypeError(f"a model file cannot hold a {name}; it can hold {', '.join(PARTS)}")
+    values = {argument: _plain(getattr(part, argument)) for argument in PARTS[name].arguments}
+    if name == "Layer_Dropout":
+        values["rate"] = 1 - values["rate"]  # the attribute is the share that is kept
+    return {"class": name} | values
+
+
+def construct(description: dict[str, Any], role: str) -> Any:
+    """The object that `describe` described. Raises ValueError or TypeError for anything else."""
+    arguments = dict(description)
+    name = arguments.pop("class")
+    if name not in PARTS or not name.startswith(ROLES[role]):
+        raise ValueError(f"unknown class {name!r} for {role}")
+    return PARTS[name].make(**arguments)
+
+
+def take_arguments(part: Any, description: dict[str, Any], role: str) -> None:
+    """Set the arguments that may have changed since construction, such as a learning rate."""
+    if description["class"] == "Layer_Dense":
+        for name in _PENALTIES:
+            setattr(part, name, checks.not_negative(description[name], name))
+        return
+    fresh = construct(description, role)
+    for name in PARTS[description["class"]].arguments:
+        setattr(part, name, getattr(fresh, name))
+
+
+def get_state(part: Any) -> dict[str, Any]:
+    """What training has changed in `part`, its arrays left out."""
+    if part is None:
+        return {}
+    return {name: _plain(getattr(part, name)) for name in PARTS[type(part).__name__].state}
+
+
+def checked_state(part: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """`state` for `part`. Raises ValueError or TypeError where it is none of `get_state`."""
+    known = {} if part is None else PARTS[type(part).__name__].state
+    if state.keys() != known.keys():
+        raise ValueError(
+            f"{type(part).__name__}: got state {sorted(state)}, expected {sorted(known)}"
+        )
+    return {name: check(state[name], name) for name, check in known.items()}
+
+
+def set_state(part: Any, state: dict[str, Any]) -> None:
+    """Take a checked state."""
+    for name, value in state.items():
+        setattr(part, name, value)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's: JSON knows no others."""
+    return value.item() if isinstance(value, np.generic) else value

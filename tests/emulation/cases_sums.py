@@ -1,0 +1,163 @@
+"""Cases of reductions.cu, dense.cu, totals.cu and philox.cu."""
+
+from __future__ import annotations
+
+import numpy as np
+from helpers import philox_words, summing
+
+from emulation.cases import (
+    ORACLE,
+    SHAPES,
+    WIDE_SHAPES,
+    Result,
+    case,
+    chunks,
+    joined,
+    normal,
+    row_blocks,
+    wide,
+)
+from nnfs_gpu import get_backend
+from nnfs_gpu.backend import philox
+
+# ---- reductions.cu, dense.cu ----
+
+
+@case("reductions.argmax", shapes=(*SHAPES, (300, 8), (40, 64), (9, 63)))
+def argmax(gpu, rng, n, c):
+    x, column = gpu.array(rng.randint(-3, 3, (n, c)) / 4), gpu.empty(n, np.int32)
+    x[rng.rand(n, c) < 0.5 / c] = np.nan
+    x[rng.rand(n, c) < 0.02] = np.inf
+    x[rng.rand(n) < 0.1] = -np.inf
+    x[rng.rand(n) < 0.1] = np.nan
+    gpu.launch("reductions", "argmax", row_blocks(gpu, n, c), x, column, n, c)
+    return [Result(column, ORACLE.argmax(x))]
+
+
+@case("reductions.column_sum_partial", "reductions.column_sum_final", shapes=WIDE_SHAPES)
+def column_sum(gpu, rng, n, c):
+    dy, grid = gpu.array(normal(rng, n, c)), chunks(gpu, n, c)
+    partial = gpu.empty((grid[1], c))
+    gpu.launch("reductions", "column_sum_partial", grid, dy, partial, n, c)
+    expected, magnitude = wide(dy).sum(axis=0), np.abs(wide(dy)).sum(axis=0)
+    return [Result(joined(gpu, partial), expected, summing(n), magnitude)]
+
+
+@case("dense.add_bias", "dense.bias_relu_forward", shapes=WIDE_SHAPES)
+def bias(gpu, rng, n, c):
+    z, b, y = gpu.array(normal(rng, n, c)), gpu.array(rng.randn(1, c)), gpu.empty((n, c))
+    gpu.flat("dense", "bias_relu_forward", z.size, z, b, y, n, c)
+    expected = z + b
+    gpu.flat("dense", "add_bias", z.size, z, b, n, c)
+    return [Result(y, ORACLE.relu_forward(expected)), Result(z, expected)]
+
+
+@case("dense.relu_backward_column_sum", shapes=WIDE_SHAPES)
+def relu_backward_column_sum(gpu, rng, n, c):
+    y, dy = gpu.array(np.maximum(normal(rng, n, c), 0)), gpu.array(normal(rng, n, c))
+    dz, grid = gpu.empty((n, c)), chunks(gpu, n, c)
+    partial = gpu.empty((grid[1], c))
+    gpu.launch("dense", "relu_backward_column_sum", grid, dy, y, dz, partial, n, c)
+    expected = ORACLE.relu_backward(wide(dy), wide(y))
+    magnitude = np.abs(expected).sum(axis=0)
+    return [
+        Result(dz, expected),
+        Result(joined(gpu, partial), expected.sum(axis=0), summing(n), magnitude),
+    ]
+
+
+# ---- totals.cu ----
+def blocks_of_totals(gpu, size):
+    return gpu.blocks(min(1024, -(-size // 4096)))
+
+
+@case("totals.sum_partial", "totals.sum_final", "totals.mean_final")
+def total(gpu, rng, n, c):
+    """The sum is float64 whatever the array is."""
+    a = gpu.array(rng.randn(n, c) if c % 2 else normal(rng, n, c))
+    parts = blocks_of_totals(gpu, a.size)
+    partial, sum_, mean = gpu.empty(parts, np.float64), gpu.empty((), np.float64), gpu.empty(())
+    gpu.launch("totals", "sum_partial", parts, a, partial, a.size)
+    gpu.launch("totals", "sum_final", 1, partial, sum_, parts)
+    gpu.launch("totals", "mean_final", 1, partial, mean, parts, a.size)
+    magnitude = np.abs(wide(a)).sum()
+    return [
+        Result(sum_, wide(a).sum(), summing(a.size), magnitude),
+        Result(mean, wide(a).sum() / a.size, summing(a.size), magnitude / a.size),
+    ]
+
+
+@case("totals.sum_partial_bool", "totals.sum_final", "totals.mean_final")
+def total_of_bools(gpu, rng, n, c):
+    a = gpu.array(rng.rand(n, c) < 0.4, np.bool_)
+    parts = blocks_of_totals(gpu, a.size)
+    partial, sum_, mean = gpu.empty(parts, np.float64), gpu.empty((), np.float64), gpu.empty(())
+    gpu.launch("totals", "sum_partial_bool", parts, a.view(np.uint8), partial, a.size)
+    gpu.launch("totals", "sum_final", 1, partial, sum_, parts)
+    gpu.launch("totals", "mean_final", 1, partial, mean, parts, a.size)
+    return [Result(sum_, a.sum(dtype=np.float64)), Result(mean, a.mean(), 1)]
+
+
+@case("totals.regularization_partial", "totals.regularization_final")
+def regularization_loss(gpu, rng, n, c):
+    w = gpu.array(rng.randn(n, c) if c % 2 else normal(rng, n, c))
+    parts = blocks_of_totals(gpu, w.size)
+    absolute, squared = gpu.empty(parts, np.float64), gpu.empty(parts, np.float64)
+    loss = gpu.empty(())
+    gpu.launch("totals", "regularization_partial", parts, w, absolute, squared, w.size)
+    scalars = (parts, np.float64(0.01), np.float64(0.3))
+    gpu.launch("totals", "regularization_final", 1, absolute, squared, loss, *scalars)
+    return [Result(loss, ORACLE.regularization_loss(wide(w), 0.01, 0.3), summing(w.size))]
+
+
+# ---- philox.cu ----
+SEED = 2**40 + 12345
+
+
+@case("philox.random_words")
+def random_words(gpu, rng, n, c):
+    words = gpu.empty(n * c, np.uint32)
+    counter = (np.uint64(SEED), np.uint32(2**31 + 5), np.uint32(2**32 - 1))
+    gpu.flat("philox", "random_words", words.size, words, words.size, *counter)
+    return [Result(words, philox_words(0, n * c, SEED, 2**31 + 5, 2**32 - 1))]
+
+
+@case("philox.dropout_forward")
+def dropout_forward(gpu, rng, n, c):
+    """Masks are the numpy backend's, bit for bit, at every rate."""
+    results = []
+    same = get_backend("numpy", dtype=gpu.dtype, book_random=False)
+    for keep in (0.8, 0.3, 1.0, 2**-31):
+        x, y, mask = gpu.array(normal(rng, n, c)), gpu.empty((n, c)), gpu.empty((n, c))
+        scale = float(1 / gpu.dtype.type(keep))
+        counter = (np.uint64(SEED), np.uint32(philox.STREAM_DROPOUT), np.uint32(6))
+        scalars = (x.size, scale, np.uint64(round(keep * 2**32)), *counter)
+        gpu.flat("philox", "dropout_forward", x.size, x, y, mask, *scalars)
+        expected = same.dropout_forward(x, keep, SEED, 6)
+        results += [Result(y, expected[0]), Result(mask, expected[1])]
+    return results
+
+
+def spiral_points(gpu, samples, start, stop):
+    points, labels = gpu.empty((stop - start, 2)), gpu.empty(stop - start, np.int32)
+    scalars = (stop - start, samples, start, np.uint64(SEED), np.uint32(philox.STREAM_SPIRAL))
+    gpu.launch("philox", "spiral", gpu.blocks(-(-(stop - start) // 256)), points, labels, *scalars)
+    return points, labels
+
+
+# Of the angle, in units of the last place of 1: what the kernel's header states in float32, the
+# specification's own rounding (of 10 c + 10 r) in float64.
+def spiral_error(dtype, classes):
+    return 1e-6 / 2**-23 if dtype == np.float32 else 4 + 20 * classes
+
+
+@case("philox.spiral", shapes=((1, 1), (2, 3), (1, 5), (257, 3), (31, 100)))
+def spiral(gpu, rng, samples, classes):
+    """Whole, and rows in the middle that begin at an odd and at an even one."""
+    rows, results = samples * classes, []
+    for start, stop in {(0, rows), (rows // 3, rows), (rows // 3 + 1, rows)}:
+        points, labels = spiral_points(gpu, samples, start, stop)
+        expected = ORACLE.spiral(samples, classes, SEED, start, stop)
+        ulps = spiral_error(gpu.dtype, classes)
+        results += [Result(points, expected[0], ulps, 1.0), Result(labels, expected[1])]
+    return results

@@ -1,0 +1,84 @@
+"""A device of paper: a CuPy that is NumPy, a host clock, and the cupy backend on the emulator.
+
+For the tests of `make gpu-check`, whose steps ask CuPy for more than arrays.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+from emulation.backend import EmulatedCupyBackend
+from emulation.emulator import Emulator
+
+from nnfs_gpu.backend.numpy_backend import NumpyBackend
+
+
+class Event:
+    """A CUDA event that reads the host's clock."""
+
+    def record(self):
+        self.seconds = time.perf_counter()
+
+    def synchronize(self):
+        assert self.seconds
+
+
+class PaperCupy:
+    """CuPy as far as the steps use it: NumPy, and what they ask of `cupy.cuda`."""
+
+    __version__ = "0"
+    freed = 0
+
+    def __init__(self, free=1 << 50):
+        properties = {"name": b"Paper", "multiProcessorCount": 1, "major": 9, "minor": 0}
+        runtime = SimpleNamespace(
+            memGetInfo=lambda: (free, free),
+            getDeviceProperties=lambda device: properties,
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13000,
+        )
+        self.cuda = SimpleNamespace(
+            Event=Event,
+            get_elapsed_time=lambda start, stop: 1e3 * (stop.seconds - start.seconds) + 1e-6,
+            runtime=runtime,
+            nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
+            set_allocator=lambda allocator: None,
+        )
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+    def get_default_memory_pool(self):
+        return SimpleNamespace(free_all_blocks=self._free)
+
+    def _free(self):
+        self.freed += 1
+
+
+class Launcher(Emulator):
+    """The emulator, which knows what it launched."""
+
+    def __init__(self):
+        super().__init__()
+        self.launched = set()
+
+    def launch(self, file, kernel, *arguments, **definitions):
+        self.launched.add((file, kernel))
+        super().launch(file, kernel, *arguments, **definitions)
+
+
+class PaperBackend(EmulatedCupyBackend):
+    """The cupy backend on the emulator, under its own name."""
+
+    name = "cupy"
+
+    def _runtime(self):
+        return PaperCupy(), Launcher()
+
+
+class OtherBackend(NumpyBackend):
+    """In the place of numba-cuda."""
+
+    name = "numba-cuda"
