@@ -27,17 +27,27 @@ FASTMATH = {"reassoc", "contract", "nsz"}
 CHUNK = np.uint64(4096)  # elements that a reduction adds up at a time, whatever the threads
 
 
-def jit(function=None, *, fastmath=FASTMATH):
+def jit(function=None, *, fastmath=FASTMATH, forceinline=False):
     """Compile for the CPU when first called, without the GIL, and keep the code on disk.
 
     Where no folder for the cache can be written, the code is kept in memory alone.
     """
     if function is None:
-        return lambda f: jit(f, fastmath=fastmath)
-    kernel = njit(nogil=True, fastmath=fastmath, error_model="numpy")(function)
+        return lambda f: jit(f, fastmath=fastmath, forceinline=forceinline)
+    options = {"fastmath": fastmath, "forceinline": forceinline, "error_model": "numpy"}
+    kernel = njit(nogil=True, **options)(function)
     with contextlib.suppress(RuntimeError):  # Numba: no locator available
         kernel._cache = KernelCache(function)  # as njit(cache=True) does, with ours: see cache.py
     return kernel
+
+
+def row(function):
+    """`jit` for row functions: always inlined into the loop over the rows.
+
+    Left to itself the compiler calls them, and a call passes each array as seven arguments:
+    measured for softmax backward at 5 to 200 classes, rows take half the time inlined.
+    """
+    return jit(function, forceinline=True)
 
 
 # exp and log below must not be reordered: they subtract what was just added.

@@ -18,8 +18,14 @@
 //   records    (rows, 3) real: mean loss, penalty, accuracy of each step
 //   totals     (4,) real: sum of the losses, what its rounding lost, and the same of right
 //              predictions, since the last step that began a pass
+//   sums       (2, P + 2) real: only with PART, see there
 //   step k takes rows [k batch, (k + 1) batch) of the samples, beginning anew after the last; it
 //   begins a pass where it takes row 0, and the first step of a launch where `fresh` is not 0
+//
+//   PART       the samples are rows `before`, before + 1, ... of a step over `all` rows, which comes
+//              in several launches: this one adds its gradients, losses and right predictions to
+//              the first row of `sums`, and what rounding loses of them to the second; it begins
+//              anew at row 0. The kernel of fused_end.cu then ends the step
 //
 //   threads    NARROW: one hidden layer and few inputs and outputs. Forward a sample belongs to a
 //              thread, back a thread owns hidden units and goes through samples; the hidden
@@ -44,8 +50,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 fused_step(const real* __restrict__ x, const int* __restrict__ labels, const unsigned char* __restrict__ bytes,
            const real* __restrict__ targets, real* parameters, real* gradients, real* momentums, real* caches,
            real* partials, unsigned* counters, unsigned* dropouts, const real* __restrict__ schedule,
-           const real* __restrict__ settings, real* records, real* totals, index_t samples, index_t batch,
-           index_t first, index_t steps, index_t fresh) {
+           const real* __restrict__ settings, real* records, real* totals, real* sums, index_t samples,
+           index_t batch, index_t first, index_t steps, index_t fresh, index_t before, index_t all) {
 #ifdef SHARED
   extern __shared__ __align__(16) real pool[];
 #else
@@ -53,9 +59,9 @@ fused_step(const real* __restrict__ x, const int* __restrict__ labels, const uns
 #endif
   __shared__ real scratch[WARPS];
   __shared__ int flag;
-  Arguments a = {x,          labels,    bytes,     targets,  parameters, gradients, momentums, caches, partials,
-                 counters,   dropouts,  schedule,  settings, records,    totals,    first,     0,      counters[0],
-                 fresh != 0};
+  Arguments a = {x,        labels,   bytes,   targets, parameters, gradients, momentums, caches,      partials, counters,
+                 dropouts, schedule, settings, records, totals,     sums,      first,     0,           0,        before,
+                 counters[0], fresh != 0};
   const real* weights = parameters;
   real* copy = nullptr;
 #if NARROW
@@ -69,6 +75,7 @@ fused_step(const real* __restrict__ x, const int* __restrict__ labels, const uns
   }
   for (index_t step = 0; step < steps; step++) {
     a.rows = samples - a.first < batch ? samples - a.first : batch;
+    a.all = PART ? all : a.rows;
 #if NARROW
     narrow_step(a, weights, pool, copy, scratch, &flag);
 #else

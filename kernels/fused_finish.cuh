@@ -111,22 +111,22 @@ __device__ __forceinline__ real update(const Arguments& a, int p, State& s, real
 }
 
 // total + value, and what rounding lost of it, kept for the next time (Knuth's two-sum).
-__device__ __forceinline__ void add_to(real* total, real value, bool fresh) {
-  const real before = fresh ? real(0) : total[0], lost = fresh ? real(0) : total[1];
-  value += lost;
+__device__ __forceinline__ void add_to(real* total, real* lost, real value, bool fresh) {
+  const real before = fresh ? real(0) : *total;
+  value += fresh ? real(0) : *lost;
   const real sum = before + value, part = sum - before;
-  total[0] = sum;
-  total[1] = (before - (sum - part)) + (value - part);
+  *total = sum;
+  *lost = (before - (sum - part)) + (value - part);
 }
 
 __device__ __forceinline__ void record(const Arguments& a, real loss, real right, real penalty) {
   real* row = a.records + 3 * (index_t)a.position;
-  const real compared = real(a.rows) * real(ACCURACY >= THRESHOLD ? OUTPUTS : 1);
-  row[0] = loss / real(a.rows);
+  const real compared = real(a.all) * real(ACCURACY >= THRESHOLD ? OUTPUTS : 1);
+  row[0] = loss / real(a.all);
   row[1] = penalty;
   row[2] = right / compared;
-  add_to(a.totals, loss, a.fresh);
-  add_to(a.totals + 2, right, a.fresh);
+  add_to(a.totals, a.totals + 1, loss, a.fresh);
+  add_to(a.totals + 2, a.totals + 3, right, a.fresh);
   a.counters[0] = a.position + 1;
 #pragma unroll
   for (int s = 0; s < STAGES; s++)
@@ -135,7 +135,7 @@ __device__ __forceinline__ void record(const Arguments& a, real loss, real right
 
 // The end of a step, in all threads of all blocks: sum_of(p) is this block's sum at place p of
 // a slot; where STORED, it already stands in the block's row of `partials`. Optimizer and record
-// are the last block's. `weights`, where there are any, get the new parameters as well.
+// are the last block's; with PART it only adds to `sums`. `weights`, where there are any, get the new parameters as well.
 template <bool STORED, class Get>
 __device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* weights, real* scratch, int* flag) {
   const real* sum = nullptr;
@@ -147,6 +147,11 @@ __device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* wei
     if (!gather(a, flag, &sum, &count)) return;
   }
   const auto total = [&](int p) { return sum ? column(sum, count, p) : sum_of(p); };
+  if constexpr (PART) {
+#pragma unroll 1
+    for (int p = threadIdx.x; p < SLOT; p += THREADS) add_to(a.sums + p, a.sums + SLOT + p, total(p), a.before == 0);
+    return;
+  }
   const Rates rates = rates_of(a);
   real penalty = real(0);
 #pragma unroll 1

@@ -144,7 +144,7 @@ __device__ __forceinline__ void samples_forward(const Arguments& a, const real* 
   const int mine = threadIdx.x / WARP * (WARP * R) + threadIdx.x % WARP;
   const index_t first = a.first + tile * TILE;
   const real* data = a.x + first * N_I;
-  const real inverse = real(1) / real(LOSS == SOFTMAX_CROSS_ENTROPY ? 1 : OUTPUTS) / real(a.rows);
+  const real inverse = real(1) / real(LOSS == SOFTMAX_CROSS_ENTROPY ? 1 : OUTPUTS) / real(a.all);
   real x[R][N_I], z[R][N_D];
 #pragma unroll
   for (int r = 0; r < R; r++) {

@@ -18,6 +18,9 @@
 #define BLOCKS 1           // of a multiprocessor
 #define ROOM 49152         // bytes of shared memory for a block; SHARED: the same, given by the launch
 #endif
+#ifndef PART
+#define PART 0             // 1: a launch does a part of a step's rows
+#endif
 
 __device__ __forceinline__ constexpr int width(int s) {
   constexpr int values[] = {WIDTHS};
@@ -63,8 +66,9 @@ struct Arguments {
   real *parameters, *gradients, *momentums, *caches, *partials;
   unsigned *counters, *dropouts;
   const real *schedule, *settings;
-  real *records, *totals;
-  index_t first, rows;  // of this step
+  real *records, *totals, *sums;
+  index_t first, rows;  // of this step, or of the part of it that this launch does
+  index_t all, before;  // rows of the whole step; those that earlier launches have done, if PART
   unsigned position;    // of this step in schedule and records
   bool fresh;           // this step begins a pass
 };

@@ -154,7 +154,7 @@ template <int S> __device__ __forceinline__ void drop(const Arguments& a, const 
   const unsigned* mine = a.dropouts + 5 * S;
   const word64 seed = mine[0] | (word64)mine[1] << 32, keep_below = mine[2] | (word64)mine[3] << 32;
   const real scale = a.settings[STAGE_SETTINGS + S * STAGE_SETTING_COUNT + SCALE];
-  const index_t begin = t.first * W, end = begin + (index_t)t.here * W;
+  const index_t begin = (t.first + (PART ? a.before : 0)) * W, end = begin + (index_t)t.here * W;
   for (index_t block = begin / 4 + threadIdx.x; 4 * block < end; block += THREADS) {
     const Words four = philox_block((word64)block, seed, STREAM_DROPOUT, mine[4]);
 #pragma unroll
@@ -229,7 +229,7 @@ __device__ __forceinline__ int first_largest(real value, int place) {
 __device__ __forceinline__ void softmax_tile(const Arguments& a, index_t at, real* z, int lane, bool here, real& loss,
                                              real& right) {
   const int label = TARGETS == NUMBERS ? -1 : label_of(a, at);
-  const real inverse = real(1) / real(a.rows);
+  const real inverse = real(1) / real(a.all);
   real largest = minus_infinity(), total = real(0), target_largest = minus_infinity();
   int best = OUTPUTS, target_best = OUTPUTS;
   for (int c = lane; c < OUTPUTS; c += LANES) {
@@ -263,7 +263,7 @@ __device__ __forceinline__ void softmax_tile(const Arguments& a, index_t at, rea
 
 __device__ __forceinline__ void judge_tile(const Arguments& a, const Tile& t, real& loss, real& right) {
   const int lane = threadIdx.x % LANES;
-  const real inverse = real(1) / real(OUTPUTS) / real(a.rows);
+  const real inverse = real(1) / real(OUTPUTS) / real(a.all);
 #pragma unroll 1
   for (int s = threadIdx.x / LANES; s < TILE; s += THREADS / LANES) {
     const bool here = s < t.here;

@@ -7,7 +7,7 @@ arrays' dtype: a literal would turn a float32 kernel into a float64 one.
 
 import math
 
-from .common import jit, log, log_in_place
+from .common import jit, log, log_in_place, row
 
 
 @jit
@@ -19,7 +19,7 @@ def clip(p, low, high):
 # ---- categorical cross-entropy ----
 
 
-@jit
+@row
 def true_probability_row(i, C, p, t, low, high, bad, losses):
     """The clipped probability of the true class; `bad` (NaN) for an index out of range."""
     label = t[i]
@@ -39,7 +39,7 @@ def cross_entropy_forward(start, stop, p, t, low, high, bad, losses):
         losses[i] = -losses[i]
 
 
-@jit
+@row
 def cross_entropy_forward_soft_row(i, p, t, low, high, losses):
     """-sum_c t log(p)."""
     total = p.dtype.type(0)
@@ -55,7 +55,7 @@ def cross_entropy_forward_soft(start, stop, p, t, low, high, losses):
         cross_entropy_forward_soft_row(i, p, t, low, high, losses)
 
 
-@jit
+@row
 def cross_entropy_backward_row(i, p, t, low, n, bad, dp):
     """dp = -1 / p / N at the true class, else 0; a row of `bad` for an index out of range."""
     C = p.shape[1]
@@ -86,7 +86,7 @@ def cross_entropy_backward_soft(start, stop, p, t, low, n, dp):
 # ---- binary cross-entropy, (N, O) ----
 
 
-@jit
+@row
 def binary_cross_entropy_forward_row(i, p, t, low, high, losses):
     """mean over O of -(t log p + (1 - t) log(1 - p))."""
     one = p.dtype.type(1)
@@ -116,7 +116,7 @@ def binary_cross_entropy_backward(start, stop, p, t, low, high, outputs, n, dp):
 # ---- squared and absolute error, (N, O) ----
 
 
-@jit
+@row
 def squared_error_forward_row(i, y, t, losses):
     """mean over O of (t - y)^2."""
     total = y.dtype.type(0)
@@ -141,7 +141,7 @@ def squared_error_backward(start, stop, y, t, outputs, n, dy):
         dy[k] = minus_two * (t[k] - y[k]) / outputs / n
 
 
-@jit
+@row
 def absolute_error_forward_row(i, y, t, losses):
     """mean over O of |t - y|."""
     total = y.dtype.type(0)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .common import jit
+from .common import jit, row
 
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -68,7 +68,7 @@ def normal(word, other):
     return math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * (other * 2.0**-32))
 
 
-@jit
+@row
 def spiral_row(i, row, samples, g, points, labels):
     """Row `row` of the whole spiral into place i: r = position on the arm, angle + noise g."""
     c = row // samples

