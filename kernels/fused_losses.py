@@ -10,8 +10,8 @@ gradients of all tiles have been summed. Columns are independent, so every loop 
 import numpy as np
 
 from .common import exp, jit, log
+from .fused_addresses import stay_apart
 from .fused_tiles import clear_columns, sigmoid_tile
-from .fused_vectors import stay_apart
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
 

@@ -6,6 +6,7 @@ that the bits depend on nothing but the numbers.
 """
 
 from .common import jit
+from .fused_addresses import lanes, stay_apart
 from .fused_vectors import (
     ROWS,
     VECTORS,
@@ -17,7 +18,6 @@ from .fused_vectors import (
     dots_32,
     dots_33,
     dots_34,
-    lanes,
     narrow_1,
     narrow_6,
     product_1,
@@ -26,7 +26,6 @@ from .fused_vectors import (
     product_4,
     product_5,
     product_6,
-    stay_apart,
 )
 
 

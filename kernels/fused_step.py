@@ -20,7 +20,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from . import fused_tables as k
 from .common import FASTMATH, jit
+from .fused_addresses import itemsize, lanes, matrix, vector
 from .fused_losses import (
     absolute_error,
     binary_cross_entropy,
@@ -29,61 +31,6 @@ from .fused_losses import (
     squared_error,
 )
 from .fused_products import add_dots, multiply
-from .fused_tables import (
-    ACTIVATION,
-    BELOW,
-    BINARY_CROSS_ENTROPY,
-    BY_LANES,
-    CALL,
-    COLLECT,
-    COUNTER,
-    D_AT,
-    DROPOUT,
-    FACTOR_FIELDS,
-    FACTORS,
-    FINISH,
-    FRESH,
-    GRADIENT,
-    GRADIENT_AT,
-    GRADIENTS,
-    GROUPS,
-    HEAD_FIELDS,
-    INPUTS,
-    LANES_AT,
-    LOSS,
-    MASK_AT,
-    MASKS_AT,
-    MEASURED,
-    MEASURED_FIELDS,
-    OUTPUTS,
-    PADDED,
-    PENALTY,
-    PITCH,
-    PRECISION,
-    RATE,
-    RELU_ACTIVATION,
-    ROOM_AT,
-    RULE_FIELDS,
-    RULES,
-    SCALE,
-    SEED,
-    SIGMOID_ACTIVATION,
-    SOFT,
-    SOFTMAX_CROSS_ENTROPY,
-    SQUARED_ERROR,
-    STAGES,
-    SUMS,
-    TABLE,
-    TABLE_FIELDS,
-    TARGETS_AT,
-    TILE,
-    TOTALS,
-    TURNED_AT,
-    X_AT,
-    Y_AT,
-    B,
-    W,
-)
 from .fused_tiles import (
     dropout_rows,
     multiply_tile,
@@ -93,19 +40,7 @@ from .fused_tiles import (
     to_rows,
 )
 from .fused_update import collect, finish
-from .fused_vectors import (
-    ADD,
-    BIAS,
-    GATE,
-    PLAIN,
-    RELU,
-    ZEROS,
-    itemsize,
-    lanes,
-    matrix,
-    sum_lanes,
-    vector,
-)
+from .fused_vectors import ADD, BIAS, GATE, PLAIN, RELU, ZEROS, sum_lanes
 
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
 
@@ -132,45 +67,49 @@ def part(function):
 @part
 def _tile(head, work, at, rows, like):
     """The tile of `rows` features at place `at` of the workspace."""
-    return matrix(work + at * itemsize(like), rows, head[PITCH], like)
+    return matrix(work + at * itemsize(like), rows, head[k.PITCH], like)
 
 
 # ---- a tile ----
 @part
 def _forward(head, table, factors, work, n, width, row, step, like):
     """From the samples in the first stage's x to the scores in the last stage's d."""
-    last = head[STAGES] - 1
+    last = head[k.STAGES] - 1
     for s in range(last + 1):
-        inputs, outputs, activation = table[s, INPUTS], table[s, OUTPUTS], table[s, ACTIVATION]
-        x = _tile(head, work, table[s, X_AT], inputs, like)
-        y = _tile(head, work, table[s, D_AT if s == last else Y_AT], outputs, like)
-        w, b = vector(table[s, W], inputs * outputs, like), vector(table[s, B], outputs, like)
-        end = RELU if activation == RELU_ACTIVATION else PLAIN
+        inputs, outputs, activation = (
+            table[s, k.INPUTS],
+            table[s, k.OUTPUTS],
+            table[s, k.ACTIVATION],
+        )
+        x = _tile(head, work, table[s, k.X_AT], inputs, like)
+        y = _tile(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
+        w, b = vector(table[s, k.W], inputs * outputs, like), vector(table[s, k.B], outputs, like)
+        end = RELU if activation == k.RELU_ACTIVATION else PLAIN
         multiply(w, 1, outputs, x, y, outputs, inputs, width, BIAS, b, end, y)
         if s == last:
             break
-        if activation == SIGMOID_ACTIVATION:
+        if activation == k.SIGMOID_ACTIVATION:
             sigmoid_tile(y, outputs, width)
-        if table[s, DROPOUT]:
-            mask = _tile(head, work, table[s, MASK_AT], outputs, like)
+        if table[s, k.DROPOUT]:
+            mask = _tile(head, work, table[s, k.MASK_AT], outputs, like)
             _draw(head, table, factors, work, s, n, width, row, step, mask, like)
-            dropped = _tile(head, work, table[s + 1, X_AT], outputs, like)
+            dropped = _tile(head, work, table[s + 1, k.X_AT], outputs, like)
             multiply_tile(y, mask, dropped, outputs, width)
 
 
 @part
 def _draw(head, table, factors, work, s, n, width, row, step, mask, like):
     """The dropout mask of samples row..row+n-1 of the batch, as columns."""
-    outputs = table[s, OUTPUTS]
-    words = vector(work + head[MASKS_AT] * itemsize(like), n * outputs + 8, like)
+    outputs = table[s, k.OUTPUTS]
+    words = vector(work + head[k.MASKS_AT] * itemsize(like), n * outputs + 8, like)
     at = dropout_rows(
         row * outputs,
         n * outputs,
-        np.uint64(table[s, BELOW]),
-        type(like)(factors[s, SCALE]),
-        np.uint64(table[s, SEED]),
+        np.uint64(table[s, k.BELOW]),
+        type(like)(factors[s, k.SCALE]),
+        np.uint64(table[s, k.SEED]),
         STREAM_DROPOUT,
-        np.uint64(table[s, CALL] + step),
+        np.uint64(table[s, k.CALL] + step),
         words,
     )
     to_columns(words[at : at + n * outputs].reshape((n, outputs)), n, width, mask)
@@ -179,57 +118,57 @@ def _draw(head, table, factors, work, s, n, width, row, step, mask, like):
 @part
 def _loss(head, table, rules, work, y, first, n, width, like):
     """(sum of losses, right answers) of samples first..first+n-1; the last d becomes a gradient."""
-    last = head[STAGES] - 1
-    outputs, loss = table[last, OUTPUTS], head[LOSS]
-    d = _tile(head, work, table[last, D_AT], outputs, like)
-    room = _tile(head, work, head[ROOM_AT], 8, like)
-    if loss == SOFTMAX_CROSS_ENTROPY and not head[SOFT]:
+    last = head[k.STAGES] - 1
+    outputs, loss = table[last, k.OUTPUTS], head[k.LOSS]
+    d = _tile(head, work, table[last, k.D_AT], outputs, like)
+    room = _tile(head, work, head[k.ROOM_AT], 8, like)
+    if loss == k.SOFTMAX_CROSS_ENTROPY and not head[k.SOFT]:
         labels = vector(y + first * 4, n, np.int32(0))
         return softmax_cross_entropy(d, labels, outputs, n, width, room)
-    targets = _tile(head, work, head[TARGETS_AT], outputs, like)
+    targets = _tile(head, work, head[k.TARGETS_AT], outputs, like)
     given = matrix(y + first * outputs * itemsize(like), n, outputs, like)
     to_columns(given, n, width, targets)
-    if loss == SOFTMAX_CROSS_ENTROPY:
+    if loss == k.SOFTMAX_CROSS_ENTROPY:
         return softmax_cross_entropy_soft(d, targets, outputs, n, width, room)
-    if loss == BINARY_CROSS_ENTROPY:
+    if loss == k.BINARY_CROSS_ENTROPY:
         return binary_cross_entropy(d, targets, outputs, n, width, room)
-    if loss == SQUARED_ERROR:
-        return squared_error(d, targets, outputs, n, width, rules[PRECISION], room)
-    return absolute_error(d, targets, outputs, n, width, rules[PRECISION], room)
+    if loss == k.SQUARED_ERROR:
+        return squared_error(d, targets, outputs, n, width, rules[k.PRECISION], room)
+    return absolute_error(d, targets, outputs, n, width, rules[k.PRECISION], room)
 
 
 @part
 def _backward(head, table, work, gradient, n, width, like):
     """Adds the tile's gradients to the sums at the address `gradient` and to the registers."""
-    pitch, size = head[PITCH], itemsize(like)
-    for back in range(head[STAGES]):
-        s = head[STAGES] - 1 - back
-        inputs, outputs = table[s, INPUTS], table[s, OUTPUTS]
-        x = _tile(head, work, table[s, X_AT], inputs + 1, like)
-        d = _tile(head, work, table[s, D_AT], outputs, like)
-        if table[s, BY_LANES]:
+    pitch, size = head[k.PITCH], itemsize(like)
+    for back in range(head[k.STAGES]):
+        s = head[k.STAGES] - 1 - back
+        inputs, outputs = table[s, k.INPUTS], table[s, k.OUTPUTS]
+        x = _tile(head, work, table[s, k.X_AT], inputs + 1, like)
+        d = _tile(head, work, table[s, k.D_AT], outputs, like)
+        if table[s, k.BY_LANES]:
             count = (inputs + 1) * outputs * lanes(like)
-            registers = vector(work + table[s, LANES_AT] * size, count, like)
+            registers = vector(work + table[s, k.LANES_AT] * size, count, like)
             add_dots(x, d, registers, inputs + 1, outputs, width)
         else:
-            padded = table[s, PADDED]
-            turned = matrix(work + head[TURNED_AT] * size, n, padded, like)
+            padded = table[s, k.PADDED]
+            turned = matrix(work + head[k.TURNED_AT] * size, n, padded, like)
             to_rows(d, n, outputs, turned)
-            sums = matrix(gradient + table[s, GRADIENT_AT] * size, inputs + 1, padded, like)
-            flat = vector(work + table[s, X_AT] * size, (inputs + 1) * pitch, like)
+            sums = matrix(gradient + table[s, k.GRADIENT_AT] * size, inputs + 1, padded, like)
+            flat = vector(work + table[s, k.X_AT] * size, (inputs + 1) * pitch, like)
             multiply(flat, pitch, 1, turned, sums, inputs + 1, n, padded, ZEROS, flat, ADD, sums)
         if s == 0:
             break
         p = s - 1
-        before = _tile(head, work, table[p, D_AT], inputs, like)
-        y = _tile(head, work, table[p, Y_AT], inputs, like)
-        w = vector(table[s, W], inputs * outputs, like)
-        end = GATE if table[p, ACTIVATION] == RELU_ACTIVATION else PLAIN
+        before = _tile(head, work, table[p, k.D_AT], inputs, like)
+        y = _tile(head, work, table[p, k.Y_AT], inputs, like)
+        w = vector(table[s, k.W], inputs * outputs, like)
+        end = GATE if table[p, k.ACTIVATION] == k.RELU_ACTIVATION else PLAIN
         multiply(w, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
-        if table[p, DROPOUT]:
-            mask = _tile(head, work, table[p, MASK_AT], inputs, like)
+        if table[p, k.DROPOUT]:
+            mask = _tile(head, work, table[p, k.MASK_AT], inputs, like)
             multiply_tile(before, mask, before, inputs, width)
-        if table[p, ACTIVATION] == SIGMOID_ACTIVATION:
+        if table[p, k.ACTIVATION] == k.SIGMOID_ACTIVATION:
             sigmoid_gradient_tile(before, y, inputs, width)
 
 
@@ -241,16 +180,16 @@ def _group(head, table, factors, rules, work, X, y, first, stop, row, step, grad
     gradient, totals  the address of the group's sums, and its sum of losses and right answers
     """
     size, lane = itemsize(like), lanes(like)
-    vector(gradient, head[GRADIENTS], like)[:] = like
-    for s in range(head[STAGES]):
-        if table[s, BY_LANES]:
-            count = (table[s, INPUTS] + 1) * table[s, OUTPUTS] * lane
-            vector(work + table[s, LANES_AT] * size, count, like)[:] = like
-    features = table[0, INPUTS]
-    samples = _tile(head, work, table[0, X_AT], features, like)
+    vector(gradient, head[k.GRADIENTS], like)[:] = like
+    for s in range(head[k.STAGES]):
+        if table[s, k.BY_LANES]:
+            count = (table[s, k.INPUTS] + 1) * table[s, k.OUTPUTS] * lane
+            vector(work + table[s, k.LANES_AT] * size, count, like)[:] = like
+    features = table[0, k.INPUTS]
+    samples = _tile(head, work, table[0, k.X_AT], features, like)
     losses, right = 0.0, 0.0
-    for at in range(first, stop, head[TILE]):
-        n = min(head[TILE], stop - at)
+    for at in range(first, stop, head[k.TILE]):
+        n = min(head[k.TILE], stop - at)
         width = (n + lane - 1) // lane * lane
         to_columns(matrix(X + at * features * size, n, features, like), n, width, samples)
         _forward(head, table, factors, work, n, width, row + at, step, like)
@@ -258,8 +197,8 @@ def _group(head, table, factors, rules, work, X, y, first, stop, row, step, grad
         losses += tile_losses
         right += tile_right
         _backward(head, table, work, gradient, n, width, like)
-    for s in range(head[STAGES]):
-        if table[s, BY_LANES]:
+    for s in range(head[k.STAGES]):
+        if table[s, k.BY_LANES]:
             _add_lanes(table, work, gradient, s, like)
     totals[0] = losses
     totals[1] = right
@@ -269,9 +208,9 @@ def _group(head, table, factors, rules, work, X, y, first, stop, row, step, grad
 def _add_lanes(table, work, gradient, s, like):
     """The registers of a stage become numbers: the lanes of each are added."""
     size, lane = itemsize(like), lanes(like)
-    rows, outputs = table[s, INPUTS] + 1, table[s, OUTPUTS]
-    registers = vector(work + table[s, LANES_AT] * size, rows * outputs * lane, like)
-    sums = matrix(gradient + table[s, GRADIENT_AT] * size, rows, table[s, PADDED], like)
+    rows, outputs = table[s, k.INPUTS] + 1, table[s, k.OUTPUTS]
+    registers = vector(work + table[s, k.LANES_AT] * size, rows * outputs * lane, like)
+    sums = matrix(gradient + table[s, k.GRADIENT_AT] * size, rows, table[s, k.PADDED], like)
     for i in range(rows):
         for o in range(outputs):
             sums[i, o] = sum_lanes(registers, (i * outputs + o) * lane)
@@ -292,25 +231,25 @@ def train(tables, work, X, y, n, row, per, steps, iteration, scale, what, like):
     X, y    addresses; y: int32 classes, or rows of targets where head[SOFT] says so
     head[MEASURED] (steps, 4): sum of losses, right answers, penalty, learning rate
     """
-    head = vector(tables, HEAD_FIELDS, np.int64(0))
-    table = matrix(head[TABLE], head[STAGES], TABLE_FIELDS, np.int64(0))
-    factors = matrix(head[FACTORS], head[STAGES], FACTOR_FIELDS, 0.0)
-    rules = vector(head[RULES], RULE_FIELDS, 0.0)
+    head = vector(tables, k.HEAD_FIELDS, np.int64(0))
+    table = matrix(head[k.TABLE], head[k.STAGES], k.TABLE_FIELDS, np.int64(0))
+    factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
+    rules = vector(head[k.RULES], k.RULE_FIELDS, 0.0)
     groups = (n + per - 1) // per
-    sums = matrix(head[SUMS], groups, head[GRADIENTS], like)
-    totals = matrix(head[TOTALS], groups, 2, 0.0)
-    gradient = vector(head[GRADIENT], head[GRADIENTS], 0.0)
-    measured = matrix(head[MEASURED], steps, MEASURED_FIELDS, 0.0)
-    counter = vector(head[COUNTER], 1, np.int64(0))
+    sums = matrix(head[k.SUMS], groups, head[k.GRADIENTS], like)
+    totals = matrix(head[k.TOTALS], groups, 2, 0.0)
+    gradient = vector(head[k.GRADIENT], head[k.GRADIENTS], 0.0)
+    measured = matrix(head[k.MEASURED], steps, k.MEASURED_FIELDS, 0.0)
+    counter = vector(head[k.COUNTER], 1, np.int64(0))
     for step in range(steps):
-        if what != GROUPS:
+        if what != k.GROUPS:
             counter[0] = 0
-        while what & GROUPS:
+        while what & k.GROUPS:
             g = take(counter)
             if g >= groups:
                 break
             first, stop = g * per, min(n, (g + 1) * per)
-            address = head[SUMS] + g * head[GRADIENTS] * itemsize(like)
+            address = head[k.SUMS] + g * head[k.GRADIENTS] * itemsize(like)
             _group(
                 head,
                 table,
@@ -327,10 +266,10 @@ def train(tables, work, X, y, n, row, per, steps, iteration, scale, what, like):
                 totals[g],
                 like,
             )
-        if what & COLLECT:
-            collect(groups, sums, totals, gradient, measured[step], what & FRESH)
-        if what & FINISH:
+        if what & k.COLLECT:
+            collect(groups, sums, totals, gradient, measured[step], what & k.FRESH)
+        if what & k.FINISH:
             t = iteration + step
             penalty, rate = finish(head, table, factors, rules, gradient, scale, t, like)
-            measured[step, PENALTY] = penalty
-            measured[step, RATE] = rate
+            measured[step, k.PENALTY] = penalty
+            measured[step, k.RATE] = rate

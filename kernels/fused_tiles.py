@@ -7,7 +7,7 @@ import numpy as np
 
 from .activations import sigmoid
 from .common import jit
-from .fused_vectors import stay_apart
+from .fused_addresses import stay_apart
 from .philox import philox_block
 
 BLOCK = 16  # samples that are turned at a time: their rows stay in the first-level cache

@@ -8,6 +8,7 @@ import numpy as np
 
 from . import optimizers
 from .common import jit
+from .fused_addresses import stay_apart, vector
 from .fused_tables import (
     ADAGRAD,
     ADAM,
@@ -39,7 +40,6 @@ from .fused_tables import (
     B,
     W,
 )
-from .fused_vectors import stay_apart, vector
 
 BLOCK = 512  # sums that stay in the first-level cache while the groups are added
 

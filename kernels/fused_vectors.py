@@ -13,95 +13,19 @@ block. `LANES` numbers of the dtype fill a register; a panel is `VECTORS` regist
 Where a machine has shorter registers than asked for, LLVM splits them: slower, the same sums.
 """
 
-import llvmlite.binding as llvm
-import numba
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
-from .common import jit
+from .fused_addresses import REGISTER_BYTES, REGISTERS
 
-
-def _register():
-    """(bytes of a vector register, how many there are) of the processor that Numba compiles for."""
-    features = numba.config.CPU_FEATURES
-    if features is None:
-        found = llvm.get_host_cpu_features()
-        features = ",".join(f"+{name}" for name, there in found.items() if there)
-    if "+avx512f" in features:
-        return 64, 32
-    if "+avx" in features:
-        return 32, 16
-    return 16, 32 if "+neon" in features else 16
-
-
-REGISTER_BYTES, REGISTERS = _register()
 VECTORS = 4 if REGISTERS == 32 else 2  # registers along a panel
 ROWS = 6  # of a product block: 24 (12) sums, and room for what they are made of
 
 # Whatever the machine: products may be contracted into fused multiply-adds, sums keep their order.
 FLAGS = ("contract",)
-
-
-# ---- arrays at an address ----
-@intrinsic
-def _pointer(typing, address, like):
-    """The address as a pointer to numbers of the type of `like`."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(like)(types.int64, like), generate
-
-
-@jit
-def vector(address, size, like):
-    """The `size` numbers at `address`, of the type of the number `like`."""
-    return carray(_pointer(address, like), (size,))
-
-
-@jit
-def matrix(address, rows, columns, like):
-    """The (rows, columns) matrix at `address`, of the type of the number `like`."""
-    return carray(_pointer(address, like), (rows, columns))
-
-
-def lanes(like):
-    """Numbers of the type of `like` in a register."""
-    return REGISTER_BYTES // np.dtype(type(like)).itemsize
-
-
-@overload(lanes)
-def _lanes(like):
-    count = REGISTER_BYTES // (like.bitwidth // 8)
-    return lambda like: count
-
-
-@intrinsic
-def stay_apart(typing):
-    """Called in a function: LLVM does not copy that function into its callers.
-
-    Blocks unrolled over registers would be compiled again for each call of each caller.
-    """
-
-    def generate(context, builder, signature, arguments):
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-def itemsize(like):
-    """Bytes of a number of the type of `like`."""
-    return np.dtype(type(like)).itemsize
-
-
-@overload(itemsize)
-def _itemsize(like):
-    count = like.bitwidth // 8
-    return lambda like: count
 
 
 # ---- emitting ----

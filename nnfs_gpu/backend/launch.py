@@ -62,8 +62,7 @@ def launch(
     if threads == 1:
         kernel(cuts[0], cuts[1], *arguments)
         return
-    pool = _get_pool()
-    others = [pool.submit(kernel, cuts[k], cuts[k + 1], *arguments) for k in range(1, threads)]
+    others = [pool().submit(kernel, cuts[k], cuts[k + 1], *arguments) for k in range(1, threads)]
     try:
         kernel(cuts[0], cuts[1], *arguments)
     finally:
@@ -82,7 +81,8 @@ def _scalar(value: Any, dtype: np.dtype) -> Any:
     return np.uint64(value) if isinstance(value, int) else dtype.type(value)
 
 
-def _get_pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
+    """The threads beside the caller's: one less than `max_threads()`, and at least one."""
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(max(1, max_threads() - 1), thread_name_prefix="nnfs_gpu")
