@@ -13,6 +13,7 @@ from .activations import (
     Activation_Softmax,
 )
 from .backend import available_backends, get_backend, use_backend
+from .blocks import Blocks, spiral_blocks
 from .callbacks import Callback, EarlyStopping, History
 from .checkpoint import CheckpointError
 from .checks import Labels
@@ -39,6 +40,7 @@ __all__ = [
     "Activation_Sigmoid",
     "Activation_Softmax",
     "Activation_Softmax_Loss_CategoricalCrossentropy",
+    "Blocks",
     "Callback",
     "CheckpointError",
     "EarlyStopping",
@@ -64,6 +66,7 @@ __all__ = [
     "init",
     "sine_data",
     "spiral_bayes_limit",
+    "spiral_blocks",
     "spiral_data",
     "use_backend",
     "vertical_data",

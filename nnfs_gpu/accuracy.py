@@ -80,7 +80,7 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
 
     def __init__(self, *, binary: bool = False) -> None:
         super().__init__()
-        self.binary = binary
+        self.binary = bool(binary)
 
     def compare(self, predictions: Any, y: Any) -> Array:
         """True where they agree.
@@ -88,17 +88,17 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
         Raises ValueError for shapes that do not match, TypeError for targets that are neither
         whole numbers nor one-hot rows.
         """
-        y = _array(y)
         if self.binary:
             predictions = self.backend.asarray(predictions)
-            targets = _as_column(self.backend.asarray(y), predictions)
+            targets = _as_column(self.backend.asarray(_array(y)), predictions)
         else:
             predictions, targets = self.backend.asarray(predictions, np.int32), self._classes(y)
         _same_shape(predictions, targets)
         return self.backend.equal(predictions, targets)
 
-    def _classes(self, y: Array) -> Array:
-        if y.ndim == 2 and y.shape[1] > 1:
+    def _classes(self, y: Any) -> Array:
+        checked, y = isinstance(y, checks.Labels), _array(y)
+        if y.ndim == 2 and (y.shape[1] > 1 or checked):  # checked: rows for a single class
             return self.backend.argmax(self.backend.asarray(y))
         if y.ndim <= 2 and (y.ndim != 1 or y.dtype.kind not in "iu"):
             raise TypeError(
@@ -119,9 +119,18 @@ class Accuracy_Regression(Accuracy):  # noqa: N801 - the book's name
         self.precision: float | None = None
 
     def init(self, y: Any, reinit: bool = False) -> None:
-        """Set the precision from targets `y`, the first time or where `reinit` asks for it."""
+        """Set the precision from targets `y`, the first time or where `reinit` asks for it.
+
+        Raises ValueError where they are none, or not all finite.
+        """
         if self.precision is None or reinit:
-            self.precision = float(np.std(self.backend.to_numpy(_array(y)))) / 250
+            values = self.backend.to_numpy(_array(y))
+            if not (values.size and np.isfinite(values).all()):
+                raise ValueError(
+                    f"Accuracy_Regression.init: got {values.size} targets, NaN or infinity among "
+                    "them or none at all; expected finite numbers: clean the data first"
+                )
+            self.precision = float(np.std(values)) / 250
 
     def compare(self, predictions: Any, y: Any) -> Array:
         """True where |prediction - target| < precision.

@@ -24,13 +24,17 @@ OUTPUT_OF = {
     Loss_CategoricalCrossentropy: Activation_Softmax,
     Loss_BinaryCrossentropy: Activation_Sigmoid,
 }
+EXAMPLES = {"loss": "Loss_MeanSquaredError()", "accuracy": "Accuracy_Regression()"}
 
 
 def check(layers: Sequence[Any], loss: Any, accuracy: Any, backend: Backend) -> None:
     """Raises ValueError where two parts do not fit: widths, backends, output and loss.
 
-    `loss` and `accuracy` may be None: what needs them is not checked then.
+    `loss` and `accuracy` may be None: what needs them is not checked then. TypeError for what
+    is no loss or accuracy.
     """
+    _check_once(layers)
+    _check_kinds(loss, accuracy)
     named = [(f"layer {number}", layer) for number, layer in enumerate(layers)]
     for what, part in [*named, ("the loss", loss), ("the accuracy", accuracy)]:
         _check_backend(what, part, backend)
@@ -38,6 +42,30 @@ def check(layers: Sequence[Any], loss: Any, accuracy: Any, backend: Backend) -> 
     if loss is not None:
         _check_output(layers[-1], loss)
         _check_accuracy(loss, accuracy)
+    if isinstance(layers[-1], Activation_Softmax) and isinstance(accuracy, Accuracy_Regression):
+        raise ValueError(
+            "the last layer is Activation_Softmax, which predicts classes, and "
+            "Accuracy_Regression compares numbers; use Activation_Linear(), or categorical "
+            "cross-entropy with Accuracy_Categorical()"
+        )
+
+
+def _check_once(layers: Sequence[Any]) -> None:
+    """An object in two places keeps only the later inputs: its gradient would be wrong."""
+    first: dict[int, int] = {}
+    for number, layer in enumerate(layers):
+        if first.setdefault(id(layer), number) != number:
+            kind = type(layer).__name__
+            raise ValueError(
+                f"layers {first[id(layer)]} and {number} are the same {kind} object, which keeps "
+                f"the inputs of one place only; make two: {kind}(...)"
+            )
+
+
+def _check_kinds(loss: Any, accuracy: Any) -> None:
+    for name, part, method in (("loss", loss, "calculate"), ("accuracy", accuracy, "compare")):
+        if part is not None and (isinstance(part, type) or not hasattr(part, method)):
+            raise TypeError(f"{name}: got {part!r}, expected an object such as {EXAMPLES[name]}")
 
 
 def _check_backend(what: str, part: Any, backend: Backend) -> None:

@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, parts, storage, tensor_file
+from . import checks, folder_lock, parts, storage, tensor_file
 from .backend import Backend
 from .callbacks import Callback, History
 from .tensor_file import Document, ModelFileError, Tensors
@@ -58,15 +59,17 @@ class Checkpoint:
         self.path = Path(folder) / FILE
         self._settings: dict[str, Any] = {}
         self._saved: tuple[int, int] | None = None  # (epochs, steps) done in the file
+        self._locked = False
 
     # ---- called by Training ----
     def begin(self, training: Training) -> bool:
         """Resume from the file and return True, or write the first one of a new run.
 
         Raises CheckpointError for another run's checkpoint, ModelFileError for a damaged
-        file; then nothing has changed.
+        file, FolderLockedError while another process trains there; then nothing has changed.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._locked = folder_lock.lock(self.path.parent)
         for left in self.path.parent.glob(f".{FILE}.*"):  # of a run killed while it wrote
             with contextlib.suppress(OSError):
                 left.unlink()
@@ -80,7 +83,7 @@ class Checkpoint:
     def step_done(self, training: Training) -> None:
         """Write where `every` steps have been made."""
         if self.every is not None:
-            steps = training.epochs_done * len(training.rows) + training.steps_done
+            steps = training.epochs_done * training.steps + training.steps_done
             if steps % self.every == 0:
                 self._save(training)
 
@@ -93,6 +96,11 @@ class Checkpoint:
         """Write where training stands now, unless the file says so already."""
         if self._saved != (training.epochs_done, training.steps_done):
             self._save(training)
+
+    def leave(self) -> None:
+        """Let other processes have the folder, unless this one held it before `begin`."""
+        if self._locked:
+            folder_lock.release(self.path.parent)
 
     # ---- writing ----
     def _save(self, training: Training) -> None:
@@ -123,19 +131,25 @@ class Checkpoint:
 
     # ---- reading ----
     def _resume(self, training: Training, document: Document, tensors: Tensors) -> None:
-        stored = document["training"]
-        found = _differences(stored["settings"], self._settings)
+        try:
+            stored = document["training"]
+            found = _differences(_settings_in(document, self._settings), self._settings)
+            done, steps = (checks.seed(stored[n], n) for n in ("epochs_done", "steps_done"))
+        except storage.NOT_A_MODEL as error:
+            raise ModelFileError(f"{self.path}: is no whole checkpoint: {error!r}") from error
         if found:
             more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
             raise CheckpointError(
                 f"{self.path} is of another run: {'; '.join(found[:MOST_NAMED])}{more}. Train "
                 "as before to go on with it, or give another folder to begin anew"
             )
-        if stored["epochs_done"] > training.epochs:
+        if done > training.epochs:
             raise CheckpointError(
-                f"{self.path} has {stored['epochs_done']} epochs already, got epochs="
-                f"{training.epochs}; give at least as many"
+                f"{self.path} has {done} epochs already, got epochs={training.epochs}; give at "
+                "least as many"
             )
+        if steps > training.steps:
+            raise ModelFileError(f"{self.path}: {steps} steps of an epoch of {training.steps}")
         try:
             self._restore(training, document, tensors)
         except storage.NOT_A_MODEL as error:
@@ -180,13 +194,18 @@ def read(path: Path) -> tuple[Document, Tensors]:
 
 
 def fingerprint(backend: Backend, values: Any) -> dict[str, Any]:
-    """Shape, dtype and SHA-256 of an array or of checked targets, in little memory."""
-    values = values.values if isinstance(values, checks.Targets) else values
+    """Shape, dtype and SHA-256 of an array of the backend, in little memory."""
+    starts = range(0, values.shape[0], ROWS)
+    parts = (backend.to_numpy(values[start : start + ROWS]) for start in starts)
+    return hashed(values.shape, values.dtype, parts)
+
+
+def hashed(shape: Iterable[int], dtype: np.dtype, parts: Iterable[np.ndarray]) -> dict[str, Any]:
+    """The same of an array of this shape and dtype whose rows come in `parts`."""
     digest = hashlib.sha256()
-    for start in range(0, values.shape[0], ROWS):
-        digest.update(backend.to_numpy(values[start : start + ROWS]).tobytes())
-    form = {"shape": list(values.shape), "dtype": values.dtype.name}
-    return form | {"sha256": digest.hexdigest()[:16]}
+    for part in parts:
+        digest.update(part.tobytes())
+    return {"shape": list(shape), "dtype": dtype.name, "sha256": digest.hexdigest()[:16]}
 
 
 def _settings(training: Training) -> dict[str, Any]:
@@ -204,6 +223,20 @@ def _settings(training: Training) -> dict[str, Any]:
         **training.settings(),
         "callbacks": callbacks,
     }
+
+
+def _settings_in(document: Document, now: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a checkpoint, to be compared with those of `now`.
+
+    A dropout seed that is not given, or is the one that the checkpoint has drawn, is taken
+    for the same: the one in the checkpoint is used.
+    """
+    settings, states = document["training"]["settings"], document["state"]["layers"]
+    layers = list(settings["layers"])
+    for i, (new, old, state) in enumerate(zip(now["layers"], layers, states, strict=False)):
+        if old["class"] == new["class"] == "Layer_Dropout" and new["seed"] in (None, state["seed"]):
+            layers[i] = old | {"seed": new["seed"]}
+    return settings | {"layers": layers}
 
 
 def _with_memory(callbacks: tuple[Callback, ...]) -> list[Callback]:

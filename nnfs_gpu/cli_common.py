@@ -60,12 +60,12 @@ def console_for(json_target: str | None) -> Console:
     return Console(stderr=json_target == "-", highlight=False, emoji=False)
 
 
-def choose_backend(name: str, dtype: str | None = None) -> Backend:
-    """Make the backend called `name` the default and return it, or InputError."""
+def choose_backend(name: str, dtype: str | None = None, option: str = "--backend") -> Backend:
+    """Make the backend called `name`, as `option` says, the default and return it; InputError."""
     try:
         use_backend(name, dtype=dtype)
     except (ValueError, BackendUnavailableError) as error:
-        raise InputError(f"--backend {name}: {error}") from error
+        raise InputError(f"{option} {name}: {error}") from error
     return get_backend()
 
 

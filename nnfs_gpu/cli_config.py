@@ -137,12 +137,13 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
         if not (outputs.resume and outputs.checkpoint.exists()):
             return config
         document, _ = checkpoint.read(outputs.checkpoint)
-        states = [one["config"] for one in document["training"]["callbacks"] if "config" in one]
-        names = {field.name for field in fields(Config)}
-        if len(states) != 1 or states[0].keys() != names:
-            raise InputError(f"{outputs.checkpoint}: not a checkpoint of nnfs-gpu train")
     except (ModelFileError, OSError) as error:
         raise InputError(describe(error)) from error
+    callbacks = document.get("training", {}).get("callbacks", [])
+    states = [one["config"] for one in callbacks if "config" in one]
+    names = {field.name for field in fields(Config)}
+    if len(states) != 1 or states[0].keys() != names:
+        raise InputError(f"{outputs.checkpoint}: not a checkpoint of nnfs-gpu train")
     stored = Config(**states[0] | {"hidden": tuple(states[0]["hidden"])})
     for name in sorted(given & names - {"epochs"}):
         before, now = getattr(stored, name), getattr(config, name)

@@ -16,7 +16,7 @@ def run(backend: str, against: str, json_target: str | None) -> int:
     """Compare, print a table, write JSON; 0 where all agree, 1 where something does not."""
     console = console_for(json_target)
     check_target(json_target, "--json")
-    second: Any = choose_backend(against)
+    second: Any = choose_backend(against, option="--against")
     first: Any = choose_backend(backend)
     if first.name == second.name:
         raise InputError(f"--backend {first.name} --against {second.name}: expected two backends")

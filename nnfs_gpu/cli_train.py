@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from . import checkpoint, datasets, layers, losses
+from . import checkpoint, datasets, folder_lock, layers, losses
 from .accuracy import Accuracy_Categorical
 from .activations import Activation_ReLU, Activation_Softmax
 from .backend import get_backend
@@ -62,6 +62,7 @@ def run(config: Config, outputs: Outputs) -> int:
     check_target(outputs.json_target, "--json")
     folder = OutputFolder(outputs.folder)
     try:
+        claim(outputs.folder)
         training, validation = make_data(config)
         model = build_model(config)
         console.print(
@@ -86,6 +87,14 @@ def run(config: Config, outputs: Outputs) -> int:
 
 
 # ---- before ----
+def claim(folder: Path) -> None:
+    """Keep other runs out of the folder until this process ends. Raises InputError."""
+    try:
+        folder_lock.lock(folder)
+    except folder_lock.FolderLockedError as error:
+        raise InputError(str(error)) from error
+
+
 def beginning(outputs: Outputs) -> str:
     """What is about to happen; a new run takes an old checkpoint's place."""
     if outputs.resume:

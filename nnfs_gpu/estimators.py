@@ -197,7 +197,10 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
         if again:
             mean, scale = self.y_mean_, self.y_scale_
         else:
-            mean, scale = columns.mean(axis=0), columns.std(axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below
+                mean, scale = columns.mean(axis=0), columns.std(axis=0)
+            if not np.isfinite(scale).all():
+                raise ValueError("y: got targets whose spread overflows float64; scale them down")
             # What is left of equal targets after rounding is no spread.
             scale[scale <= 1e-12 * np.abs(mean)] = 1
         learned = {"y_mean_": mean, "y_scale_": scale, "_flat": y.ndim == 1}

@@ -1,8 +1,9 @@
 """Model: a chain of layers, a loss, an optimizer and an accuracy, trained in batches.
 
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
-measured. Data and labels are checked and moved to the backend once, before the first step;
-`training.py` holds the loop, `storage.py` the files, `chain.py` what must fit what.
+measured. Data and labels are checked and moved to the backend once, before the first step, or
+block by block where they are larger than memory: `data.py`. `training.py` holds the loop,
+`storage.py` the files, `chain.py` what must fit what.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, checks, storage
+from . import chain, checks, inference, storage
 from .activations import Activation_Softmax
 from .backend import get_backend, use_backend
+from .blocks import is_source
 from .callbacks import Callback, History
+from .data import data_of
 from .layers import Layer_Input
 from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
-from .training import Training, batches
+from .training import Training
 
 Array = Any
 
@@ -47,6 +50,13 @@ class Model:
     def set(self, *, loss: Any = None, optimizer: Any = None, accuracy: Any = None) -> None:
         """Set what is given; what is None stays as it was."""
         self.loss = loss if loss is not None else self.loss
+        if optimizer is not None and (
+            isinstance(optimizer, type) or not hasattr(optimizer, "update_params")
+        ):
+            raise TypeError(
+                f"Model.set: got the optimizer {optimizer!r}, expected an object such as "
+                "Optimizer_Adam()"
+            )
         self.optimizer = optimizer if optimizer is not None else self.optimizer
         self.accuracy = accuracy if accuracy is not None else self.accuracy
         self._finalized = False
@@ -97,16 +107,23 @@ class Model:
         for layer in reversed(layers):
             dvalues = layer.backward(dvalues)
 
+    def explain(self) -> None:
+        """Print how training would run: the fused plan, its bytes and operations, the engine."""
+        from . import fused
+
+        self._require("explain", "loss", "optimizer")
+        print(fused.explain(self))
+
     # ---- training ----
     def train(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int | None = None,
         print_every: int | None = 1,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: Any = None,
         check_finite: bool = False,
         callbacks: Sequence[Callback] = (),
         shuffle: bool = False,
@@ -117,15 +134,21 @@ class Model:
     ) -> History:
         """Train on X (N, features) and targets y; returns the history, epoch by epoch.
 
+        Data larger than memory: X and y may be NumPy memory maps (`np.load(file,
+        mmap_mode="r")`), whose rows are read when their step comes, or X alone a source of
+        blocks (`nnfs_gpu.blocks`). A step over more samples than a block has adds up the
+        gradients of its blocks: it is the step over all of them, up to rounding.
+
         epochs            passes over the data
         batch_size        samples a step; None takes all at once. The last batch may be smaller
         print_every       print every so many steps, in the book's format; None or 0: nothing
-        validation_data   (X, y) to evaluate after every epoch
+        validation_data   (X, y), or a source of blocks, to evaluate after every epoch
         check_finite      raise ValueError where X holds NaN or infinity
         callbacks         objects with the methods of `nnfs_gpu.callbacks.Callback`; one that
                           sets `model.stop_training = True` ends training after the step
         shuffle           take the samples in another order in every epoch; without it in the
-                          order given: mix data first whose classes come in blocks
+                          order given: mix data first whose classes come in blocks. Memory
+                          maps are then read row by row, from all over the files
         seed              of the shuffling: an epoch's order depends on (seed, epoch) alone
         checkpoint        a folder for `checkpoint.safetensors`. Where it holds one of this
                           very run, training goes on from there and ends with the bits of a
@@ -135,21 +158,25 @@ class Model:
         engine            "layers": one layer after the other, as the book; "fused": a whole
                           step at once; "auto": fused where it can be, else layers
 
-        Raises ValueError or TypeError for data that does not fit the network, RuntimeError
+        Raises ValueError or TypeError for data that does not fit the network (blocks are
+        looked at when they first come; nothing changes in a step that fails), RuntimeError
         before `set`, CheckpointError for a checkpoint of another run (see `checkpoint.py`).
         """
         self._require("train", "loss", "optimizer", "accuracy")
-        data = self._data(X, y, "train", check_finite)
+        data = data_of(self, X, y, "train", check_finite)
+        validation = None
         if validation_data is not None:
-            X_val, y_val = checks.pair(validation_data, "validation_data")
-            validation_data = self._data(X_val, y_val, "validation_data", check_finite)
+            X_val, y_val = validation_data, None
+            if not is_source(validation_data):
+                X_val, y_val = checks.pair(validation_data, "validation_data")
+            validation = data_of(self, X_val, y_val, "validation_data", check_finite)
         return Training(
             self,
-            *data,
+            data,
             epochs=epochs,
             batch_size=batch_size,
             print_every=print_every,
-            validation_data=validation_data,
+            validation=validation,
             callbacks=callbacks,
             shuffle=shuffle,
             seed=seed,
@@ -162,7 +189,7 @@ class Model:
     def evaluate(
         self,
         X_val: Any,
-        y_val: Any,
+        y_val: Any = None,
         *,
         batch_size: int | None = None,
         check_finite: bool = False,
@@ -170,44 +197,23 @@ class Model:
     ) -> dict[str, float]:
         """Loss and accuracy on X_val, y_val: printed in the book's format and returned.
 
-        Raises as `train`; needs a loss and an accuracy, no optimizer.
+        Memory maps and sources of blocks as in `train`. Raises as `train`; needs a loss and an
+        accuracy, no optimizer.
         """
         self._require("evaluate", "loss", "accuracy")
-        X, y = self._data(X_val, y_val, "evaluate", check_finite)
-        # Sums of its own: an epoch that is under way keeps the accumulated ones.
-        losses, right, compared = 0.0, 0.0, 0
-        for rows in batches(X.shape[0], batch_size):
-            output = self.forward(X[rows], training=False)
-            losses = losses + self.backend.sum(self.loss.forward(output, y[rows]))
-            predictions = self.output_layer_activation.predictions(output)
-            comparisons = self.accuracy.compare(predictions, y[rows])
-            right = right + self.backend.sum(comparisons)
-            compared += comparisons.size
-        loss, accuracy = float(losses) / X.shape[0], float(right) / compared
-        if verbose:
-            print(f"validation, acc: {accuracy:.3f}, loss: {loss:.3f}")
-        return {"loss": loss, "accuracy": accuracy}
+        data = data_of(self, X_val, y_val, "evaluate", check_finite)
+        return inference.evaluate(self, data, batch_size, verbose)
 
     def predict(
         self, X: Any, *, batch_size: int | None = None, check_finite: bool = False
     ) -> Array:
         """Outputs of the last layer for X (N, features): for a softmax, probabilities (N, C).
 
-        A NumPy array for a NumPy array or a list, else an array of the backend.
+        A NumPy array for a NumPy array or a list, else an array of the backend. A memory map
+        is read in blocks; its outputs are an array in memory.
         """
         self._require("predict")
-        given, X = X, checks.matrix(self.backend, X, self._width_in(), "predict")
-        if check_finite:
-            checks.finite(self.backend, X, "predict")
-        result = None
-        for rows in batches(X.shape[0], batch_size):
-            output = self.forward(X[rows], False)
-            if output.shape[0] == X.shape[0]:
-                return checks.like(given, self.backend, output)
-            if result is None:
-                result = self.backend.zeros((X.shape[0], output.shape[1]))
-            result[rows] = output
-        return checks.like(given, self.backend, result)
+        return inference.predict(self, X, batch_size, check_finite)
 
     # ---- parameters and files ----
     def get_parameters(self) -> list[tuple[Array, Array]]:
@@ -270,15 +276,24 @@ class Model:
         if not self._finalized:
             raise RuntimeError(f"Model.{what}: call finalize() after the last add and set")
 
-    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, Any]:
-        """Data and targets, checked and on the backend."""
+    def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
+        """Data, checked and on the backend."""
         X = checks.matrix(self.backend, X, self._width_in(), what)
         if check_finite:
             checks.finite(self.backend, X, what)
+        return X
+
+    def _targets(self, X: Array, y: Any, what: str) -> checks.Targets:
+        """The targets of X, checked and on the backend."""
         dense = self._dense_layers()
         outputs = dense[-1].n_neurons if dense else X.shape[1]
         try:
-            return X, self.loss.targets(y, outputs, X.shape[0])
+            return self.loss.targets(y, outputs, X.shape[0])
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{what}: {error}") from error
+
+    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, checks.Targets]:
+        """Data and targets, checked and on the backend."""
+        X = self._inputs(X, what, check_finite)
+        return X, self._targets(X, y, what)

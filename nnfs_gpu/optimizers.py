@@ -11,6 +11,8 @@ from typing import Any
 
 from . import checks
 
+STATE_ARRAYS = ("weight_momentums", "weight_cache", "bias_momentums", "bias_cache")
+
 
 class Optimizer:
     """Learning rate with decay: rate / (1 + decay * iterations)."""
@@ -42,9 +44,23 @@ class Optimizer:
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
         raise NotImplementedError
 
-    @staticmethod
-    def _state(layer: Any, name: str, w: Any) -> Any:
+    def take_over(self, layer: Any) -> None:
+        """Make `layer` ours: drop what an optimizer of another class has left on it.
+
+        The arrays mean something else to each: SGD's momentums point downhill and hold the
+        rate, Adam's are mean gradients. (The book mixes them up: Adam after SGD jumps.)
+        A layer without a note of the class, as one that was filled by hand, is taken as it is.
+        """
+        kind = type(self).__name__
+        if getattr(layer, "optimizer_kind", kind) != kind:
+            for name in STATE_ARRAYS:
+                if hasattr(layer, name):
+                    delattr(layer, name)
+        layer.optimizer_kind = kind
+
+    def _state(self, layer: Any, name: str, w: Any) -> Any:
         """The layer's array `name`, of zeros the first time it is asked for."""
+        self.take_over(layer)
         state = getattr(layer, name, None)
         if state is None:
             state = layer.backend.zeros(w.shape)

@@ -16,7 +16,7 @@ import numpy as np
 from . import accuracy, activations, checks, layers, losses, optimizers
 
 ARRAYS = ("weights", "biases")
-OPTIMIZER_ARRAYS = ("weight_momentums", "weight_cache", "bias_momentums", "bias_cache")
+OPTIMIZER_ARRAYS = optimizers.STATE_ARRAYS
 
 
 # ---- what a state may hold ----

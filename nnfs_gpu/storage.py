@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import book_files, parts, tensor_file
+from . import book_files, chain, checks, parts, tensor_file
 from .backend import get_backend, use_backend
 from .book_pickle import is_pickle
 from .parts import ARRAYS, OPTIMIZER_ARRAYS
@@ -42,15 +42,15 @@ __all__ += ["write_atomically"]
 
 MOST_UNCHECKED = 1 << 20  # weights that are built before their number is compared
 SINGLE = ("loss", "optimizer", "accuracy")
-NOT_A_MODEL = (KeyError, TypeError, ValueError, AttributeError)
+NOT_A_MODEL = (KeyError, TypeError, ValueError, AttributeError)  # what a made-up document raises
 
 
 # ---- saving ----
 def save(model: Model, path: str | os.PathLike) -> None:
     """Write `model` to `path`, replacing it only when the new file is complete.
 
-    Raises TypeError for a part of a class that a file cannot name, OSError where the folder
-    cannot be written.
+    Raises TypeError for a part of a class that a file cannot name, ValueError for parts that do
+    not fit one another, OSError where the folder cannot be written.
     """
     document, tensors = contents(model)
     if model.backend.book_random:
@@ -59,11 +59,18 @@ def save(model: Model, path: str | os.PathLike) -> None:
 
 
 def contents(model: Model) -> tuple[Document, Tensors]:
-    """Document and tensors of `model`, without a random state."""
+    """Document and tensors of `model`, without a random state.
+
+    Raises TypeError or ValueError for a model that could not be loaded again.
+    """
     described = describe(model)  # refuses what has no name in a file
+    if not model.layers:
+        raise ValueError("Model.save: the model has no layers; add some first")
+    chain.check(model.layers, model.loss, model.accuracy, model.backend)
     state: dict[str, Any] = {name: parts.get_state(getattr(model, name)) for name in SINGLE}
     state["layers"] = [parts.get_state(layer) for layer in model.layers]
     document = {"kind": "model", **described, "state": state, "random": None}
+    _claim_layers(model)  # what an earlier optimizer has left is no state of this model
     return document, _arrays(model, ARRAYS + OPTIMIZER_ARRAYS)
 
 
@@ -72,6 +79,11 @@ def describe(model: Model) -> dict[str, Any]:
     single = {name: parts.describe(getattr(model, name)) for name in SINGLE}
     layers = [parts.describe(layer) for layer in model.layers]
     return {"dtype": model.backend.dtype.name, "layers": layers, **single}
+
+
+def _claim_layers(model: Model) -> None:
+    for layer in model.trainable_layers if model.optimizer is not None else ():
+        model.optimizer.take_over(layer)
 
 
 def _arrays(model: Model, names: tuple[str, ...]) -> Tensors:
@@ -159,7 +171,8 @@ def _words(forms: list[list[Any]]) -> str:
 def _check_size(document: Document, tensors: Tensors) -> None:
     """ValueError for layers larger than the file, before anything is allocated for them."""
     dense = [layer for layer in document["layers"] if layer["class"] == "Layer_Dense"]
-    needed = sum(int(layer["n_inputs"]) * int(layer["n_neurons"]) for layer in dense)
+    size = checks.positive_int
+    needed = sum(size(d["n_inputs"], "n_inputs") * size(d["n_neurons"], "n_neurons") for d in dense)
     held = sum(values.size for values in tensors.values())
     if needed > max(held, MOST_UNCHECKED):
         raise ValueError(f"its layers need {needed} weights, the file holds {held} numbers")
@@ -191,6 +204,7 @@ def checked_values(model: Model, state: Any, tensors: Tensors) -> Callable[[], N
     states = [] if state is None else _checked_states(model, state)
 
     def set_values() -> None:
+        _claim_layers(model)
         for number, layer in enumerate(model.layers):
             for name in ARRAYS + OPTIMIZER_ARRAYS:
                 values = tensors.get(f"{number}.{name}")

@@ -15,7 +15,8 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,27 +58,47 @@ def seal(document: Document, tensors: Tensors) -> str:
 
 
 def _canonical(document: Document) -> str:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's: JSON knows no others."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"a model file cannot hold {value!r}; expected numbers, texts, lists and dicts of them"
+    )
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, then rename it: whole or not at all.
 
-    A link is followed. Raises OSError where something else than a plain file has that name.
+    A link is followed, the permissions of a file that is replaced are kept. Raises OSError
+    where something else than a plain file has that name, or the folder cannot be written.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file() and not path.is_dir():
+    path = Path(os.path.realpath(os.fsdecode(path)))
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it")
+    if path.exists() and not path.is_file():
         raise OSError(f"{path} is there already and is no plain file; choose another name")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    if path.parent.is_file():
+        raise NotADirectoryError(f"{path.parent}: is a file, expected a folder")
+    if not path.parent.exists():
+        raise FileNotFoundError(f"{path.parent}: no such folder; make it first")
+    # Not tempfile's: its files are for their owner alone, whatever the umask says.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # a full disk's error does not say where
         raise
     _sync_folder(path.parent)
 
@@ -92,17 +113,12 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 # ---- reading ----
 def read_bytes(path: str | os.PathLike) -> bytes:
     """The content of a file. Raises FileNotFoundError where there is none."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such model file")
+        what = "is a folder, expected a model file" if Path(path).is_dir() else "no such model file"
+        raise FileNotFoundError(f"{path}: {what}")
     return Path(path).read_bytes()
 
 

@@ -1,91 +1,32 @@
 """The training loop: epochs, batches, printed lines, callbacks, history, checkpoints.
 
-`Model.train` checks the data and makes one `Training`, which runs the epochs. What one step
-does is an engine's: `LayerSteps` goes through the layers as the book does, a fused engine
-(`nnfs_gpu/fused/`) does the same numbers in one call. An engine has a `name` and
-    step(X, y) -> (data loss, penalty, accuracy) of the batch before the update,
-updates the parameters and adds to the epoch's sums in `model.loss` and `model.accuracy`.
+`Model.train` makes one `Training`, which runs the epochs. Where the samples come from is the
+data's (`data.py`), what a step does an engine's (`engines.py`).
 
 The loop fetches nothing from the device in a step. Where nobody looks at an epoch when it
 ends (no lines, callbacks or validation), its numbers stay on the device, too, and are fetched
 for many epochs together: a run of tiny epochs costs a few microseconds each beside the step.
+Where an epoch is one step and a fused engine does it, it does many in one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from . import checks
 from .callbacks import Callback, History
-from .checkpoint import Checkpoint, fingerprint
-
-Array = Any
+from .checkpoint import Checkpoint
+from .data import Held
+from .engines import Engine, steps_for
+from .inference import evaluate
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
+ONE_CALL = 1 << 20  # samples in all epochs of one call: `stop_training` is looked at in between
 METRICS = ("loss", "data_loss", "reg_loss", "accuracy", "learning_rate")
 VALIDATION_METRICS = ("val_loss", "val_accuracy")
-
-
-class Engine(Protocol):
-    """What does a training step. See the module docstring."""
-
-    name: str
-
-    def step(self, X: Array, y: Any) -> tuple[Any, Any, Any]:
-        """One batch: forward, loss and penalty, accuracy, backward, update."""
-
-
-class LayerSteps:
-    """The book's step: one layer after the other, forward and back."""
-
-    name = "layers"
-
-    def __init__(self, model: Any):
-        self.model = model
-
-    def step(self, X: Array, y: Any) -> tuple[Any, Any, Any]:
-        """One batch: forward, loss and penalty, accuracy, backward, update."""
-        model = self.model
-        output = model.forward(X, training=True)
-        data_loss, penalty = model.loss.calculate(output, y, include_regularization=True)
-        predictions = model.output_layer_activation.predictions(output)
-        accuracy = model.accuracy.calculate(predictions, y)
-        model.backward(output, y)
-        optimizer = model.optimizer
-        optimizer.pre_update_params()
-        for layer in model.trainable_layers:
-            optimizer.update_params(layer)
-        optimizer.post_update_params()
-        return data_loss, penalty, accuracy
-
-
-def steps_for(model: Any, engine: str) -> Engine:
-    """The engine called `engine` for this model.
-
-    Raises ValueError for an unknown name, and for "fused" where the model cannot be fused.
-    """
-    if engine not in ("auto", "fused", "layers"):
-        raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
-    if engine != "layers":
-        from . import fused
-
-        try:
-            return fused.engine(model)
-        except fused.CannotFuse as reason:
-            if engine == "fused":
-                raise ValueError(
-                    f"engine='fused': {reason}; use engine='layers', or 'auto' to take what can be"
-                ) from reason
-    return LayerSteps(model)
-
-
-def batches(samples: int, batch_size: int | None) -> Iterator[slice]:
-    """Slices of `batch_size` rows that cover `samples` rows; None: one of all."""
-    size = samples if batch_size is None else checks.positive_int(batch_size, "batch_size")
-    return (slice(start, start + size) for start in range(0, samples, size))
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
@@ -107,13 +48,12 @@ class Training:
     def __init__(
         self,
         model: Any,
-        X: Array,
-        y: Any,
+        data: Any,
         *,
         epochs: int,
         batch_size: int | None,
         print_every: int | None,
-        validation_data: tuple[Array, Any] | None,
+        validation: Any,
         callbacks: Sequence[Callback],
         shuffle: bool,
         seed: int,
@@ -121,16 +61,19 @@ class Training:
         checkpoint_every: int | None,
         engine: str,
     ):
-        self.model, self.X, self.y = model, X, y
+        self.model, self.data = model, data
         self.epochs = checks.positive_int(epochs, "epochs")
+        if batch_size is not None:
+            batch_size = checks.positive_int(batch_size, "batch_size")
         self.batch_size = batch_size
         self.print_every = checks.positive_int(print_every, "print_every") if print_every else 0
-        self.validation_data = validation_data
-        self.callbacks = tuple(callbacks)
+        self.validation = validation
+        self.callbacks = _checked(callbacks)
         self.shuffle, self.seed = bool(shuffle), checks.seed(seed, "seed")
-        self.rows = list(batches(X.shape[0], batch_size))
+        self._check_data()
+        self.steps = -(-data.samples // (batch_size or data.samples))  # of an epoch
         self.engine_name = engine
-        self.engine = steps_for(model, engine)
+        self.engine = self._engine()
         self.checkpoint = None
         if checkpoint is not None:
             self.checkpoint = Checkpoint(checkpoint, checkpoint_every)
@@ -140,48 +83,79 @@ class Training:
         self.history = History()
         self._pending: list[tuple[int, Any, Any, Any, float]] = []
 
+    def _check_data(self) -> None:
+        if self.shuffle and hasattr(self.data, "source"):
+            raise ValueError(
+                "shuffle: blocks come in their own order; mix the data in the source, or train "
+                "on arrays or memory maps"
+            )
+        for data in (self.data, self.validation):
+            if data is not None and data.runs_out and self.epochs > 1:
+                raise ValueError(
+                    f"epochs: got {self.epochs}, but these blocks can be used once; give a "
+                    "function that returns a new iterator for every epoch, as in "
+                    "Blocks(lambda: my_blocks(), samples=N)"
+                )
+
+    def _engine(self) -> Engine:
+        several = self.data.several(self.batch_size)
+        return steps_for(self.model, self.engine_name, in_pieces=several)
+
     def settings(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of the same run, beside the model."""
-        validation = self.validation_data
+        nothing = None, None
+        X, y = self.data.fingerprints()
+        X_val, y_val = self.validation.fingerprints() if self.validation else nothing
         return {
             "engine": self.engine.name,
             "batch_size": self.batch_size,
             "shuffle seed": self.seed if self.shuffle else None,
-            "X": fingerprint(self.model.backend, self.X),
-            "y": fingerprint(self.model.backend, self.y),
-            "validation X": validation and fingerprint(self.model.backend, validation[0]),
-            "validation y": validation and fingerprint(self.model.backend, validation[1]),
+            "X": X,
+            "y": y,
+            "validation X": X_val,
+            "validation y": y_val,
         }
 
     # ---- the loop ----
     def run(self) -> History:
         """Train to the end, or until a callback stops it; returns the history."""
         model = self.model
-        model.accuracy.init(self.y)
+        self.data.init_accuracy(model.accuracy)
         model.stop_training = False
         self._begin()
-        if self.checkpoint is not None and self.checkpoint.begin(self):
-            self.engine = steps_for(model, self.engine_name)  # for the parameters just read
-        while self.epochs_done < self.epochs and not model.stop_training:
+        try:
+            if self.checkpoint is not None and self.checkpoint.begin(self):
+                self.engine = self._engine()  # for the parameters just read
+            self._epochs()
+            if self.checkpoint is not None:
+                self.checkpoint.end(self)
+        finally:
+            if self.checkpoint is not None:
+                self.checkpoint.leave()
+        logs = self.history.last()
+        for callback in self.callbacks:
+            callback.on_train_end(logs)
+        return self.history
+
+    def _epochs(self) -> None:
+        """The epochs that are left."""
+        while self.epochs_done < self.epochs and not self.model.stop_training:
+            if self._one_call():
+                self._many_epochs()
+                continue
             if not self._steps():
                 break
             self._finish_epoch()
             if self.checkpoint is not None:
                 self.checkpoint.epoch_done(self)
         self.fetch()
-        if self.checkpoint is not None:
-            self.checkpoint.end(self)
-        logs = self.history.last()
-        for callback in self.callbacks:
-            callback.on_train_end(logs)
-        return self.history
 
     def _begin(self) -> None:
         logs = {
             "epochs": self.epochs,
-            "steps": len(self.rows),
-            "samples": self.X.shape[0],
-            "metrics": METRICS + (VALIDATION_METRICS if self.validation_data else ()),
+            "steps": self.steps,
+            "samples": self.data.samples,
+            "metrics": METRICS + (VALIDATION_METRICS if self.validation else ()),
         }
         for callback in self.callbacks:
             callback.model = self.model
@@ -195,14 +169,17 @@ class Training:
         if not self.steps_done:
             model.loss.new_pass()
             model.accuracy.new_pass()
-        X, y = self._samples(epoch)
-        last = len(self.rows) - 1
-        for step in range(self.steps_done, last + 1):
-            if last:
-                rows = self.rows[step]
-                measured = engine.step(X[rows], y[rows])
-            else:
+        order = epoch_order(self.data.samples, self.seed, epoch) if self.shuffle else None
+        step, last, rows = self.steps_done, self.steps - 1, 0
+        for total, X, y in self.data.pieces(self.batch_size, order, step):
+            if total is None:
                 measured = engine.step(X, y)
+            else:
+                engine.accumulate(X, y, total)
+                rows += X.shape[0]
+                if rows < total:
+                    continue
+                measured, rows = engine.finish(), 0
             self.steps_done = step + 1
             if self.print_every and (step % self.print_every == 0 or step == last):
                 data_loss, penalty, accuracy = measured
@@ -213,15 +190,48 @@ class Training:
                 self.checkpoint.step_done(self)
             if model.stop_training and step < last:
                 return False
+            step += 1
         return True
 
-    def _samples(self, epoch: int) -> tuple[Array, Any]:
-        """Data and targets in the order of this epoch."""
-        if not self.shuffle:
-            return self.X, self.y
-        order = epoch_order(self.X.shape[0], self.seed, epoch)
-        rows = self.model.backend.asarray(order, np.int64)
-        return self.X[rows], self.y[rows]
+    # ---- many epochs in one call ----
+    def _one_call(self) -> bool:
+        """Whether an engine may do many epochs at once, with the same numbers in the history.
+
+        Nobody may look at an epoch or change the order, and there may be no penalty: the
+        history has it as it is after the step, an engine measures it before.
+        """
+        quiet = not (self.print_every or self.callbacks or self.validation or self.checkpoint)
+        whole = isinstance(self.data, Held) and self.steps == 1 and not self.shuffle
+        return quiet and whole and hasattr(self.engine, "run") and not self._penalized()
+
+    def _penalized(self) -> bool:
+        return any(
+            getattr(layer, f"{what}_regularizer_{kind}") > 0
+            for layer in self.model.trainable_layers
+            for what in ("weight", "bias")
+            for kind in ("l1", "l2")
+        )
+
+    def _many_epochs(self) -> None:
+        engine: Any = self.engine
+        most = min(MOST_PENDING, 1 + ONE_CALL // self.data.samples)
+        epochs = min(self.epochs - self.epochs_done, most)
+        optimizer = self.model.optimizer
+        before = optimizer.iterations
+        *measured, _ = engine.run(self.data.X, self.data.y, epochs)
+        losses, penalties, accuracies = (
+            self.model.backend.to_numpy(numbers).astype(np.float64).tolist() for numbers in measured
+        )
+        rates = [optimizer.current_learning_rate] * epochs
+        if optimizer.decay:  # the bits that the optimizer would give, step by step
+            steps = np.arange(before, before + epochs)
+            rates = (optimizer.learning_rate * (1.0 / (1.0 + optimizer.decay * steps))).tolist()
+        self.history.epoch += range(self.epochs_done + 1, self.epochs_done + epochs + 1)
+        for name, curve in zip(
+            METRICS, (losses, losses, penalties, accuracies, rates), strict=True
+        ):
+            self.history.history.setdefault(name, []).extend(curve)
+        self.epochs_done += epochs
 
     # ---- the end of an epoch ----
     def _finish_epoch(self) -> None:
@@ -231,7 +241,7 @@ class Training:
         rate = model.optimizer.current_learning_rate
         self._pending.append((epoch, data_loss, penalty, accuracy, rate))
         self.epochs_done, self.steps_done = epoch, 0
-        watched = self.print_every or self.callbacks or self.validation_data
+        watched = self.print_every or self.callbacks or self.validation
         if watched or len(self._pending) >= MOST_PENDING:
             self.fetch()
         if watched:
@@ -249,10 +259,9 @@ class Training:
         """Print the epoch, validate, and tell the callbacks."""
         if self.print_every:
             self._print("training", logs["accuracy"], logs["data_loss"], logs["reg_loss"])
-        if self.validation_data is not None:
-            measured = self.model.evaluate(
-                *self.validation_data, batch_size=self.batch_size, verbose=bool(self.print_every)
-            )
+        if self.validation is not None:
+            verbose = bool(self.print_every)
+            measured = evaluate(self.model, self.validation, self.batch_size, verbose)
             measured = {f"val_{key}": value for key, value in measured.items()}
             self.history.append(epoch, measured)
             logs = logs | measured
@@ -265,3 +274,16 @@ class Training:
             f"(data_loss: {data_loss:.3f}, reg_loss: {penalty:.3f}), "
             f"lr: {self.model.optimizer.current_learning_rate}"
         )
+
+
+def _checked(callbacks: Any) -> tuple[Callback, ...]:
+    """The callbacks as a tuple. Raises TypeError where they are no list of callback objects."""
+    if hasattr(callbacks, "on_epoch_end"):
+        raise TypeError(f"callbacks: got one {type(callbacks).__name__}, expected a list: [...]")
+    for callback in callbacks:
+        if isinstance(callback, type) or not hasattr(callback, "on_epoch_end"):
+            raise TypeError(
+                f"callbacks: got {callback!r}, expected an object with the methods of "
+                "nnfs_gpu.Callback; make one: EarlyStopping(...)"
+            )
+    return tuple(callbacks)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import nnfs_gpu as ng
-from nnfs_gpu.training import LayerSteps
+from nnfs_gpu.engines import LayerSteps
 
 ACTIVATIONS = {
     "relu": ng.Activation_ReLU,

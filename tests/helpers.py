@@ -154,3 +154,16 @@ def philox_words(first, count, seed, stream, call=0):
         words += philox_block(counter, (seed & 0xFFFFFFFF, seed >> 32))
     skip = first % 4
     return np.array(words[skip : skip + count], np.uint32)
+
+
+# ---- bits ----
+def bits(value):
+    """What distinguishes two values bit by bit: dtype, shape, bytes."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.str, value.shape, value.tobytes()
+    return value
+
+
+def host(backend, value):
+    """An array or a scalar of the backend as NumPy's; anything else as it is."""
+    return np.array(backend.to_numpy(value)) if hasattr(value, "dtype") else value

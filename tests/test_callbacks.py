@@ -155,3 +155,9 @@ def test_more_epochs_than_wait_on_the_device(monkeypatch):
     monkeypatch.setattr(training, "MOST_PENDING", 5)
     history = network().train(X, Y, epochs=23, print_every=None)
     assert (history.epoch, history.history) == (list(range(1, 24)), expected.history)
+
+
+@pytest.mark.parametrize("wrong", [Callback, Callback(), [Callback], ["early"], [None]])
+def test_what_is_no_list_of_callbacks_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"callbacks: got .*expected"):
+        network().train(X, Y, callbacks=wrong, print_every=None)

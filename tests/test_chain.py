@@ -99,3 +99,29 @@ def test_finalize_reports_what_check_finds():
     model.add(LINEAR())
     with pytest.raises(ValueError, match=r"Dense\(3, 1\).*4 outputs"):
         model.finalize()
+
+
+@pytest.mark.parametrize("make", [RELU, lambda: Dense(4, 4), lambda: nnfs.Layer_Dropout(0.1)])
+def test_one_object_in_two_places(make):
+    """It would keep the inputs of the second place and give a wrong gradient at the first."""
+    twice = make()
+    with pytest.raises(ValueError, match=rf"layers 1 and 3 are the same {type(twice).__name__}"):
+        check([Dense(2, 4), twice, Dense(4, 4), twice, Dense(4, 3), SOFTMAX()])
+
+
+@pytest.mark.parametrize("loss", [CROSS, nnfs.Optimizer_SGD(), "mse"])
+def test_what_is_no_loss(loss):
+    with pytest.raises(TypeError, match=r"loss: got .*, expected an object such as Loss_"):
+        check([Dense(2, 3), SOFTMAX()], loss)
+
+
+@pytest.mark.parametrize("accuracy", [nnfs.Accuracy_Categorical, CROSS(), 0.5])
+def test_what_is_no_accuracy(accuracy):
+    with pytest.raises(TypeError, match=r"accuracy: got .*, expected an object such as Accuracy_"):
+        check([Dense(2, 3), SOFTMAX()], CROSS(), accuracy)
+
+
+def test_classes_are_no_numbers_for_a_regression():
+    with pytest.raises(ValueError, match="Activation_Softmax, which predicts classes"):
+        check([Dense(2, 3), SOFTMAX()], SQUARED(), nnfs.Accuracy_Regression())
+    check([Dense(2, 3), SOFTMAX()], SQUARED())

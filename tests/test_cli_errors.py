@@ -31,6 +31,7 @@ BAD = {
     "optimizer": ("train --optimizer lion", 2, "adagrad"),
     "dtype": ("train --dtype float16", 2, "float64"),
     "backend": ("train --backend abacus", 2, "numpy"),
+    "against": ("crosscheck --against abacus", 2, "--against abacus"),
     "out is a file": ("train --out {file}", 2, "expected a folder"),
     "out in a file": ("train --out {file}/deep/er", 2, "cannot write there"),
     "json is a folder": ("train --json {dir}", 2, "expected a file"),

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from cli_runs import ENVIRONMENT, command, posix, run, together
 
-from nnfs_gpu import Model, Optimizer_SGD, use_backend
+from nnfs_gpu import Layer_Dense, Model, Optimizer_SGD, use_backend
 
 RUN = ("train", "--samples", 400, "--epochs", 30, "--batch-size", 64, "--hidden", "16")
 RUN += ("--seed", 3, "--backend", "numpy", "--no-plot", "--checkpoint-every", 7)
@@ -113,7 +113,9 @@ def test_other_settings_and_other_files_are_refused(whole, tmp_path):
     checkpoint = (whole / "checkpoint.safetensors").read_bytes()
     (tmp_path / "damaged" / "checkpoint.safetensors").write_bytes(checkpoint[:-9])
     with use_backend("numpy"):
-        Model().save(tmp_path / "foreign" / "checkpoint.safetensors")
+        foreign = Model()
+        foreign.add(Layer_Dense(2, 3))
+        foreign.save(tmp_path / "foreign" / "checkpoint.safetensors")
     before = {path: path.read_bytes() for path in whole.iterdir()}
     cases = [
         (("--resume", whole, "--samples", 7), "--samples 7: the run in"),

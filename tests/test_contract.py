@@ -1,9 +1,9 @@
 """The rules that `backend/protocol.py` states for every operation hold on every backend.
 
-Proves, over the table `operation_table.OPERATIONS`: the same operations with the same signatures and
-no others; overrides one level deep; arguments left as they are, except those that a step
-writes; the same bits for the same call, with any number of threads; dtypes as stated; results
-that share memory with nothing; the same numbers from arrays of any memory layout.
+Proves, over `operation_table.OPERATIONS`: the same operations with the same signatures and no
+others; overrides one level deep; arguments left as they are, except those that a step writes;
+the same bits for the same call; dtypes as stated; results that share memory with nothing.
+Memory layouts: test_contract_layouts.py; threads: test_contract_threads.py.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import inspect
 
 import numpy as np
+import pytest
 from helpers import EMULATED, as_tuple, assert_close, bits, host, run, to_backend
 from operation_table import OPERATIONS
 
 from nnfs_gpu import get_backend
 from nnfs_gpu.backend import protocol
+from nnfs_gpu.backend.numpy_backend import NumpyBackend
 
 PROTOCOL = {
     name: function
@@ -25,6 +27,10 @@ PROTOCOL = {
 # Attributes of a backend that are no operations.
 SETTINGS = {"name", "dtype", "precise_dot", "book_random", "xp", "version"}
 # These may hand back what they were given.
+MAY_ALIAS = {"asarray", "to_numpy"}
+
+
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.id)
 
 
 def parameters_of(function):

@@ -188,6 +188,12 @@ def test_equal_targets_are_predicted(line):
     assert regressor.y_scale_ == 1  # and not the 1e-17 that rounding leaves
 
 
+def test_targets_whose_spread_overflows_are_refused(line):
+    X, y = line
+    with pytest.raises(ValueError, match="y: got targets whose spread overflows float64"):
+        NNFSRegressor(epochs=1).fit(X, y * 1e300)
+
+
 def test_squared_error_finds_the_mean_and_absolute_error_the_median():
     X, y = np.zeros((50, 1)), np.append(np.zeros(45), np.full(5, 100.0))
     settings = {"hidden": (), "epochs": 800, "batch_size": None, "learning_rate": 0.01}

@@ -81,6 +81,15 @@ def test_one_class(backend):
         np.testing.assert_array_equal(a, b)  # certain already: no gradient
 
 
+@pytest.mark.parametrize("engine", ["layers", "auto"])
+def test_one_class_in_one_hot_rows(backend, engine):
+    """(N, 1) ones: each row says class 0."""
+    model = network(Layer_Dense(2, 4), Activation_ReLU(), Layer_Dense(4, 1), Activation_Softmax())
+    history = model.train(X, np.ones((50, 1)), print_every=None, engine=engine)
+    assert history["accuracy"] == [1.0]
+    assert model.evaluate(X, np.ones((50, 1)), verbose=False)["accuracy"] == 1.0
+
+
 @pytest.mark.parametrize("kind", ["uint16", "int64"])
 def test_300_classes(backend, kind):
     rng = np.random.RandomState(0)

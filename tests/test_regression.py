@@ -195,3 +195,11 @@ def test_labels_serve_the_accuracy_too(backend):
     assert float(Accuracy_Categorical().calculate(np.array([0, 2, 2]), labels)) == pytest.approx(
         2 / 3
     )
+
+
+@pytest.mark.parametrize("bad", [[], [1.0, np.nan], [np.inf, 0.0]], ids=repr)
+def test_targets_that_give_no_precision(backend, bad):
+    accuracy = Accuracy_Regression()
+    with pytest.raises(ValueError, match=r"Accuracy_Regression\.init: got . targets, NaN"):
+        accuracy.init(np.array(bad))
+    assert accuracy.precision is None

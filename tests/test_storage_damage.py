@@ -177,6 +177,20 @@ def test_architecture_nested_too_deep(file):
 
 def test_files_that_are_not_there(tmp_path):
     use_backend("numpy")
-    for path in (tmp_path / "none", tmp_path / "no" / "folder", tmp_path, str(tmp_path / "text")):
+    for path in (tmp_path / "none", tmp_path / "no" / "folder", str(tmp_path / "text")):
         with pytest.raises(FileNotFoundError, match=f"{path}: no such model file"):
             Model.load(path)
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: is a folder, expected a model"):
+        Model.load(tmp_path)
+
+
+@pytest.mark.parametrize("size", [float("inf"), float("nan"), -(10**7), 1.5, "4", None, True])
+def test_sizes_that_are_none(second, size):
+    """Two sizes whose numbers of weights cancel must not make room for the first either."""
+    document = architecture(second)
+    document["layers"] = [
+        {"class": "Layer_Dense", "n_inputs": 10**7, "n_neurons": 10**7},
+        {"class": "Layer_Dense", "n_inputs": size, "n_neurons": 10**7},
+    ]
+    rewrite(second, document=document)
+    refused(second, "its architecture cannot be built: n_inputs: got ")

@@ -39,7 +39,9 @@ def test_text_paths_and_overwriting(file):
     assert os.listdir(file.parent) == [file.name]
 
 
-@pytest.mark.parametrize("broken", ["replace", "fsync", "fdopen", "chmod"])
+@pytest.mark.parametrize(
+    "broken", ["os.replace", "os.fsync", "shutil.copymode", "nnfs_gpu.tensor_file.open"]
+)
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(file, monkeypatch, broken):
     model = Model.load(file)
     model.layers[0].biases = np.ones((1, 4))
@@ -48,7 +50,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(file, monkeypatch, b
     def fail(*arguments, **options):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(os, broken, fail)
+    monkeypatch.setattr(broken, fail, raising=not broken.endswith(".open"))
     with pytest.raises(OSError, match="no space left"):
         model.save(file)
     monkeypatch.undo()
@@ -71,6 +73,18 @@ def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(file, monkeypa
     assert os.listdir(file.parent) == [file.name]
 
 
+def test_a_full_disk_says_which_file(file, monkeypatch):
+    """The system's error of a write holds no name."""
+    model = Model.load(file)
+
+    def fail(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=rf"No space left on device: '{file}'"):
+        model.save(file)
+
+
 def test_folders_that_cannot_be_written(file):
     """Under a file, in no folder, and where a folder stands: root may write elsewhere."""
     model = Model.load(file)
@@ -80,7 +94,7 @@ def test_folders_that_cannot_be_written(file):
         (file.parent / "none" / "m", FileNotFoundError),
         (file.parent / "folder", IsADirectoryError),
     ):
-        with pytest.raises(error):
+        with pytest.raises(error, match=rf"^{file.parent}"):  # in our words, no temporary name
             model.save(path)
     assert sorted(os.listdir(file.parent)) == ["folder", file.name]
     assert os.listdir(file.parent / "folder") == []
@@ -110,6 +124,17 @@ def test_a_layer_that_a_file_cannot_name_writes_nothing(backend, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_model_that_could_not_be_loaded_writes_nothing(backend, tmp_path):
+    model = Model()
+    with pytest.raises(ValueError, match=r"Model\.save: the model has no layers"):
+        model.save(tmp_path / "m")
+    model.add(Layer_Dense(2, 3))
+    model.add(Layer_Dense(4, 1))
+    with pytest.raises(ValueError, match=r"layer 1 is Dense\(4, 1\)"):
+        model.save(tmp_path / "m")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_permissions_follow_the_umask(file, umask):
     model = Model.load(file)
@@ -120,6 +145,18 @@ def test_permissions_follow_the_umask(file, umask):
     finally:
         os.umask(before)
     assert stat.S_IMODE((file.parent / "new").stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(file):
+    model = Model.load(file)
+    file.chmod(0o600)
+    model.save(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_paths_may_be_bytes(file):
+    Model.load(file).save(os.fsencode(file.parent / "new"))
+    assert (file.parent / "new").read_bytes() == file.read_bytes()
 
 
 def test_write_atomically_is_seen_whole_by_a_reader(tmp_path, monkeypatch):

@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
-from model_programs import X, Y, network
+from model_programs import X, Y, network, parameters
 
 from nnfs_gpu import (
     Activation_ReLU,
     Activation_Softmax,
+    Callback,
     Layer_Dense,
+    Layer_Dropout,
     Optimizer_SGD,
+    engines,
     training,
     use_backend,
 )
@@ -96,3 +99,81 @@ def test_what_cannot_be_fused_is_said(backend_name):
     with pytest.raises(ValueError, match=r"engine='fused': .*; use engine='layers'"):
         model.train(X, Y, engine="fused")
     model.train(X, Y, print_every=None)
+
+
+# ---- many epochs in one call ----
+def counting(monkeypatch):
+    """The numbers of epochs that a fused engine is asked for in one call."""
+    calls, make = [], engines.steps_for
+
+    def steps_for(model, engine, **options):
+        made = make(model, engine, **options)
+        run = made.run
+
+        def count(X, y, steps):
+            calls.append(steps)
+            return run(X, y, steps)
+
+        made.run = count
+        return made
+
+    monkeypatch.setattr(training, "steps_for", steps_for)
+    return calls
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["plain", "dropout", "decay"])
+def test_epochs_in_one_call_are_the_epochs_one_by_one(monkeypatch, dtype, kind):
+    """The same bits in the history, the parameters and what the model counts."""
+    use_backend("numba", dtype=dtype)
+
+    def made():
+        np.random.seed(5)
+        dropout = [Layer_Dropout(0.2, seed=3)] if kind == "dropout" else []
+        optimizer = Optimizer_SGD(0.3, decay=0.03, momentum=0.5) if kind == "decay" else None
+        layers = Layer_Dense(2, 8), Activation_ReLU(), *dropout, Layer_Dense(8, 3)
+        return network(*layers, Activation_Softmax(), optimizer=optimizer)
+
+    one_by_one, at_once = made(), made()
+    arguments = {"epochs": 2_345, "print_every": None}
+    calls = counting(monkeypatch)
+    expected = one_by_one.train(X, Y, callbacks=[Callback()], **arguments)
+    assert calls == []
+    found = at_once.train(X, Y, **arguments)
+    assert calls == [1000, 1000, 345]
+    assert (found.epoch, found.history) == (expected.epoch, expected.history)
+    for a, b in zip(parameters(at_once), parameters(one_by_one), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for get in (
+        lambda m: (m.optimizer.iterations, m.optimizer.current_learning_rate),
+        lambda m: (m.loss.accumulated_sum, m.loss.accumulated_count),
+        lambda m: (m.accuracy.accumulated_sum, m.accuracy.accumulated_count),
+        lambda m: [layer.calls for layer in m.layers if hasattr(layer, "calls")],
+    ):
+        assert get(at_once) == get(one_by_one)
+
+
+def test_not_where_somebody_looks_or_a_penalty_is_in_the_history(monkeypatch, tmp_path):
+    use_backend("numba")
+    model = network()
+    calls = counting(monkeypatch)
+    for arguments in (
+        {"print_every": 5},
+        {"callbacks": [Callback()]},
+        {"validation_data": (X, Y)},
+        {"checkpoint": tmp_path},
+        {"shuffle": True},
+        {"batch_size": 49},
+    ):
+        model.train(X, Y, epochs=2, **{"print_every": None} | arguments)
+    assert calls == []
+    penalized = network(weight_regularizer_l2=0.1)
+    whole = penalized.train(X, Y, epochs=3, print_every=None)
+    assert calls == []
+    after = [penalized.loss.regularization_loss()]
+    assert whole["reg_loss"][-1:] == pytest.approx(after)  # as it is after the step
+    model.train(X, Y, epochs=2, batch_size=50, print_every=None)
+    assert calls == [2]
+    many = np.tile(X, (1 << 14, 1)), np.tile(Y, 1 << 14)  # 819,200 samples
+    model.train(*many, epochs=5, print_every=None)
+    assert calls == [2, 2, 2, 1]

@@ -13,6 +13,7 @@ import numpy as np
 from . import philox as streams
 from .arrays import check_bias, check_real, common_dtype, mean_over, on_gpu
 from .cuda_calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
+from .cuda_copies import to_device
 from .cuda_probe import what_works
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
@@ -50,7 +51,7 @@ class CupyBackend(NumpyBackend):
         if isinstance(x, self.xp.ndarray):
             a = x
         elif not on_gpu(x):  # cast on the host, then one copy
-            return self.xp.asarray(NumpyBackend.asarray(_HOST, x, dtype))
+            return to_device(self.xp, NumpyBackend.asarray(_HOST, x, dtype))
         elif hasattr(x, "__dlpack__"):  # its owner's stream is waited for, by ours
             a = self.xp.from_dlpack(x)
         else:

@@ -1,0 +1,83 @@
+"""What a step of training or evaluation takes its samples from, wherever they lie.
+
+`data_of` looks at what `Model.train` and `evaluate` were given and makes one of
+    Held      arrays, moved to the backend as a whole
+    Mapped    NumPy memory maps: rows are read, converted and moved when their turn comes
+    Streamed  a source of blocks (`blocks.py`)
+the last two of them in `data_blocks.py`. All have `samples` and
+    pieces(batch_size, order, first) -> (total, X, y), ...
+the samples in batches, from batch number `first` on. `total` is None where the piece is a
+batch; else it is one of several of a batch of `total` rows, which is larger than `block` rows
+or than the blocks that come: a step then adds the pieces up. X (n, features) and y
+(`checks.Targets`) are checked and on the backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .blocks import as_source, is_source
+from .checkpoint import fingerprint
+from .data_blocks import Mapped, Piece, Streamed
+
+Array = Any
+
+
+def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
+    """`Held`, `Mapped` or `Streamed`: checked as far as can be done now.
+
+    Raises TypeError or ValueError, with `what` in front, for data that do not fit the network.
+    """
+    if is_source(X):
+        if y is not None:
+            raise TypeError(f"{what}: got blocks and y; the blocks (X, y) hold y: leave it out")
+        return Streamed(model, as_source(X), what, check_finite)
+    if y is None:
+        raise TypeError(f"{what}: got X without y; only a source of blocks holds its targets")
+    if isinstance(X, np.memmap) or isinstance(y, np.memmap):
+        return Mapped(model, X, y, what, check_finite)
+    return Held(model.backend, *model._data(X, y, what, check_finite))
+
+
+class Held:
+    """Arrays on the backend: X (N, features) and its checked targets."""
+
+    runs_out = False
+
+    def __init__(self, backend: Any, X: Array, y: checks.Targets):
+        self.backend, self.X, self.y = backend, X, y
+        self.samples = X.shape[0]
+        self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last
+
+    def pieces(
+        self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
+    ) -> Iterator[Piece]:
+        """See the module docstring. `order`: the samples are gathered on the backend."""
+        X, y = self.X, self.y
+        if order is not None:
+            rows = self.backend.asarray(order, np.int64)
+            X, y = X[rows], y[rows]
+        if batch_size is None or batch_size >= self.samples:
+            yield None, X, y
+            return
+        if self._batches[0] != batch_size:
+            starts = range(0, self.samples, batch_size)
+            self._batches = batch_size, [slice(start, start + batch_size) for start in starts]
+        for batch in self._batches[1][first:]:
+            yield None, X[batch], y[batch]
+
+    def several(self, batch_size: int | None) -> bool:
+        """Whether a batch can have several pieces."""
+        return False
+
+    def init_accuracy(self, accuracy: Any) -> None:
+        """Show the targets to the accuracy."""
+        accuracy.init(self.y)
+
+    def fingerprints(self) -> tuple[Any, Any]:
+        """What a checkpoint keeps of data and targets."""
+        return fingerprint(self.backend, self.X), fingerprint(self.backend, self.y.values)
