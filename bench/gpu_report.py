@@ -8,28 +8,16 @@ with its name, status, seconds, summary, and the records, problems, cuts and not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-Results = dict[str, Any]
-Record = dict[str, Any]
+from . import gpu_report_fused
+from .gpu_tables import Record, Results, goal, most, number, records, table
 
 NARROW = 16  # classes below which a goal asks for less
 
 
-def records(results: Results, kind: str, step: str = "") -> list[Record]:
-    """What the steps measured, of one kind."""
-    return [
-        record
-        for found in results["steps"]
-        if step in ("", found["name"])
-        for record in found.get("records", ())
-        if record["kind"] == kind
-    ]
-
-
 # ---- goals ----
 def goals(results: Results) -> list[Record]:
-    """P3, P6 and P7 of the performance goals: what was wanted, what was measured, met or not."""
+    """P3 to P7 of the performance goals: what was wanted, what was measured, met or not."""
     timed = records(results, "throughput")
     found = []
     for name, narrow, wide, faster in (
@@ -51,13 +39,9 @@ def goals(results: Results) -> list[Record]:
             _least(what, ratio, lambda r: r["ways"]["cupy"]["faster_than"]["torch"], faster)
         )
     for key, what in (("launch_us", "a launch"), ("operation_us", "a whole operation")):
-        found.append(_most(f"P6 CPU time of {what}, us", records(results, "launch"), key, 5.0))
+        found.append(most(f"P6 CPU time of {what}, us", records(results, "launch"), key, 5.0))
     found.append(_determinism(results))
-    return found
-
-
-def _goal(what: str, wanted: str, measured: str, met: bool | None) -> Record:
-    return {"goal": what, "wanted": wanted, "measured": measured, "met": met}
+    return found + gpu_report_fused.goals(results)
 
 
 def _least(
@@ -66,19 +50,11 @@ def _least(
     """The worst of the lines must reach `least`."""
     wanted = f">= {least:g}"
     if not lines:
-        return _goal(what, wanted, "not measured", None)
+        return goal(what, wanted, "not measured", None)
     worst = min(lines, key=value)
-    return _goal(
+    return goal(
         what, wanted, f"{value(worst):.3g} (C = {worst['classes']:,})", value(worst) >= least
     )
-
-
-def _most(what: str, lines: list[Record], key: str, most: float) -> Record:
-    if not lines:
-        return _goal(what, f"<= {most:g}", "not measured", None)
-    worst = max(lines, key=lambda r: r[key])
-    measured = f"{worst[key]:.3g} ({worst['operation']})"
-    return _goal(what, f"<= {most:g}", measured, worst[key] <= most)
 
 
 def _determinism(results: Results) -> Record:
@@ -87,31 +63,15 @@ def _determinism(results: Results) -> Record:
     same = sum(r["same"] for r in lines)
     what, wanted = "P7 the same bits from run to run", "all"
     if not training:  # the goal speaks of gradients: without a training run it is open
-        return _goal(what, wanted, f"{same} of {len(lines)}, no training run", None)
-    return _goal(what, wanted, f"{same} of {len(lines)}", same == len(lines))
+        return goal(what, wanted, f"{same} of {len(lines)}, no training run", None)
+    return goal(what, wanted, f"{same} of {len(lines)}", same == len(lines))
 
 
-def verdict(goal: Record) -> str:
-    return {True: "met", False: "MISSED", None: "not measured"}[goal["met"]]
+def verdict(found: Record) -> str:
+    return {True: "met", False: "MISSED", None: "not measured"}[found["met"]]
 
 
 # ---- tables ----
-def table(heads: list[str], rows: list[list[Any]]) -> list[str]:
-    """A Markdown table; the first column to the left, the others to the right."""
-    if not rows:
-        return ["(nothing measured)", ""]
-    lines = ["| " + " | ".join(heads) + " |", "|---" + "|--:" * (len(heads) - 1) + "|"]
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in cells), ""]
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """Three digits that count; words, which stand for NaN and infinity, as they are."""
-    if not isinstance(value, (int, float)):
-        return str(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
-
-
 def short(results: Results) -> str:
     """For the end of the output: steps and goals in columns."""
     lines = ["", f"{'step':24}{'status':13}{'seconds':>8}  found"]
@@ -119,8 +79,8 @@ def short(results: Results) -> str:
         start = f"{step['name']:24}{step['status']:13}{step['seconds']:8.1f}"
         lines.append(f"{start}  {step['summary'][:150]}")
     lines += ["", f"{'goal':58}{'wanted':>8}  measured"]
-    for goal in goals(results):
-        lines.append(f"{goal['goal']:58}{goal['wanted']:>8}  {goal['measured']}: {verdict(goal)}")
+    for g in goals(results):
+        lines.append(f"{g['goal']:58}{g['wanted']:>8}  {g['measured']}: {verdict(g)}")
     return "\n".join(lines)
 
 
@@ -144,7 +104,8 @@ def markdown(results: Results) -> str:
             if step.get(title):
                 lines += [f"### {step['name']}: {title}", ""]
                 lines += [*(f"* {text}" for text in step[title][:40]), ""]
-    for section in (_machine, _throughput, _launches, _accuracy, _crosscheck, _training):
+    fused = gpu_report_fused.section
+    for section in (_machine, fused, _throughput, _launches, _accuracy, _crosscheck, _training):
         lines += section(results)
     for step in steps:
         if step.get("log_tail"):

@@ -4,10 +4,9 @@ The measure is the device's own copy: a large array into another, bytes read and
 An operation is charged with the bytes that it must move by its definition, each input read once
 and each output written once; what a kernel reads twice is its own loss.
 
-    time     between two CUDA events around several calls, which take turns on sets of buffers
-             larger than the cache; the device is kept busy while they are issued
-    turns    ours, PyTorch's and the copy run round after round; a ratio is taken inside a round
-             and the median over the rounds is reported
+    time     nnfs_gpu/benchmark.py: two CUDA events around each call, the cache flushed before it;
+             ours, PyTorch's and the copy in turns, round after round. A ratio is taken inside a
+             round and the median over the rounds is reported
     right    first and last rows of every result are compared with the specification in float64
              before anything is timed (PyTorch's optimizers excepted: they keep their own state)
 """
@@ -16,16 +15,17 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import get_backend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.benchmark import Clock, Way, clock_of, ratio, time_in_turns
 
+from . import gpu_fused_speed
 from .gpu_cases import CASES, PERIOD, Buffers, Case, filled
 from .gpu_peers import tensors
 from .gpu_steps import Notebook
@@ -33,31 +33,15 @@ from .gpu_steps import Notebook
 CLASSES = (3, 10, 100, 1_000, 10_000, 100_000)
 ELEMENTS = 1 << 26  # of an array
 ARRAYS = 56  # of that size that may exist at once, all told
-ROUNDS = 7
-LAUNCHES, LAUNCH_ROUNDS = 200, 25
+ROUNDS = 5
+LAUNCH_ROUNDS = 25
+ISSUE = 1e-3  # seconds in which calls are only issued: fewer of them than the driver's queue holds
 MEASURE = 2e-3  # seconds of device time in a measurement, at least
 SPOT = 4096  # elements at either end of the results that are compared
 TOLERANCE = 3e-5  # relative to the largest; a wrong element is far outside
 BOTH = ("softmax", "cross_entropy")  # in the name of what numba-cuda is measured on as well
 
 Calls = Sequence[Callable[[], Any]]
-
-
-class EventTimer:
-    """Seconds that calls take on the device, between two CUDA events."""
-
-    def __init__(self, cuda: Any):
-        self._cuda = cuda
-
-    def __call__(self, calls: Calls) -> float:
-        start, stop = self._cuda.Event(), self._cuda.Event()
-        results = deque([calls[-1]()], maxlen=2)  # the device has work while the rest is issued
-        start.record()
-        for call in calls:
-            results.append(call())  # the last two stay alive: outputs take turns, too
-        stop.record()
-        stop.synchronize()
-        return self._cuda.get_elapsed_time(start, stop) / 1e3
 
 
 def throughput_step(notebook: Notebook, backend: Any) -> None:
@@ -73,16 +57,15 @@ def throughput_step(notebook: Notebook, backend: Any) -> None:
     else:
         with notebook.attempt("import torch"):
             import torch
-    throughput(
-        notebook, [backend, *others], torch, EventTimer(backend.xp.cuda), elements, CLASSES, ROUNDS
-    )
+    clock = clock_of(backend)
+    throughput(notebook, [backend, *others], torch, clock, elements, CLASSES, ROUNDS)
 
 
 def throughput(
     notebook: Notebook,
     backends: list[Any],
     torch: Any,
-    timer: Callable[[Calls], float],
+    clock: Clock,
     elements: int,
     classes: Sequence[int],
     rounds: int,
@@ -93,7 +76,7 @@ def throughput(
     """
     buffers = Buffers(backends[0], elements)
     copies = _copies(backends[0].xp, 2 * elements)
-    seconds = [timer(copies * 2) / 4 for _ in range(rounds + 1)][1:]
+    seconds = _in_turns({"copy": copies}, clock, rounds)["copy"]
     copy_bytes = 16 * elements
     gbs = copy_bytes / statistics.median(seconds) / 1e9
     notebook.add("copy", bytes=copy_bytes, gbs=gbs, low=copy_bytes / max(seconds) / 1e9)
@@ -104,7 +87,7 @@ def throughput(
                 return
             with notebook.attempt(what, backends[0]):
                 ways = _ways(notebook, what, case, c, backends, torch, buffers)
-                seconds_of = _in_turns(ways | {"copy": copies}, timer, rounds)
+                seconds_of = _in_turns(ways | {"copy": copies}, clock, rounds)
                 n = case.rows(elements, c)
                 moved = 4 * case.moved(n, c)
                 record = _compared(seconds_of, moved, copy_bytes)
@@ -187,20 +170,15 @@ def host(a: Any) -> np.ndarray:
     return a.get() if hasattr(a, "get") else np.array(a)
 
 
-def _in_turns(
-    ways: dict[str, Calls], timer: Callable[[Calls], float], rounds: int
-) -> dict[str, list[float]]:
-    """Seconds a call, round by round; every way once a round."""
-    issued = {}
-    for name, calls in ways.items():
-        timer(calls)  # compiles, fills pools
-        once = max(timer(calls) / len(calls), 1e-9)
-        issued[name] = list(calls) * max(1, min(25, round(MEASURE / once / len(calls))))
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, calls in issued.items():
-            seconds[name].append(timer(calls) / len(calls))
-    return seconds
+def _in_turns(ways: dict[str, Calls], clock: Clock, rounds: int) -> dict[str, list[float]]:
+    """Seconds a call, round by round; the calls of a way, one for each set of buffers, in turn."""
+
+    def way(calls: Calls) -> Way:
+        each = cycle(calls)
+        return Way(lambda: next(each)(), clock=clock)
+
+    named = {name: way(calls) for name, calls in ways.items()}
+    return time_in_turns(named, rounds=rounds, least=MEASURE)
 
 
 def _compared(seconds: dict[str, list[float]], moved: float, copied: float) -> dict[str, Any]:
@@ -210,7 +188,7 @@ def _compared(seconds: dict[str, list[float]], moved: float, copied: float) -> d
     for name, values in seconds.items():
         if name == "copy":
             continue
-        share = [100 * moved / s / r for s, r in zip(values, rate, strict=True)]
+        share = [100 * moved / s / r for s, r in zip(values, rate, strict=False)]
         record["ways"][name] = {
             "seconds": statistics.median(values),
             "gbs": moved / statistics.median(values) / 1e9,
@@ -218,7 +196,7 @@ def _compared(seconds: dict[str, list[float]], moved: float, copied: float) -> d
             "percent_low": min(share),
             "percent_high": max(share),
             "faster_than": {
-                other: statistics.median(o / s for o, s in zip(theirs, values, strict=True))
+                other: ratio(theirs, values)
                 for other, theirs in seconds.items()
                 if other.startswith("torch") and not name.startswith("torch")
             },
@@ -227,12 +205,25 @@ def _compared(seconds: dict[str, list[float]], moved: float, copied: float) -> d
 
 
 # ---- what a launch costs the CPU ----
+class Issuing(Clock):
+    """Time of the host until calls are in the device's queue, which is empty before the first."""
+
+    name = "host, nothing waited for"
+
+    def __init__(self, backend: Any):
+        self._backend = backend
+
+    def seconds(self, call: Callable[[], Any], times: int) -> float:
+        self._backend.synchronize()
+        return super().seconds(call, times)
+
+
 def launches_step(notebook: Notebook, backend: Any) -> None:
-    """Of three operations; fewer calls at a time than the driver's queue holds."""
-    launches(notebook, backend, LAUNCHES, LAUNCH_ROUNDS)
+    """Of three operations, and of a fused training step."""
+    launches(notebook, backend, LAUNCH_ROUNDS)
 
 
-def launches(notebook: Notebook, backend: Any, count: int, rounds: int) -> None:
+def launches(notebook: Notebook, backend: Any, rounds: int) -> None:
     """Microseconds of CPU time a call, nothing waited for: whole operations with all that they
     do (checks, allocation), and their launch alone."""
     rng = np.random.default_rng(0)
@@ -248,16 +239,32 @@ def launches(notebook: Notebook, backend: Any, count: int, rounds: int) -> None:
         with notebook.attempt(name, backend):
             call()
             again = _launch_of(backend, call)
-            whole = _cpu_seconds(backend, call, count, rounds)
-            alone = _cpu_seconds(backend, again, count, rounds)
-            notebook.add(
-                "launch",
-                operation=name,
-                operation_us=1e6 * statistics.median(whole),
-                launch_us=1e6 * statistics.median(alone),
-                operation_low_us=1e6 * min(whole),
-                launch_low_us=1e6 * min(alone),
-            )
+            _note_launch(notebook, backend, name, call, again, rounds)
+    with notebook.attempt("fused step", backend):
+        step, again = gpu_fused_speed.issued(backend)
+        _note_launch(notebook, backend, "fused step, 2-64-3", step, again, rounds)
+
+
+def _note_launch(
+    notebook: Notebook,
+    backend: Any,
+    name: str,
+    whole: Callable[[], Any],
+    alone: Callable[[], Any],
+    rounds: int,
+) -> None:
+    clock = Issuing(backend)
+    ways = {"whole": Way(whole, clock=clock), "alone": Way(alone, clock=clock)}
+    found = time_in_turns(ways, rounds=rounds, least=ISSUE)
+    backend.synchronize()
+    notebook.add(
+        "launch",
+        operation=name,
+        operation_us=1e6 * statistics.median(found["whole"]),
+        launch_us=1e6 * statistics.median(found["alone"]),
+        operation_low_us=1e6 * min(found["whole"]),
+        launch_low_us=1e6 * min(found["alone"]),
+    )
 
 
 def _launch_of(backend: Any, call: Callable[[], Any]) -> Callable[[], None]:
@@ -276,16 +283,3 @@ def _launch_of(backend: Any, call: Callable[[], Any]) -> Callable[[], None]:
         backend._calls.launcher = launcher
     ((arguments, definitions),) = kept
     return lambda: launcher.launch(*arguments, **definitions)
-
-
-def _cpu_seconds(backend: Any, call: Callable[[], Any], count: int, rounds: int) -> list[float]:
-    """Of a call, round by round; nothing is waited for inside a round."""
-    seconds = []
-    for _ in range(rounds):
-        backend.synchronize()
-        start = time.perf_counter()
-        for _ in range(count):
-            call()
-        seconds.append((time.perf_counter() - start) / count)
-    backend.synchronize()
-    return seconds

@@ -206,8 +206,10 @@ def _note_differences(notebook: Notebook, differences: Iterator[crosscheck.Diffe
 
 
 def exercise(notebook: Notebook, backend: Any) -> None:
-    """Every operation once at small shapes, for compute-sanitizer to watch. No pool: memory
-    that is allocated array by array shows a read beside it. cuBLAS comes last: it is slow."""
+    """Every operation and the fused step at small shapes, for compute-sanitizer to watch. No pool:
+    memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last."""
+    from . import gpu_fused
+
     cuda = getattr(backend.xp, "cuda", None)
     if cuda is not None:
         cuda.set_allocator(None)
@@ -222,25 +224,25 @@ def exercise(notebook: Notebook, backend: Any) -> None:
                     return
                 with notebook.attempt(what, made):
                     line.run(made, line.arguments(dtype, n, c))
+        gpu_fused.exercise(notebook, made)
         launched |= {kernel for _, kernel in made._calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
     if unused := sorted(kernel_names() - launched):
-        notebook.problem(f"kernels that no operation of the backend launches: {', '.join(unused)}")
+        notebook.problem(f"kernels that nothing here launches: {', '.join(unused)}")
 
 
 def kernel_names() -> set[str]:
-    """Of all kernels in kernels/*.cu that operations launch (fused*.cu are a training step's)."""
+    """Of all kernels in kernels/*.cu."""
     pattern = re.compile(r"__global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)\(")
     files = resources.files("nnfs_gpu.kernels").iterdir()
-    names = [file for file in files if file.name.endswith(".cu")]
-    texts = [file.read_text() for file in names if not file.name.startswith("fused")]
+    texts = [file.read_text() for file in files if file.name.endswith(".cu")]
     return {name for text in texts for name in pattern.findall(text)}
 
 
 # ---- which step ----
 def main(arguments: list[str] | None = None) -> int:
     """Run one step; 0 when nothing is wrong and nothing was left out."""
-    from . import gpu_kernels, gpu_speed, gpu_train
+    from . import gpu_fused, gpu_fused_speed, gpu_kernels, gpu_speed, gpu_train
 
     def on_device(name: str = "cupy") -> Any:
         return get_backend(name, dtype="float32", precise_dot=False, book_random=False)
@@ -256,6 +258,9 @@ def main(arguments: list[str] | None = None) -> int:
         "throughput": lambda book: gpu_speed.throughput_step(book, on_device()),
         "launches": lambda book: gpu_speed.launches_step(book, on_device()),
         "determinism": lambda book: gpu_kernels.determinism_step(book, on_device()),
+        "fused-right": lambda book: gpu_fused.fused_right(book, on_device()),
+        "fused-speed": lambda book: gpu_fused_speed.fused_speed(book, on_device()),
+        "fused-book": lambda book: gpu_fused_speed.fused_book(book, on_device()),
         "training": lambda book: gpu_train.compare(book, on_device(), on_device("numba")),
     }
     parser = argparse.ArgumentParser(prog="python -m bench.gpu_steps", description=__doc__)

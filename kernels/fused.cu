@@ -9,8 +9,9 @@
 //   parameters (P,) real, stage after stage: weights (I, O), then biases (O,)
 //   gradients, momentums, caches (P,) real in the same order; unused ones are never touched
 //   partials   (blocks + groups, P + 2) real, scratch; see "sums over blocks"
-//   counters   (2 + groups,) uint32: the row of `schedule` and `records` that comes next, which
-//              the kernel moves on, and zeros
+//   counters   (3 + groups,) uint32: the row of `schedule` and `records` that comes next, which
+//              the kernel moves on; how many rows they have; zeros. A launch that has not enough
+//              rows left changes nothing
 //   dropouts   (stages, 5) uint32: seed and keep 2^32, low word first, and the number of the call,
 //              which the kernel moves on
 //   schedule   (rows, 3) real: learning rate, 1 - beta_1^t, 1 - beta_2^t of each step
@@ -62,6 +63,7 @@ fused_step(const real* __restrict__ x, const int* __restrict__ labels, const uns
   Arguments a = {x,        labels,   bytes,   targets, parameters, gradients, momentums, caches,      partials, counters,
                  dropouts, schedule, settings, records, totals,     sums,      first,     0,           0,        before,
                  counters[0], fresh != 0};
+  if (!PART && beyond_schedule(counters, steps)) return;
   const real* weights = parameters;
   real* copy = nullptr;
 #if NARROW

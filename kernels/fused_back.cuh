@@ -2,66 +2,98 @@
 
 // ---- back ----
 
-template <int S> __device__ __forceinline__ void add_sums(const Tile& t, Sums<S>& sums) {
+// A round: each job of it adds the tile's samples to its 4 inputs x 4 units.
+template <int S> __device__ __forceinline__ void add_weights(const Tile& t, int round, real (*sum)[4]) {
   using D = Shape<S>;
   const real* in = t.rows + first_row(S) * PITCH;
   const real* dz = t.rows + first_row(S + 1) * PITCH;
-#pragma unroll
-  for (int round = 0; round < D::ROUNDS_W; round++) {
-    const typename D::Weights job(round * D::AT_ONCE_W + threadIdx.x / D::SPLIT_W);
-    const int i = job.column, o = job.row;
-    if (!job.here) continue;
+  const typename D::Weights job(round * D::AT_ONCE_W + threadIdx.x / D::SPLIT_W);
+  const int i = job.column, o = job.row;
+  if (!job.here) return;
 #pragma unroll 1
-    for (int quad = threadIdx.x % D::SPLIT_W; quad < QUADS; quad += D::SPLIT_W) {
-      Four a[4], b[4];
+  for (int quad = threadIdx.x % D::SPLIT_W; quad < QUADS; quad += D::SPLIT_W) {
+    Four a[4], b[4];
 #pragma unroll
-      for (int k = 0; k < 4; k++) {
-        a[k] = four(in + job_row<D::I>(i, k) * PITCH + 4 * quad);
-        b[k] = four(dz + job_row<D::O>(o, k) * PITCH + 4 * quad);
-      }
-#pragma unroll
-      for (int k = 0; k < 4; k++)
-#pragma unroll
-        for (int m = 0; m < 4; m++)
-#pragma unroll
-          for (int s = 0; s < 4; s++) sums.w[round][k][m] += a[k].v[s] * b[m].v[s];
+    for (int k = 0; k < 4; k++) {
+      a[k] = four(in + job_row<D::I>(i, k) * PITCH + 4 * quad);
+      b[k] = four(dz + job_row<D::O>(o, k) * PITCH + 4 * quad);
     }
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+      for (int m = 0; m < 4; m++)
+#pragma unroll
+        for (int s = 0; s < 4; s++) sum[k][m] += a[k].v[s] * b[m].v[s];
   }
-#pragma unroll
-  for (int round = 0; round < D::ROUNDS_D; round++) {
-    const int o = round * D::AT_ONCE_D + threadIdx.x / D::SPLIT_D;
-    if (o >= D::O) break;
+}
+
+// The same for a bias each.
+template <int S> __device__ __forceinline__ void add_biases(const Tile& t, int round, real& sum) {
+  using D = Shape<S>;
+  const real* dz = t.rows + first_row(S + 1) * PITCH;
+  const int o = round * D::AT_ONCE_D + threadIdx.x / D::SPLIT_D;
+  if (o >= D::O) return;
 #pragma unroll 1
-    for (int quad = threadIdx.x % D::SPLIT_D; quad < QUADS; quad += D::SPLIT_D) {
-      const Four b = four(dz + o * PITCH + 4 * quad);
-      sums.b[round] += (b.v[0] + b.v[1]) + (b.v[2] + b.v[3]);
-    }
+  for (int quad = threadIdx.x % D::SPLIT_D; quad < QUADS; quad += D::SPLIT_D) {
+    const Four b = four(dz + o * PITCH + 4 * quad);
+    sum += (b.v[0] + b.v[1]) + (b.v[2] + b.v[3]);
   }
 }
 
 // Adds up what the lanes of a job have; the first of them takes it to the block's slot.
-template <int S> __device__ __forceinline__ void store_sums(Sums<S>& sums, real* slot, bool first) {
+template <int S> __device__ __forceinline__ void store_weights(int round, real (*sum)[4], real* slot, bool first) {
   using D = Shape<S>;
+  join<D::SPLIT_W>(sum);
+  const typename D::Weights job(round * D::AT_ONCE_W + threadIdx.x / D::SPLIT_W);
+  if (threadIdx.x % D::SPLIT_W || !job.here) return;
 #pragma unroll
-  for (int round = 0; round < D::ROUNDS_W; round++) {
-    join<D::SPLIT_W>(sums.w[round]);
-    const typename D::Weights job(round * D::AT_ONCE_W + threadIdx.x / D::SPLIT_W);
-    if (threadIdx.x % D::SPLIT_W || !job.here) continue;
-#pragma unroll
-    for (int k = 0; k < 16; k++) {
-      const int i = job.column + k / 4 * D::I4, o = job.row + k % 4 * D::O4;
-      if (i >= D::I || o >= D::O) continue;
-      real* to = slot + D::FIRST + i * D::O + o;
-      *to = first ? sums.w[round][k / 4][k % 4] : *to + sums.w[round][k / 4][k % 4];
-    }
+  for (int k = 0; k < 16; k++) {
+    const int i = job.column + k / 4 * D::I4, o = job.row + k % 4 * D::O4;
+    if (i >= D::I || o >= D::O) continue;
+    real* to = slot + D::FIRST + i * D::O + o;
+    *to = first ? sum[k / 4][k % 4] : *to + sum[k / 4][k % 4];
   }
+}
+
+template <int S> __device__ __forceinline__ void store_biases(int round, real sum, real* slot, bool first) {
+  using D = Shape<S>;
+  const real total = warp_reduce<Sum, D::SPLIT_D>(sum);
+  const int o = round * D::AT_ONCE_D + threadIdx.x / D::SPLIT_D;
+  if (threadIdx.x % D::SPLIT_D || o >= D::O) return;
+  real* to = slot + D::FIRST + D::I * D::O + o;
+  *to = first ? total : *to + total;
+}
+
+template <int S> __device__ __forceinline__ void add_sums(const Tile& t, Sums<S>& sums) {
 #pragma unroll
-  for (int round = 0; round < D::ROUNDS_D; round++) {
-    const real total = warp_reduce<Sum, D::SPLIT_D>(sums.b[round]);
-    const int o = round * D::AT_ONCE_D + threadIdx.x / D::SPLIT_D;
-    if (threadIdx.x % D::SPLIT_D || o >= D::O) continue;
-    real* to = slot + D::FIRST + D::I * D::O + o;
-    *to = first ? total : *to + total;
+  for (int round = 0; round < Shape<S>::ROUNDS_W; round++) add_weights<S>(t, round, sums.w[round]);
+#pragma unroll
+  for (int round = 0; round < Shape<S>::ROUNDS_D; round++) add_biases<S>(t, round, sums.b[round]);
+}
+
+template <int S> __device__ __forceinline__ void store_sums(Sums<S>& sums, real* slot) {
+#pragma unroll
+  for (int round = 0; round < Shape<S>::ROUNDS_W; round++) store_weights<S>(round, sums.w[round], slot, true);
+#pragma unroll
+  for (int round = 0; round < Shape<S>::ROUNDS_D; round++) store_biases<S>(round, sums.b[round], slot, true);
+}
+
+// A tile's sums straight to the slot, round by round: for more of them than registers.
+template <int S> __device__ __forceinline__ void add_and_store(const Tile& t, real* slot) {
+  const bool first = t.number == blockIdx.x;
+#pragma unroll 1
+  for (int round = 0; round < Shape<S>::ROUNDS_W; round++) {
+    real sum[4][4];
+#pragma unroll
+    for (int k = 0; k < 16; k++) sum[k / 4][k % 4] = real(0);
+    add_weights<S>(t, round, sum);
+    store_weights<S>(round, sum, slot, first);
+  }
+#pragma unroll 1
+  for (int round = 0; round < Shape<S>::ROUNDS_D; round++) {
+    real sum = real(0);
+    add_biases<S>(t, round, sum);
+    store_biases<S>(round, sum, slot, first);
   }
 }
 
@@ -136,10 +168,7 @@ __device__ __forceinline__ void backward_tile(const Arguments& a, const Tile& t,
   if constexpr (KEPT) {
     add_sums<S>(t, ((AllSums<S>&)sums).mine);
   } else {
-    Sums<S> own;
-    own.clear();
-    add_sums<S>(t, own);
-    store_sums<S>(own, slot, t.number == blockIdx.x);
+    add_and_store<S>(t, slot);
   }
   if constexpr (S > 0) {
     dense_backward<S>(a, t);
@@ -149,7 +178,7 @@ __device__ __forceinline__ void backward_tile(const Arguments& a, const Tile& t,
 
 template <int S = 0> __device__ __forceinline__ void store_all(AllSums<0>& sums, real* slot) {
   if constexpr (S < STAGES) {
-    store_sums<S>(((AllSums<S>&)sums).mine, slot, true);
+    store_sums<S>(((AllSums<S>&)sums).mine, slot);
     store_all<S + 1>(sums, slot);
   }
 }

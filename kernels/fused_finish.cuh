@@ -38,16 +38,22 @@ __device__ __forceinline__ bool gather(const Arguments& a, int* flag, const real
   const unsigned first = mine * GROUP, size = blocks - first < GROUP ? blocks - first : GROUP;
   *sum = a.partials, *count = (int)blocks;
   if (blocks == 1) return true;
-  if (!last_of(size, a.counters + 2 + mine, flag)) return false;
+  if (!last_of(size, a.counters + 3 + mine, flag)) return false;
   if (groups == 1) return true;
   real* total = a.partials + (index_t)(blocks + mine) * SLOT;
 #pragma unroll 1
   for (int p = threadIdx.x; p < SLOT; p += THREADS) total[p] = column(a.partials + (index_t)first * SLOT, (int)size, p);
   *sum = a.partials + (index_t)blocks * SLOT, *count = (int)groups;
-  return last_of(groups, a.counters + 1, flag);
+  return last_of(groups, a.counters + 2, flag);
 }
 
 // ---- the optimizer ----
+
+// True where `schedule` and `records` have no rows for so many steps: a CUDA graph that is
+// replayed too often then changes nothing, instead of writing beside them.
+__device__ __forceinline__ bool beyond_schedule(const unsigned* counters, index_t steps) {
+  return counters[0] + steps > counters[1];
+}
 
 struct Rates { real rate, correct_1, correct_2; };
 
@@ -133,9 +139,25 @@ __device__ __forceinline__ void record(const Arguments& a, real loss, real right
     if (dropout(s)) a.dropouts[5 * s + 4]++;
 }
 
-// The end of a step, in all threads of all blocks: sum_of(p) is this block's sum at place p of
-// a slot; where STORED, it already stands in the block's row of `partials`. Optimizer and record
-// are the last block's; with PART it only adds to `sums`. `weights`, where there are any, get the new parameters as well.
+// The end of a step, in all threads of one block: total(p) is the sum over all rows at place p of
+// a slot. `weights`, where there are any, get the new parameters as well.
+template <class Get>
+__device__ __forceinline__ void finish_step(const Arguments& a, Get total, real* weights, real* scratch) {
+  const Rates rates = rates_of(a);
+  real penalty = real(0);
+#pragma unroll 1
+  for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) {
+    State state = state_of(a, p);
+    penalty += update(a, p, state, total(p), rates);
+    if (weights) weights[p] = state.w;
+  }
+  if (PENALTIES) penalty = block_reduce<Sum, THREADS>(penalty, scratch);
+  if (threadIdx.x == THREADS - 1) record(a, total(PARAMETERS), total(PARAMETERS + 1), penalty);
+}
+
+// The end of a launch's rows, in all threads of all blocks: sum_of(p) is this block's sum at place
+// p of a slot; where STORED, it already stands in the block's row of `partials`. What follows is
+// the last block's: the end of the step, or with PART an addition to `sums`.
 template <bool STORED, class Get>
 __device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* weights, real* scratch, int* flag) {
   const real* sum = nullptr;
@@ -150,16 +172,7 @@ __device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* wei
   if constexpr (PART) {
 #pragma unroll 1
     for (int p = threadIdx.x; p < SLOT; p += THREADS) add_to(a.sums + p, a.sums + SLOT + p, total(p), a.before == 0);
-    return;
+  } else {
+    finish_step(a, total, weights, scratch);
   }
-  const Rates rates = rates_of(a);
-  real penalty = real(0);
-#pragma unroll 1
-  for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) {
-    State state = state_of(a, p);
-    penalty += update(a, p, state, total(p), rates);
-    if (weights) weights[p] = state.w;
-  }
-  if (PENALTIES) penalty = block_reduce<Sum, THREADS>(penalty, scratch);
-  if (threadIdx.x == THREADS - 1) record(a, total(PARAMETERS), total(PARAMETERS + 1), penalty);
 }

@@ -36,6 +36,8 @@ constexpr bool APART = FIXED_SIZE + FEATURES_SIZE + SUMS_SIZE <= MOST_SHARED;
 constexpr int AREA = APART ? FEATURES_SIZE + SUMS_SIZE : most(FEATURES_SIZE, SUMS_SIZE);
 constexpr bool COPY = FIXED_SIZE + AREA + PARAMETERS <= MOST_SHARED;  // of the parameters
 constexpr int POOL = FIXED_SIZE + AREA + (COPY ? PARAMETERS : 0);
+static_assert(POOL <= MOST_SHARED, "this TILE does not fit in ROOM");
+static_assert(THREADS % WARP == 0 && THREADS % GROUPS == 0 && TILE % THREADS == 0, "whole warps, groups and samples");
 
 // exp of a number that is not above 0, and 1 / x of one that is not below 1: off by no more than
 // 1e-7 of the largest probability, at a third of the instructions.

@@ -70,6 +70,8 @@ constexpr int ROWS_SIZE = first_row(STAGES + 1) * PITCH;
 constexpr int STAGED_SIZE = staged_before(STAGES);
 constexpr bool STAGED = ROWS_SIZE + STAGED_SIZE <= MOST_SHARED;  // weights stand in shared memory
 constexpr int POOL = ROWS_SIZE + (STAGED ? STAGED_SIZE : 0);
+static_assert(POOL <= MOST_SHARED, "this TILE does not fit in ROOM");
+static_assert(THREADS % WARP == 0 && TILE % 4 == 0, "whole warps, quads of samples");
 constexpr bool KEPT = registers_for() * (int)sizeof(real) <= 400;  // sums stay in registers between tiles
 
 template <int S> struct Sums {

@@ -29,9 +29,9 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
+from nnfs_gpu.engines import LayerSteps
 from nnfs_gpu.fused import cuda_kernel, make_plan
-from nnfs_gpu.fused.cuda import KernelSteps
-from nnfs_gpu.training import LayerSteps
+from nnfs_gpu.fused.cuda_steps import KernelSteps
 
 BOUND = {"float32": 3e-6, "float64": 1e-12}  # of the largest value of an array
 ACTIVATIONS = {"relu": Activation_ReLU, "sigmoid": Activation_Sigmoid, "linear": Activation_Linear}
@@ -164,6 +164,8 @@ NETS = {
     "two of 66": net(3, 70, 66, 1, end="binary", optimizer="adagrad", rows=100),
     "one sample": net(3, 1, 1, 2, end="absolute", optimizer="momentum", rows=1),
 }
+# Whose float32 can be compared: no output is so sure that clipping to 1 - 1e-7 rounds otherwise.
+FLOAT32 = ("the book's", "narrow, soft labels", "soft labels", "dropout", "five layers")
 
 
 def steps_of(model: Model, device: Any = None) -> KernelSteps:
@@ -187,7 +189,7 @@ def state(model: Model) -> dict[str, np.ndarray]:
     names = ["weights", "biases"]
     names += [f"{prefix}_{name}" for name in STATES for prefix in ("weight", "bias")]
     return {
-        f"{number} {name}": np.array(getattr(layer, name))
+        f"{number} {name}": np.array(model.backend.to_numpy(getattr(layer, name)))
         for number, layer in enumerate(model.trainable_layers)
         for name in names
         if getattr(layer, name, None) is not None
@@ -203,7 +205,7 @@ def take_state(model: Model, values: dict[str, np.ndarray]) -> None:
 
 def gradients(model: Model) -> dict[str, np.ndarray]:
     return {
-        f"{number} {name}": np.array(getattr(layer, name))
+        f"{number} {name}": np.array(model.backend.to_numpy(getattr(layer, name)))
         for number, layer in enumerate(model.trainable_layers)
         for name in ("dweights", "dbiases")
     }
@@ -217,9 +219,13 @@ def assert_near(actual: dict, expected: dict, bound: float, largest: bool = True
         assert (error <= bound).all(), f"{key}: {error.max():.3g}, allowed {bound:.3g}"
 
 
-def assert_steps_agree(of: Net, dtype: str, make: Any = None, steps: int = 2) -> None:
-    """Each step from our state, layer by layer in float64 and fused; make(model) is the engine."""
-    ours, theirs = emulated_model(of, dtype), oracle_model(of)
+def assert_steps_agree(
+    of: Net, dtype: str, make: Any = None, steps: int = 2, backend: Any = None
+) -> None:
+    """Each step from our state, layer by layer in float64 and fused; make(model) is the engine,
+    `backend` where it runs, or None for the emulator."""
+    ours = emulated_model(of, dtype) if backend is None else of.model(backend)
+    theirs = oracle_model(of)
     fused, layers = (make or steps_of)(ours), LayerSteps(theirs)
     data, wide_data = of.data(ours), of.data(theirs)
     bound = BOUND[dtype]

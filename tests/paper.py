@@ -6,6 +6,7 @@ For the tests of `make gpu-check`, whose steps ask CuPy for more than arrays.
 from __future__ import annotations
 
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,35 @@ class Event:
         assert self.seconds
 
 
+class Graph:
+    """A CUDA graph: launches that were recorded, to be made on demand."""
+
+    def __init__(self, launches):
+        self.launch = lambda: [launch() for launch in launches]
+
+
+class Stream:
+    """A CUDA stream that can record; while one does, `Launcher` starts nothing."""
+
+    recording = None
+
+    def __init__(self, non_blocking):
+        assert non_blocking, "the default stream waits for others: it cannot be captured"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def begin_capture(self):
+        Stream.recording = []
+
+    def end_capture(self):
+        launches, Stream.recording = Stream.recording, None
+        return Graph(launches)
+
+
 class PaperCupy:
     """CuPy as far as the steps use it: NumPy, and what they ask of `cupy.cuda`."""
 
@@ -33,6 +63,7 @@ class PaperCupy:
 
     def __init__(self, free=1 << 50):
         properties = {"name": b"Paper", "multiProcessorCount": 1, "major": 9, "minor": 0}
+        properties["l2CacheSize"] = 1024
         runtime = SimpleNamespace(
             memGetInfo=lambda: (free, free),
             getDeviceProperties=lambda device: properties,
@@ -40,7 +71,9 @@ class PaperCupy:
             runtimeGetVersion=lambda: 13000,
         )
         self.cuda = SimpleNamespace(
+            Device=lambda: SimpleNamespace(id=0),
             Event=Event,
+            Stream=Stream,
             get_elapsed_time=lambda start, stop: 1e3 * (stop.seconds - start.seconds) + 1e-6,
             runtime=runtime,
             nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
@@ -64,9 +97,13 @@ class Launcher(Emulator):
         super().__init__()
         self.launched = set()
 
-    def launch(self, file, kernel, *arguments, **definitions):
+    def launch(self, file, kernel, grid, block, arguments, dtype, **definitions):
         self.launched.add((file, kernel))
-        super().launch(file, kernel, *arguments, **definitions)
+        launch = partial(super().launch, file, kernel, grid, block, list(arguments), dtype)
+        if Stream.recording is None:
+            launch(**definitions)
+        else:
+            Stream.recording.append(partial(launch, **definitions))
 
 
 class PaperBackend(EmulatedCupyBackend):

@@ -10,12 +10,14 @@ by one; and that what somebody changes between two steps counts.
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 from emulation import backend as emulated
 from emulation.emulator import COMPILER
 from fused_cuda_networks import (
+    FLOAT32,
     NETS,
     Net,
     assert_near,
@@ -29,11 +31,19 @@ from fused_cuda_networks import (
     state,
     steps_of,
 )
+from paper import PaperBackend
 
-from nnfs_gpu.fused import CannotFuse, cuda_buffers, cuda_kernel, make_plan
+from nnfs_gpu.engines import LayerSteps
+from nnfs_gpu.fused import (
+    CannotFuse,
+    cuda_buffers,
+    cuda_device,
+    cuda_kernel,
+    cuda_steps,
+    make_plan,
+)
 from nnfs_gpu.fused.cuda import FusedSteps
 from nnfs_gpu.fused.cuda_wide import TiledSteps
-from nnfs_gpu.training import LayerSteps
 
 MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
 
@@ -60,9 +70,7 @@ def test_random_plans(seed, monkeypatch):
     assert_steps_agree(random_net(seed), "float64", on(MANY))
 
 
-@pytest.mark.parametrize(
-    "name", ["the book's", "narrow, soft labels", "soft labels", "dropout", "five layers"]
-)
+@pytest.mark.parametrize("name", FLOAT32)
 def test_a_step_in_float32(name):
     assert_steps_agree(NETS[name], "float32")
 
@@ -136,6 +144,72 @@ def test_narrow_steps_in_a_launch_are_the_same_steps():
         assert value.tobytes() == state(other)[key].tobytes(), key
 
 
+@pytest.mark.parametrize("kind", [emulated.EmulatedCupyBackend, PaperBackend])
+def test_graphs_of_steps_are_the_same_steps(kind, monkeypatch):
+    """Large batches: recorded once for each schedule, replayed, and a rest one by one."""
+    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
+    monkeypatch.setattr(cuda_steps, "GRAPH_STEPS", 3)
+    monkeypatch.setattr(cuda_buffers.Schedule, "ROWS", 8)
+    recorded = []
+    captured = cuda_device.captured
+    monkeypatch.setattr(cuda_device, "captured", lambda *a: recorded.append(a[2]) or captured(*a))
+    of = NETS["dropout"]
+    one, other = of.model(kind()), of.model(kind())
+    losses, _, _, rates = steps_of(one, MANY).run(*of.data(one), 13)
+    fused = steps_of(other, MANY)
+    for step in range(13):
+        assert fused.step(*of.data(other))[0] == losses[step]
+        assert rates[step] == np.float32(other.optimizer.current_learning_rate)
+    for key, value in state(one).items():
+        assert value.tobytes() == state(other)[key].tobytes(), key
+    assert recorded == [3, 3], "one for each schedule of 8 rows"
+    assert one.optimizer.iterations == other.optimizer.iterations == 13
+
+
+def test_a_step_allocates_copies_and_waits_for_nothing(monkeypatch):
+    """After the first: it launches, on the same data and on other rows."""
+    of = NETS["dropout"]
+    model = emulated_model(of)
+    fused = steps_of(model)
+    X, y = of.data(model)
+    halves = [(X[:35], y[:35]), (X[35:70], y[35:70])]
+    for given in ((X, y), *halves):
+        fused.step(*given)
+
+    class Nothing:
+        def __getattr__(self, name):
+            raise AssertionError(f"{name} inside a step")
+
+    for part in (fused, fused._schedule, fused._settings):
+        monkeypatch.setattr(part, "xp" if part is fused else "_xp", Nothing())
+    monkeypatch.setattr(model.backend, "xp", Nothing())
+    launches = []
+    ran = emulated._emulator.launch
+    monkeypatch.setattr(
+        emulated._emulator, "launch", lambda *a, **k: launches.append(a[1]) or ran(*a, **k)
+    )
+    for ready in fused._ready.values():
+        ready.launch._run = partial(emulated._emulator.launch, *ready.launch._run.args)
+    for given in ((X, y), *halves, (X, y)):
+        fused.step(*given)
+    assert launches == ["fused_step"] * 4
+
+
+def test_a_launch_beyond_the_schedule_changes_nothing():
+    """As of a graph that is replayed too often."""
+    of = NETS["the book's"]
+    model = emulated_model(of)
+    fused = steps_of(model)
+    fused.step(*of.data(model))
+    (ready,) = fused._ready.values()
+    before = state(model)
+    fused._counters[0] = fused._counters[1]
+    records = fused._records.copy()
+    ready.launch()
+    assert_near(state(model), before, 0)
+    assert np.array_equal(fused._records, records)
+
+
 @pytest.mark.parametrize("name", ["the book's", "five layers"])
 def test_labels_of_one_byte_and_labels_out_of_range(name):
     of = NETS[name]
@@ -144,7 +218,7 @@ def test_labels_of_one_byte_and_labels_out_of_range(name):
         model = emulated_model(of)
         X, y = of.data(model)
         found.append(steps_of(model).step(X, y.values.astype(dtype)))
-    assert found[0] == found[1]
+    assert list(found[0]) == list(found[1])
     y = y.values.copy()
     y[7] = of.widths[-1]
     loss, _, _ = steps_of(model).step(X, y)

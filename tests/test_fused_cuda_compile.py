@@ -1,9 +1,10 @@
 """The GPU's fused step as NVRTC compiles it, with the definitions that plans get; needs no GPU.
 
-Proves, for the networks of the performance goals and some awkward ones: the build that is
-chosen for a device compiles for it, moves no register to memory, holds no float64 instruction in
-float32 and stays within the device's shared memory; and that the inner loops of the tiles are
-what they are meant to be: 16-byte accesses of shared memory. With `-s` it prints the registers.
+Proves, for every architecture, the networks of the performance goals and some awkward ones: the
+build that is chosen for a device compiles for it, moves no register to memory, holds no float64
+instruction in float32 and stays within the device's shared memory; and that the inner loops of
+the tiles are what they are meant to be: 16-byte accesses of shared memory. With `-s` it prints
+the registers.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 from test_cuda_compile import assert_no_spills, build, nvrtc  # noqa: F401 - a fixture
 
 from nnfs_gpu.fused import Plan, Stage
-from nnfs_gpu.fused.cuda_kernel import LABELS, NUMBERS, Build, Device, choose
+from nnfs_gpu.fused.cuda_kernel import LABELS, NUMBERS, Build, Device, choose, end_of
 
 REALS = {"float32": "float", "float64": "double"}
 KILO = 1024
@@ -59,63 +61,88 @@ OTHERS = [
 ]
 
 
-def chosen(of: Plan, device: Device, rows: int) -> Build:
-    targets = LABELS if of.loss == "softmax_cross_entropy" else NUMBERS
-    return choose(of, targets, False, rows, device)
+@dataclass(frozen=True)
+class Job:
+    """A build as the host side would ask for it."""
+
+    plan: Plan
+    architecture: str
+    rows: int
+    part: bool = False
+    penalties: bool = False
+    file: str = "fused"
+
+    def build(self) -> Build:
+        targets = LABELS if self.plan.loss == "softmax_cross_entropy" else NUMBERS
+        device = DEVICES[self.architecture]
+        if self.file == "fused_end":
+            return end_of(self.plan, self.penalties, device)
+        return choose(self.plan, targets, self.penalties, self.rows, device, self.part)
 
 
-def compiled(nvrtc, jobs):  # noqa: F811 - the fixture
-    """Every (plan, architecture, rows) built; what was found of each."""
+def assert_good(nvrtc, jobs):  # noqa: F811 - the fixture
+    """Every job compiles, without spills, within what its device has; registers are printed."""
 
-    def one(job):
-        of, architecture, rows = job
-        device = DEVICES[architecture]
-        launch = chosen(of, device, rows)
-        definitions = sorted(launch.definitions)
-        built = build(nvrtc, "fused", REALS[of.dtype], architecture, *definitions)
-        return of, device, dict(definitions), built
+    def compiled(job):
+        definitions = sorted(job.build().definitions)
+        return build(nvrtc, job.file, REALS[job.plan.dtype], job.architecture, *definitions)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(one, jobs))
+        for job, built in zip(jobs, pool.map(compiled, jobs), strict=True):
+            assert_one(job, built)
 
 
-def assert_good(of: Plan, device: Device, definitions: dict, built) -> None:
-    assert_no_spills("fused", built)
+def assert_one(job: Job, built) -> None:
+    assert_no_spills(job.file, built)
+    of, launch = job.plan, job.build()
+    definitions = dict(launch.definitions)
     (count,) = built.registers().values()
-    assert count * definitions["THREADS"] * definitions["BLOCKS"] <= 1 << 16
+    blocks = definitions["BLOCKS"] if job.file == "fused" else 1
+    assert count * launch.threads * blocks <= 1 << 16
     if of.dtype == "float32":
         assert ".f64" not in built.ptx, f"{of.name}: float64 in {built.what}"
     fixed = re.search(r"(\d+) bytes smem", built.log)
-    shared = int(fixed[1]) + definitions.get("SHARED", 0)
-    assert shared <= device.shared
-    print(f"{of.name} {of.dtype} {built.what.split()[1]}: {count} registers, {shared} bytes shared")
+    shared = (int(fixed[1]) if fixed else 0) + definitions.get("SHARED", 0)
+    assert shared <= DEVICES[job.architecture].shared
+    what = f"{job.file} {of.name} {of.dtype} at {job.rows:,}{' in parts' * job.part}"
+    print(f"{job.architecture} {what}: {count} registers, {shared} bytes shared")
 
 
-@pytest.mark.parametrize("dtype", REALS)
-@pytest.mark.parametrize("rows", [SINGLE_BLOCK, MANY_BLOCKS])
-def test_the_goals_networks(nvrtc, dtype, rows):  # noqa: F811
-    for found in compiled(nvrtc, [(plan(*g, dtype=dtype), "sm_90", rows) for g in GOALS]):
-        assert_good(*found)
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_every_architecture(nvrtc, architecture):  # noqa: F811
+    """Both kinds of kernel for small and large batches, and each dtype of the deepest net."""
+    _, known = nvrtc.nvrtcGetSupportedArchs()
+    if int(architecture.removeprefix("sm_")) not in known:
+        problem = f"this NVRTC does not know {architecture}"
+        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+    small, many = SINGLE_BLOCK, MANY_BLOCKS
+    jobs = [Job(plan(2, 64, 3), architecture, rows) for rows in (small, many)]
+    jobs += [Job(plan(2, 64, 64, 3), architecture, rows) for rows in (small, many)]
+    jobs += [Job(plan(2, 128, 128, 3, dtype=dtype), architecture, many) for dtype in REALS]
+    jobs += [Job(plan(2, 64, 3), architecture, many, file="fused_end")]
+    assert_good(nvrtc, jobs)
+
+
+def test_the_goals_networks(nvrtc):  # noqa: F811
+    plans = [plan(*widths, dtype=dtype) for widths in GOALS for dtype in REALS]
+    assert_good(nvrtc, [Job(of, "sm_90", rows) for of in plans for rows in (300, 1_000_000)])
 
 
 def test_other_plans(nvrtc):  # noqa: F811
-    for found in compiled(nvrtc, [(of, "sm_90", MANY_BLOCKS) for of in OTHERS]):
-        assert_good(*found)
-
-
-def test_every_architecture(nvrtc):  # noqa: F811
-    _, known = nvrtc.nvrtcGetSupportedArchs()
-    names = [name for name in DEVICES if int(name.removeprefix("sm_")) in known]
-    assert "sm_90" in names
-    plans = [plan(2, 64, 3), plan(2, 64, 64, 3)]
-    for found in compiled(nvrtc, [(of, name, MANY_BLOCKS) for name in names for of in plans]):
-        assert_good(*found)
+    """Other losses, dropout, penalties, and rows that come in parts."""
+    jobs = [Job(of, "sm_90", MANY_BLOCKS) for of in OTHERS]
+    for of in (plan(2, 64, 3), plan(2, 64, 64, 3)):
+        jobs += [Job(of, "sm_90", MANY_BLOCKS, part=True)]
+        jobs += [Job(of, "sm_90", MANY_BLOCKS, penalties=True)]
+        jobs += [Job(of, "sm_90", MANY_BLOCKS, penalties=True, file="fused_end")]
+    assert_good(nvrtc, jobs)
 
 
 def test_shared_memory_is_read_16_bytes_at_a_time(nvrtc):  # noqa: F811
     """In the products: loads that bring four numbers outnumber single ones."""
     for of in (plan(2, 64, 3), plan(2, 64, 64, 3)):
-        ((*_, built),) = compiled(nvrtc, [(of, "sm_90", MANY_BLOCKS)])
+        definitions = sorted(Job(of, "sm_90", MANY_BLOCKS).build().definitions)
+        built = build(nvrtc, "fused", "float", "sm_90", *definitions)
         wide = len(re.findall(r"\bld\.shared\S*\.v4\.", built.ptx))
         assert wide >= 8, f"{of.name}: {wide} loads of 16 bytes"
 
@@ -127,7 +154,7 @@ def test_the_launch_is_within_what_a_device_has():
             for widths in (*GOALS, (2, 512, 3), (8, 100, 5), (1, 1), (128, 128), (2, 33, 7)):
                 for rows in (1, 300, 4097, 30_000, 1_000_000):
                     of = plan(*widths, dtype=dtype)
-                    launch = chosen(of, device, rows)
+                    launch = choose(of, LABELS, False, rows, device)
                     definitions = dict(launch.definitions)
                     assert launch.threads % 32 == 0
                     assert launch.threads <= 1024

@@ -17,13 +17,23 @@ from emulation.emulator import COMPILER
 from paper import OtherBackend, PaperBackend, PaperCupy
 
 import nnfs_gpu
-from nnfs_gpu import crosscheck
+from nnfs_gpu import benchmark, crosscheck
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
-from nnfs_gpu.fused import cuda as fused_cuda
+from nnfs_gpu.fused import cuda_device
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
 
-from bench import gpu_cases, gpu_kernels, gpu_plan, gpu_report, gpu_speed, gpu_steps, gpu_train
+from bench import (
+    gpu_cases,
+    gpu_fused,
+    gpu_fused_speed,
+    gpu_kernels,
+    gpu_plan,
+    gpu_report,
+    gpu_speed,
+    gpu_steps,
+    gpu_train,
+)
 from bench.gpu_steps import DeviceLostError, Notebook
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
@@ -41,8 +51,8 @@ def paper(monkeypatch):
     for module in (gpu_steps, gpu_kernels, gpu_speed):
         monkeypatch.setattr(module, "get_backend", get)
     monkeypatch.setitem(sys.modules, "cupy", PaperCupy())
-    emulated = fused_cuda.device_of(np)  # the fused step, too, runs on the emulator
-    monkeypatch.setattr(fused_cuda, "device_of", lambda xp: emulated)
+    emulated = cuda_device.device_of(np)  # the fused step, too, runs on the emulator
+    monkeypatch.setattr(cuda_device, "device_of", lambda xp: emulated)
     monkeypatch.setattr(gpu_kernels, "ELEMENTS", 10_000)
     monkeypatch.setattr(gpu_kernels, "CLASSES", (3, 33, 5_000))
     monkeypatch.setattr(gpu_kernels, "BEYOND", 1 << 12)
@@ -56,8 +66,20 @@ def paper(monkeypatch):
     monkeypatch.setattr(gpu_train, "EPOCHS", 3)
     monkeypatch.setattr(gpu_train, "FIRST", 2)
     monkeypatch.setattr(gpu_train, "REPEATED", 2)
-    monkeypatch.setattr(gpu_speed, "LAUNCHES", 3)
+    monkeypatch.setattr(gpu_speed, "ISSUE", 0.0)
+    monkeypatch.setattr(gpu_speed, "MEASURE", 0.0)
+    monkeypatch.setattr(benchmark, "PAUSE", 0.0)
     monkeypatch.setattr(gpu_speed, "LAUNCH_ROUNDS", 2)
+    monkeypatch.setattr(gpu_fused, "NETS", ((2, 6, 3),))
+    monkeypatch.setattr(gpu_fused, "RIGHT", (40,))
+    monkeypatch.setattr(gpu_fused, "REPEATED", 3)
+    monkeypatch.setattr(gpu_fused, "WATCHED_ROWS", (70,))
+    monkeypatch.setattr(gpu_fused_speed, "NETS", ((2, 6, 3),))
+    monkeypatch.setattr(gpu_fused_speed, "BATCHES", (40,))
+    monkeypatch.setattr(gpu_fused_speed, "ROUNDS", 1)
+    monkeypatch.setattr(gpu_fused_speed, "SECONDS", 0.0)
+    monkeypatch.setattr(gpu_fused_speed, "EPOCHS", 3)
+    monkeypatch.setattr(gpu_fused_speed, "BOOK_ACCURACY", 0.0)  # three epochs teach nothing
     monkeypatch.setattr(gpu_train, "LARGE", {"cupy": (30, 2), "numba": (30, 2)})
     monkeypatch.setattr(gpu_train, "BAND", 1.0)  # three epochs teach nothing
     return made["cupy"]
@@ -73,6 +95,9 @@ MEASURED = {
     "throughput": {"copy", "throughput"},
     "launches": {"launch"},
     "determinism": {"determinism"},
+    "fused-right": {"fused right", "fused repeated"},
+    "fused-speed": {"fused speed"},
+    "fused-book": {"fused book"},
     "training": {"losses", "final accuracy", "speed"},
 }
 
@@ -83,6 +108,9 @@ NOT_TIMED = {"asarray", "to_numpy", "zeros", "copy", "synchronize", "all_finite"
 SECTIONS = {  # of the report, by the step that fills them
     "accuracy": "Accuracy",
     "throughput": "Throughput",
+    "fused-right": "Fused",
+    "fused-speed": "Fused",
+    "fused-book": "Fused",
     "launches": "CPU time",
     "training": "Training",
     "crosscheck-cupy": "crosscheck",
@@ -139,8 +167,8 @@ def test_every_operation_and_every_kernel_is_timed(paper):
 def test_pytorch_computes_the_same(paper):
     torch = pytest.importorskip("torch")
     notebook = Notebook()
-    timer = gpu_speed.EventTimer(paper.xp.cuda)
-    gpu_speed.throughput(notebook, [paper], torch, timer, 1 << 13, (3, 33), 1)
+    clock = benchmark.clock_of(paper)
+    gpu_speed.throughput(notebook, [paper], torch, clock, 1 << 13, (3, 33), 1)
     assert notebook.found["problems"] == []
     ratios = {
         record["name"]: record["ways"]["cupy"]["faster_than"]
@@ -186,9 +214,9 @@ def few(monkeypatch):
 @needs_compiler
 def test_wrong_results_are_reported_and_not_timed(few):
     wrong, books = Wrong(), [Notebook() for _ in range(4)]
-    timer = gpu_speed.EventTimer(wrong.xp.cuda)
+    clock = benchmark.clock_of(wrong)
     gpu_kernels.accuracy(books[0], wrong, 1_000, (3,))
-    gpu_speed.throughput(books[1], [wrong], None, timer, 1 << 13, (3,), 1)
+    gpu_speed.throughput(books[1], [wrong], None, clock, 1 << 13, (3,), 1)
     gpu_kernels.determinism(books[2], wrong, ((5, 3),), 3)
     gpu_steps.cross_check(books[3], wrong, NumpyBackend())
     found = ["\n".join(book.found["problems"]) for book in books]

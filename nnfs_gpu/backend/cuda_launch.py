@@ -22,6 +22,35 @@ REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 Grid = tuple[int, ...]
 
 
+class Prepared:
+    """A launch to be made again and again: looked up, checked and converted once.
+
+    Calling it starts the kernel on CuPy's current stream of the device that it was prepared on.
+    """
+
+    def __init__(self, function: Any, grid: Grid, block: int, shared: int, real: Any):
+        self._function, self._grid, self._block, self._shared = function, grid, (block,), shared
+        self._real = real
+        self._arguments: list[Any] = []
+
+    def put(self, first: int, *arguments: Any) -> None:
+        """Other arguments from place `first` on, as `CudaLauncher.launch` takes them."""
+        real = self._real
+        self._arguments[first : first + len(arguments)] = [
+            _array(a)
+            if isinstance(a, cupy.ndarray)
+            else np.int64(a)
+            if type(a) is int
+            else real(a)
+            if type(a) is float
+            else _scalar(a)
+            for a in arguments
+        ]
+
+    def __call__(self) -> None:
+        self._function(self._grid, self._block, self._arguments, shared_mem=self._shared)
+
+
 class CudaLauncher:
     """Starts kernels on the current device and CuPy's current stream."""
 
@@ -47,23 +76,27 @@ class CudaLauncher:
         Returns at once: the device works on its own. Raises ValueError for an array that is
         not contiguous, TypeError for one that is not on the device.
         """
+        self.prepare(file, kernel, grid, block, arguments, dtype, **definitions)()
+
+    def prepare(
+        self,
+        file: str,
+        kernel: str,
+        grid: Grid,
+        block: int,
+        arguments: Sequence[Any],
+        dtype: np.dtype,
+        **definitions: Any,
+    ) -> Prepared:
+        """What `launch` would start, compiled but not started."""
         key = (cupy.cuda.runtime.getDevice(), file, kernel, dtype, *definitions.items())
         function = self._functions.get(key)
         if function is None:
             function = self._functions[key] = self._compile(file, kernel, dtype, definitions)
             self.launched.add((file, kernel))
-        real = dtype.type
-        converted = [
-            _array(a)
-            if isinstance(a, cupy.ndarray)
-            else np.int64(a)
-            if type(a) is int
-            else real(a)
-            if type(a) is float
-            else _scalar(a)
-            for a in arguments
-        ]
-        function(grid, (block,), converted, shared_mem=definitions.get("SHARED", 0))
+        made = Prepared(function, grid, block, definitions.get("SHARED", 0), dtype.type)
+        made.put(0, *arguments)
+        return made
 
     @staticmethod
     def _compile(file: str, kernel: str, dtype: np.dtype, definitions: dict[str, Any]) -> Any:

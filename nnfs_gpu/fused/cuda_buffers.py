@@ -2,11 +2,13 @@
 
 `Parameters`: weights, gradients and optimizer state of all layers, each kind in one array that
 the layers see parts of. `Schedule`: learning rates of the steps to come and records of those
-done. Used by `cuda.FusedSteps`; array code alone, so that it also runs on NumPy arrays.
+done. `Settings`: everything else that the model's objects say. Used by `cuda_steps`; array code
+alone, so that it also runs on NumPy arrays.
 """
 
 from __future__ import annotations
 
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ STATES = {  # optimizer: the book's names of what it keeps, by our arrays
     "rmsprop": ("caches",),
     "adam": ("momentums", "caches"),
 }
+MASK = 0xFFFFFFFF
 SUFFIX = {"momentums": "momentums", "caches": "cache"}  # weight_momentums, weight_cache
 
 
@@ -43,6 +46,7 @@ class Parameters:
         self._views: list[tuple[Any, str, Array]] = []
         first = 0
         for part, stage in zip(parts, plan.stages, strict=True):
+            model.optimizer.take_over(part.dense)
             weights = (stage.n_inputs, stage.n_outputs)
             for prefix, plural, shape in (
                 ("weight", "weights", weights),
@@ -55,6 +59,11 @@ class Parameters:
                     view = getattr(self, name)[first:last].reshape(shape)
                     self._see(part.dense, f"{prefix}_{SUFFIX[name]}", view)
                 first = last
+        self._layers = []  # the same by layer, to look at in one call each
+        for part in parts:
+            mine = [(name, view) for layer, name, view in self._views if layer is part.dense]
+            names, views = zip(*mine, strict=True)
+            self._layers.append((part.dense, attrgetter(*names), views))
 
     def _see(self, layer: Any, name: str, view: Array) -> None:
         self._views.append((layer, name, view))
@@ -65,6 +74,19 @@ class Parameters:
         An attribute that somebody assigned since the last step is copied; one that is not
         there yet (the state before the first step) begins as zeros.
         """
+        if not self._same():
+            self._take()
+
+    def _same(self) -> bool:
+        try:
+            for layer, ask, views in self._layers:
+                if not all(map(is_, ask(layer), views)):
+                    return False
+        except AttributeError:
+            return False
+        return True
+
+    def _take(self) -> None:
         for layer, name, view in self._views:
             held = getattr(layer, name, None)
             if held is view:
@@ -79,44 +101,45 @@ class Parameters:
 class Schedule:
     """Rows for ROWS steps: rates (ROWS, 3) for the kernel, records (ROWS, 3) from it.
 
-    The kernel's counter says which row comes next; so a launch that a CUDA graph replays
-    takes the next rows by itself.
+    The kernel's counters say which row comes next and how many there are; so a launch that a
+    CUDA graph replays takes the next rows by itself.
     """
 
     ROWS = 1024
 
-    def __init__(self, xp: Any, dtype: np.dtype):
-        self._xp, self._dtype = xp, dtype
-        self.rates = xp.zeros((self.ROWS, 3), dtype)
-        self.records = xp.zeros((self.ROWS, 3), dtype)
-        self._next = self.ROWS  # none left
+    def __init__(self, xp: Any, dtype: np.dtype, optimizer: Any):
+        self._xp, self._dtype, self._optimizer = xp, dtype, optimizer
+        betas = [name for name in ("beta_1", "beta_2") if hasattr(optimizer, name)]
+        self._ask = attrgetter("learning_rate", "decay", "current_learning_rate", *betas)
+        self.rates = self.records = xp.zeros((0, 3), dtype)
+        self.next = self.ROWS  # the row that comes next; none left
         self._key: tuple[float, ...] = ()
         self._iteration = -1  # of the row that comes next
 
-    def prepare(self, optimizer: Any, steps: int, counters: Array) -> int:
-        """Makes rows where there are none that fit; how many of `steps` steps they are for."""
-        key = _rate_key(optimizer)
-        left = self._next < self.ROWS
-        if not left or key != self._key or optimizer.iterations != self._iteration:
+    def prepare(self, steps: int, counters: Array) -> int:
+        """Makes rows where there are none that fit; how many of `steps` steps they are for.
+
+        New rows are new arrays: callers hold the old ones.
+        """
+        optimizer = self._optimizer
+        key = self._ask(optimizer)
+        if key[1]:  # with decay, the current rate follows from the others
+            key = (*key[:2], *key[3:])
+        used_up = self.next >= self.ROWS
+        if used_up or optimizer.iterations != self._iteration or key != self._key:
             rows = _rates(optimizer, self.ROWS)
-            self.rates = self._xp.asarray(rows.astype(self._dtype))  # callers hold the old ones
+            self.rates = self._xp.asarray(rows.astype(self._dtype))
             self.records = self._xp.zeros((self.ROWS, 3), self._dtype)
-            counters[0] = 0
-            self._next, self._key, self._iteration = 0, key, optimizer.iterations
-        return min(steps, self.ROWS - self._next)
+            counters[:2] = self._xp.asarray(np.array([0, self.ROWS], np.uint32))
+            self.next, self._key, self._iteration = 0, key, optimizer.iterations
+        return min(steps, self.ROWS - self.next)
 
-    def taken(self, steps: int) -> tuple[Array, Array]:
-        """Records and learning rates of the next rows, which a launch has just taken."""
-        rows = slice(self._next, self._next + steps)
-        self._next += steps
+    def take(self, steps: int) -> int:
+        """The first of the next `steps` rows, which a launch takes."""
+        first = self.next
+        self.next += steps
         self._iteration += steps
-        return self.records[rows], self.rates[rows, 0]
-
-
-def _rate_key(optimizer: Any) -> tuple[float, ...]:
-    fixed = 0.0 if optimizer.decay else optimizer.current_learning_rate
-    betas = (getattr(optimizer, name, 0.0) for name in ("beta_1", "beta_2"))
-    return (optimizer.learning_rate, optimizer.decay, fixed, *betas)
+        return first
 
 
 def _rates(optimizer: Any, rows: int) -> np.ndarray:
@@ -133,31 +156,95 @@ def _rates(optimizer: Any, rows: int) -> np.ndarray:
     return found
 
 
-def settings_of(model: Any, parts: tuple[StageParts, ...], clip: float) -> tuple[float, ...]:
-    """What `settings` of fused.cu holds, in its order, as the model's objects say it now."""
-    optimizer, dtype = model.optimizer, model.backend.dtype
-    precision = getattr(model.accuracy, "precision", 0.0)
-    if precision is None:
-        raise RuntimeError("Accuracy_Regression has no precision yet; call init(y) first")
-    momentum = getattr(optimizer, "momentum", 0.0)
-    beta_1 = getattr(optimizer, "beta_1", momentum)
-    beta_2 = getattr(optimizer, "beta_2", getattr(optimizer, "rho", 0.0))
-    found = [clip, 1 - clip, precision, getattr(optimizer, "epsilon", 0.0)]
-    found += [beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, 0.0, 0.0]
-    for part in parts:
-        dense = part.dense
-        found += [dense.weight_regularizer_l1, dense.weight_regularizer_l2]
-        found += [dense.bias_regularizer_l1, dense.bias_regularizer_l2]
-        keep = 1.0 if part.dropout is None else part.dropout.rate
-        found.append(float(1 / dtype.type(keep)))
-    return tuple(map(float, found))
+class Settings:
+    """Numbers and dropout counters that the kernel reads, kept as the model's objects have them.
+
+    numbers    `settings` of fused.cu
+    dropouts   `dropouts` of fused.cu, whose calls the kernel counts on
+    penalties  True where a layer has L1 or L2
+    """
+
+    def __init__(self, model: Any, parts: tuple[StageParts, ...], clip: float):
+        self._model, self._parts, self._clip = model, parts, clip
+        self._xp, self._dtype = model.backend.xp, model.backend.dtype
+        self.numbers = self._xp.zeros(10 + 5 * len(parts), self._dtype)
+        self.dropouts = self._xp.zeros((len(parts), 5), np.uint32)
+        self.penalties = False
+        self._denses = [part.dense for part in parts]
+        self._dropped = [part.dropout for part in parts if part.dropout is not None]
+        names = ("epsilon", "momentum", "rho", "beta_1", "beta_2")
+        has = [name for name in names if hasattr(model.optimizer, name)]
+        self._ask = [(attrgetter(*has), model.optimizer)]
+        self._ask += [(attrgetter("rate"), layer) for layer in self._dropped]
+        if hasattr(model.accuracy, "precision"):
+            self._ask.append((attrgetter("precision"), model.accuracy))
+        self._asked: list[Any] = []
+        self._masks: list[tuple[Any, int]] = []
+
+    def refresh(self) -> None:
+        """Brings what somebody changed since the last step to the device: usually nothing."""
+        asked = list(map(_PENALTIES, self._denses))
+        for ask, one in self._ask:
+            asked.append(ask(one))
+        if asked != self._asked:
+            self._write()
+            self._asked = asked
+        if not self._dropped:
+            return
+        masks = [(layer.seed, layer.calls) for layer in self._dropped]
+        if masks != self._masks:
+            self._write_masks()  # draws missing seeds
+            self._masks = [(layer.seed, layer.calls) for layer in self._dropped]
+
+    def took(self, steps: int) -> None:
+        """The kernel has done `steps` steps: a mask each."""
+        if not self._dropped:
+            return
+        for layer in self._dropped:
+            layer.calls += steps
+            layer.binary_mask = None
+        self._masks = [(layer.seed, layer.calls) for layer in self._dropped]
+
+    def _write(self) -> None:
+        """What `settings` of fused.cu holds, in its order."""
+        optimizer = self._model.optimizer
+        precision = getattr(self._model.accuracy, "precision", 0.0)
+        if precision is None:
+            raise RuntimeError("Accuracy_Regression has no precision yet; call init(y) first")
+        momentum = getattr(optimizer, "momentum", 0.0)
+        beta_1 = getattr(optimizer, "beta_1", momentum)
+        beta_2 = getattr(optimizer, "beta_2", getattr(optimizer, "rho", 0.0))
+        found = [self._clip, 1 - self._clip, precision, getattr(optimizer, "epsilon", 0.0)]
+        found += [beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, 0.0, 0.0]
+        self.penalties = False
+        for part in self._parts:
+            factors = _PENALTIES(part.dense)
+            self.penalties |= any(factor > 0 for factor in factors)
+            keep = 1.0 if part.dropout is None else part.dropout.rate
+            found += [*factors, float(1 / self._dtype.type(keep))]
+        self.numbers[...] = self._xp.asarray(np.array(found, self._dtype))
+        self._masks = []  # a rate is part of them, too
+
+    def _write_masks(self) -> None:
+        words = [dropout_words(part.dropout) for part in self._parts]
+        self.dropouts[...] = self._xp.asarray(np.array(words, np.uint32))
 
 
-def dropout_of(layer: Any) -> tuple[int, int, int]:
-    """Seed, share kept in units of 2^-32 and number of the next mask; draws a missing seed."""
+_PENALTIES = attrgetter(
+    *("weight_regularizer_l1", "weight_regularizer_l2"),
+    *("bias_regularizer_l1", "bias_regularizer_l2"),
+)
+
+
+def dropout_words(layer: Any) -> tuple[int, ...]:
+    """Seed and share kept in units of 2^-32, low word first, and the number of the next mask.
+
+    Draws a missing seed, as the layer's own forward does.
+    """
     if layer is None:
-        return 0, 0, 0
-    if layer.seed is None:  # as its own forward does
+        return (0,) * 5
+    if layer.seed is None:
         layer.seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
     seed, _, call = philox.counter(layer.seed, philox.STREAM_DROPOUT, layer.calls)
-    return seed, philox.keep_below(layer.rate), call
+    keep = philox.keep_below(layer.rate)
+    return seed & MASK, seed >> 32, keep & MASK, keep >> 32, call

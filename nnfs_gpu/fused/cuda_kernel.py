@@ -6,7 +6,7 @@ is arithmetic on sizes: it needs no GPU and no CuPy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -80,11 +80,21 @@ def _is_one_class(plan: Plan) -> bool:
     return plan.loss == "softmax_cross_entropy" and plan.n_outputs == 1
 
 
-def choose(plan: Plan, targets: int, penalties: bool, rows: int, device: Device) -> Build:
-    """The build for steps over `rows` samples. Raises CannotFuse for a plan that does not fit."""
-    if is_narrow(plan, targets):
-        return _narrow(plan, targets, penalties, rows, device)
-    return _tiles(plan, targets, penalties, rows, device)
+def choose(
+    plan: Plan, targets: int, penalties: bool, rows: int, device: Device, part: bool = False
+) -> Build:
+    """The build for steps over `rows` samples; with `part`, for parts of that many of a step.
+
+    Raises CannotFuse for a plan that does not fit.
+    """
+    make = _narrow if is_narrow(plan, targets) else _tiles
+    build = make(plan, targets, penalties and not part, rows, device)
+    return replace(build, definitions=(*build.definitions, ("PART", 1))) if part else build
+
+
+def end_of(plan: Plan, penalties: bool, device: Device) -> Build:
+    """The build of fused_end.cu: the end of a step that came in parts."""
+    return _build(plan, LABELS, penalties, device, 0, 256, 16, 1, 1)
 
 
 def small(plan: Plan, rows: int) -> bool:

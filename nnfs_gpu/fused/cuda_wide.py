@@ -24,6 +24,8 @@ LEAST_ROWS = 1024  # of a tile: fewer would not fill a GPU
 class TiledSteps:
     """Whole training steps, a tile of rows at a time.
 
+    step, run, accumulate, finish   as `cuda_steps.KernelSteps` has them
+
     Raises CannotFuse for a network with dropout: a mask is a function of the row in the batch,
     and the operation that makes it begins at row 0.
 
@@ -40,6 +42,10 @@ class TiledSteps:
         widths = plan.n_inputs + sum(stage.n_outputs for stage in plan.stages)
         held = L2_BYTES // (2 * widths * plan.itemsize)
         self._tile = tile or max(LEAST_ROWS, held // 256 * 256)
+        self._gradients: list[tuple[Array, Array]] = []  # of the batch under way, as what follows
+        self._loss: Any = 0.0
+        self._right: Any = 0.0
+        self._rows = self._total = 0  # given, expected
 
     def describe(self) -> str:
         """How a step runs, for people."""
@@ -47,28 +53,54 @@ class TiledSteps:
 
     def step(self, X: Array, y: Any) -> tuple[Array, Array, Array]:
         """One step over all of X (N, I) and targets y: mean loss, penalty, accuracy."""
-        model, n = self.model, X.shape[0]
-        t = getattr(y, "values", y)
-        loss: Any = 0.0
-        right: Any = 0.0
-        gradients: list[tuple[Array, Array]] = []
+        if self._total:
+            raise RuntimeError("step: a batch is under way; call finish() first")
+        self.accumulate(X, y, X.shape[0])
+        return self.finish()
+
+    def accumulate(self, X: Array, y: Any, total: int) -> None:
+        """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
+
+        Memory does not grow with `total`. Raises ValueError for more rows than `total`.
+        """
+        n, t = X.shape[0], getattr(y, "values", y)
+        if (self._total and total != self._total) or self._rows + n > total:
+            raise ValueError(
+                f"accumulate: got rows {self._rows} to {self._rows + n} of a batch of {total}, "
+                f"expected at most {self._total or total}; call finish() between batches"
+            )
+        if not self._total:
+            self._gradients, self._loss, self._right = [], 0.0, 0.0
         for start in range(0, n, self._tile):
             rows = slice(start, min(start + self._tile, n))
             outputs = self._forward(X[rows])
-            losses, comparisons, dz = self._end(outputs[-1], t[rows], n)
-            loss = loss + self.backend.sum(losses)
+            losses, comparisons, dz = self._end(outputs[-1], t[rows], total)
+            self._loss = self._loss + self.backend.sum(losses)
             if comparisons is not None:
-                right = right + self.backend.sum(comparisons)
-            found = self._backward(dz, outputs)
-            if gradients:
-                for (dw, db), (more_w, more_b) in zip(gradients, found, strict=True):
-                    dw += more_w
-                    db += more_b
-            else:
-                gradients = found
-        penalty = model.loss.regularization_loss()
-        self._update(gradients)
-        return self._measured(loss, right, penalty, n)
+                self._right = self._right + self.backend.sum(comparisons)
+            self._add(self._backward(dz, outputs))
+        self._total = total
+        self._rows += n
+
+    def finish(self) -> tuple[Array, Array, Array]:
+        """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
+        if self._rows != self._total or not self._total:
+            raise RuntimeError(
+                f"finish: got {self._rows} of {self._total} samples; accumulate the rest first"
+            )
+        n, self._rows, self._total = self._total, 0, 0
+        penalty = self.model.loss.regularization_loss()
+        self._update(self._gradients)
+        return self._measured(self._loss, self._right, penalty, n)
+
+    def _add(self, found: list[tuple[Array, Array]]) -> None:
+        """A tile's gradients to those of the tiles before it, in order."""
+        if not self._gradients:
+            self._gradients = found
+            return
+        for (dw, db), (more_w, more_b) in zip(self._gradients, found, strict=True):
+            dw += more_w
+            db += more_b
 
     def _forward(self, x: Array) -> list[Array]:
         """x and every stage's output; the last one before its activation."""
@@ -149,19 +181,27 @@ class TiledSteps:
             model.accuracy.accumulated_count += count
         return loss / n, penalty, right / count
 
-    def run(self, X: Array, y: Any, steps: int) -> tuple[Array, Array, Array, Array]:
-        """`steps` steps over the same batch: losses, penalties, accuracies and rates (steps,)."""
-        model, rows = self.model, []
-        for _ in range(steps):
-            model.loss.new_pass()
-            if model.accuracy is not None:
-                model.accuracy.new_pass()
-            measured = self.step(X, y)
-            rows.append((*measured, model.optimizer.current_learning_rate))
-        columns = zip(*rows, strict=True)
-        stack = self.backend.xp.stack
-        asarray = self.backend.xp.asarray
+    def run(
+        self, X: Array, y: Any, steps: int, batch_size: int | None = None
+    ) -> tuple[Array, Array, Array, Array]:
+        """`steps` steps over X: losses, penalties, accuracies and rates, each (steps,).
+
+        All of X at each step, or batch by batch from row 0, beginning anew after the last row.
+        """
+        model, t, measured = self.model, getattr(y, "values", y), []
+        starts = range(0, X.shape[0], batch_size or X.shape[0])
+        for step in range(steps):
+            first = starts[step % len(starts)]
+            if first == 0:
+                model.loss.new_pass()
+                if model.accuracy is not None:
+                    model.accuracy.new_pass()
+            rows = slice(first, first + starts.step)
+            record = self.step(X[rows], t[rows])
+            measured.append((*record, model.optimizer.current_learning_rate))
+        xp = self.backend.xp
         losses, penalties, accuracies, rates = (
-            stack([asarray(value) for value in column]) for column in columns
+            xp.stack([xp.asarray(value) for value in column])
+            for column in zip(*measured, strict=True)
         )
         return losses, penalties, accuracies, rates.astype(np.float64)

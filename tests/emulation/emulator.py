@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,10 @@ class Emulator:
         if problem:
             raise EmulationError(f"{kernel}: {problem}")
 
+    def prepare(self, *launch: Any, **definitions: Any) -> Prepared:
+        """What `launch` would run, to be run again and again."""
+        return Prepared(self, launch, definitions)
+
     def _text(self, file: str) -> str:
         if file not in self._sources:
             self._sources[file] = cuda_source.text(f"{file}.cu")
@@ -126,6 +131,22 @@ class Emulator:
             real = {"float32": "float", "float64": "double"}[dtype.name]
             self._libraries[key] = _compile(file, self._text(file), {"REAL": real, **definitions})
         return self._libraries[key]
+
+
+class Prepared:
+    """`cuda_launch.Prepared` for the emulator."""
+
+    def __init__(self, emulator: Emulator, launch: tuple[Any, ...], definitions: dict[str, Any]):
+        file, kernel, grid, block, arguments, dtype = launch
+        self._run = partial(emulator.launch, file, kernel, grid, block)
+        self._arguments, self._dtype, self._definitions = list(arguments), dtype, definitions
+
+    def put(self, first: int, *arguments: Any) -> None:
+        """Other arguments from place `first` on."""
+        self._arguments[first : first + len(arguments)] = arguments
+
+    def __call__(self) -> None:
+        self._run(self._arguments, self._dtype, **self._definitions)
 
 
 class _Guarded:

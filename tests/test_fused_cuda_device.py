@@ -28,11 +28,11 @@ from nnfs_gpu.fused.cuda import FusedSteps
 from nnfs_gpu.fused.cuda_wide import TiledSteps
 
 status = available_backends()["cupy"]
-
+pytestmark = pytest.mark.skipif(not status.usable, reason=f"cupy: {status.reason}")
 
 
 def on_device(dtype):
-    return __import__("emulation.backend").backend.EmulatedCupyBackend(dtype=dtype)
+    return get_backend("cupy", dtype=dtype, precise_dot=False, book_random=False)
 
 
 def engine(model):
