@@ -40,8 +40,10 @@ NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 )
 QUICK = (((8,), (30, 300)), ((16, 16), (300,)))
 STEPS = 5  # of Adam before a trainer is timed
-TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3  # of gradients to the largest, of the loss after STEPS
-WORK = 3e6  # multiply-adds in a timed call, roughly: small batches take many steps a call
+# Of gradients to the largest (a float32 sum over a million samples, as NumPy and PyTorch make it,
+# is off by 2e-3), and of the loss after STEPS.
+TOLERANCE, LOSS_TOLERANCE = 5e-3, 1e-3
+WORK = 1e9  # multiply-adds in a timed call, roughly: so many steps that its start does not count
 MOST_STEPS = 200
 
 
