@@ -126,7 +126,7 @@ LEAST, MOST = 0.02, 1e6  # operations a byte, the ends of the roofline's axis
 
 # Operations in the roofline, and where their names stand: (points right, points up).
 NAMED = {
-    "softmax_backward at 1,000": ("softmax backward", (9, -4)),
+    "softmax_backward at 1,000": ("softmax backward", (-8, 4)),
     "softmax_forward at 1,000": ("softmax forward", (9, -4)),
     "softmax_cross_entropy at 1,000": ("softmax + cross-entropy", (9, -4)),
     "relu_forward at 1,000": ("ReLU", (-8, 6)),

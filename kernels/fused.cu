@@ -36,7 +36,7 @@
 //   launch     grid any number of blocks for one step, 1 block for several; block THREADS; the
 //              same grid gives the same bits. SHARED bytes of dynamic shared memory where it is
 //              defined
-//   source     PERFORMANCE.md 4.5; last block: "threadFenceReduction" of the CUDA samples
+//   source     last block: "threadFenceReduction" of the CUDA samples
 
 #include "fused_plan.cuh"
 #include "fused_finish.cuh"
