@@ -40,9 +40,8 @@ NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 )
 QUICK = (((8,), (30, 300)), ((16, 16), (300,)))
 STEPS = 5  # of Adam before a trainer is timed
-# Of gradients to the largest (a float32 sum over a million samples, as NumPy and PyTorch make it,
-# is off by 2e-3), and of the loss after STEPS.
-TOLERANCE, LOSS_TOLERANCE = 5e-3, 1e-3
+TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3  # of gradients to the largest, of the loss after STEPS
+ROUNDING = 4e-9  # more for each sample: NumPy's and PyTorch's float32 sums of 1 M are off by 2e-3
 WORK = 1e9  # multiply-adds in a timed call, roughly: so many steps that its start does not count
 MOST_STEPS = 200
 
@@ -112,7 +111,7 @@ def _case(
             left_out,
             name,
             lambda make=make: (make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", RATE)),
-            lambda pair: _check(pair, start, exact),
+            lambda pair: _check(pair, start, exact, batch),
         )
         if made is not None:
             trainer = made[1]
@@ -190,16 +189,20 @@ def _gradients(
 
 
 def _check(
-    pair: tuple[Trainer, Trainer], start: Parameters, exact: tuple[Parameters, float]
+    pair: tuple[Trainer, Trainer],
+    start: Parameters,
+    exact: tuple[Parameters, float],
+    samples: int,
 ) -> None:
     """AssertionError where a step changed the parameters otherwise than the oracle's."""
     sgd, adam = pair
+    tolerance = TOLERANCE + ROUNDING * samples
     sgd.run(1)
     once, loss = exact
     for number, (got, before, want) in enumerate(zip(sgd.parameters(), start, once, strict=True)):
         for g, s, w in zip(got, before, want, strict=True):
             error = np.abs((s - g) - (s - w)).max() / np.abs(s - w).max()
-            assert error <= TOLERANCE, f"gradient of layer {number}: relative error {error:.2e}"
+            assert error <= tolerance, f"gradient of layer {number}: relative error {error:.2e}"
     adam.run(STEPS)
     error = abs(adam.loss() - loss) / loss
     assert error <= LOSS_TOLERANCE, f"loss after {STEPS} steps: relative error {error:.2e}"

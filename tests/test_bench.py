@@ -163,11 +163,12 @@ def test_a_wrong_trainer_is_found(numba):
     start = train.parameters((8,))
     exact = train._oracle(start, X, y)
     make = trainers.trainers([numba], peers.Peers())["book"][1]
-    train._check((make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", 0.01)), start, exact)
+    pair = make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", 0.01)
+    train._check(pair, start, exact, 60)
     for rate, other in ((1.001, 0.01), (1.0, 0.02)):
         pair = make(start, X, y, "sgd", rate), make(start, X, y, "adam", other)
         with pytest.raises(AssertionError, match="relative error"):
-            train._check(pair, start, exact)
+            train._check(pair, start, exact, 60)
 
 
 def _pair(rows, classes):
@@ -322,7 +323,7 @@ def test_torch_and_jax_do_what_ours_do(numba):
     for name, (_, make) in trainers.trainers([numba], found).items():
         if name in found.modules:  # torch.compile takes too long for a test
             pair = make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", trainers.RATE)
-            train._check(pair, start, exact)
+            train._check(pair, start, exact, 60)
 
 
 # ---- the report of what was measured ----
