@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import nnfs_gpu as ng
+from nnfs_gpu import fused
 from nnfs_gpu.engines import LayerSteps
 
 ACTIVATIONS = {
@@ -152,3 +153,30 @@ def copy_state(source, target):
             b.calls, b.seed = a.calls, a.seed
     for name in ("iterations", "current_learning_rate"):
         setattr(target.optimizer, name, getattr(source.optimizer, name))
+
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def backend_of(dtype):
+    return ng.get_backend("numba", dtype=dtype, precise_dot=False, book_random=False)
+
+
+def assert_gradients(model, expected, dtype):
+    """Every gradient within the tolerance of the largest number of its layer's gradients."""
+    found = gradients(model)
+    for first in range(0, len(found), 2):
+        layer = slice(first, first + 2)
+        scale = max(np.abs(a).max() for a in expected[layer])
+        for got, want in zip(found[layer], expected[layer], strict=True):
+            assert got.dtype == np.dtype(dtype)
+            error = np.abs(got - want).max()
+            assert error <= TOLERANCE[dtype] * scale, f"layer {first // 2}: {error / scale}"
+
+
+def trained(network, n, steps=3, dtype="float32"):
+    model = network.model(backend_of(dtype))
+    X, y = network.data(model, n)
+    engine = fused.engine(model)
+    measured = [engine.step(X, y) for _ in range(steps)]
+    return measured, parameters(model) + list(state(model).values())
