@@ -4,29 +4,12 @@ The kernels of the fused step get addresses in tables, not arrays: `vector` and 
 arrays of them again. They check nothing.
 """
 
-import llvmlite.binding as llvm
-import numba
 import numpy as np
 from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from .common import jit
-
-
-def _register():
-    """(bytes of a vector register, how many there are) of the processor that Numba compiles for."""
-    features = numba.config.CPU_FEATURES
-    if features is None:
-        found = llvm.get_host_cpu_features()
-        features = ",".join(f"+{name}" for name, there in found.items() if there)
-    if "+avx512f" in features:
-        return 64, 32
-    if "+avx" in features:
-        return 32, 16
-    return 16, 32 if "+neon" in features else 16
-
-
-REGISTER_BYTES, REGISTERS = _register()
+from .vectors import REGISTER_BYTES
 
 
 @intrinsic

@@ -14,78 +14,14 @@ Where a machine has shorter registers than asked for, LLVM splits them: slower, 
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .fused_addresses import REGISTER_BYTES, REGISTERS
+from .vectors import LANE, REGISTERS, Emitter
 
 VECTORS = 4 if REGISTERS == 32 else 2  # registers along a panel
 ROWS = 6  # of a product block: 24 (12) sums, and room for what they are made of
-
-# Whatever the machine: products may be contracted into fused multiply-adds, sums keep their order.
-FLAGS = ("contract",)
-
-
-# ---- emitting ----
-class _Emitter:
-    """What the blocks share: loads, stores and broadcasts of registers."""
-
-    def __init__(self, context, builder, signature, arguments):
-        self.context, self.builder = context, builder
-        self.signature, self.arguments = signature, arguments
-        self.element = context.get_data_type(signature.args[0].dtype)
-        self.bytes = signature.args[0].dtype.bitwidth // 8
-        self.lanes = REGISTER_BYTES // self.bytes
-        self.type = ir.VectorType(self.element, self.lanes)
-        self.zero = ir.Constant(self.type, [0.0] * self.lanes)
-
-    def index(self, number):
-        return ir.Constant(ir.IntType(64), number)
-
-    def array(self, place):
-        """(pointer, numbers from one row to the next) of an array argument."""
-        kind = self.signature.args[place]
-        proxy = cgutils.create_struct_proxy(kind)
-        array = proxy(self.context, self.builder, value=self.arguments[place])
-        return array.data, self.builder.extract_value(array.shape, kind.ndim - 1)
-
-    def sum(self, *terms):
-        total = terms[0]
-        for term in terms[1:]:
-            total = self.builder.add(total, term)
-        return total
-
-    def load_one(self, data, at):
-        return self.builder.load(self.builder.gep(data, [at]))
-
-    def _place(self, data, at):
-        place = self.builder.gep(data, [at])
-        return self.builder.bitcast(place, self.type.as_pointer())
-
-    def load(self, data, at):
-        loaded = self.builder.load(self._place(data, at))
-        loaded.align = self.bytes
-        return loaded
-
-    def store(self, value, data, at):
-        stored = self.builder.store(value, self._place(data, at))
-        stored.align = self.bytes
-
-    def splat(self, value):
-        one = ir.Constant(ir.IntType(32), 0)
-        undefined = ir.Constant(self.type, ir.Undefined)
-        first = self.builder.insert_element(undefined, value, one)
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, undefined, mask)
-
-    def add_product(self, place, a, b):
-        """The sum in `place` += a b."""
-        product = self.builder.fmul(a, b, flags=FLAGS)
-        total = self.builder.fadd(self.builder.load(place), product, flags=FLAGS)
-        self.builder.store(total, place)
-
 
 ZEROS, BIAS = 0, 1  # what a product block starts from
 PLAIN, RELU, GATE, ADD = 0, 1, 2, 3  # what becomes of its sums
@@ -109,9 +45,10 @@ def _product_block(rows, vectors):
         signature = types.void(*arguments, number, bias, number, gate)
 
         def generate(context, builder, signature, arguments):
-            emit = _Emitter(context, builder, signature, arguments)
-            (a, _), (b, b_row), (c, c_row) = emit.array(0), emit.array(4), emit.array(5)
-            (bias, _), (gate, gate_row) = emit.array(10), emit.array(12)
+            emit = Emitter(context, builder, signature.args[0].dtype)
+            (a, _), (b, b_row), (c, c_row), (bias, _), (gate, gate_row) = (
+                emit.array(signature.args[k], arguments[k]) for k in (0, 4, 5, 10, 12)
+            )
             at, along_m, along_k = arguments[1:4]
             m, n, count, start = arguments[6:10]
             end = arguments[11]
@@ -178,8 +115,10 @@ def _dot_block(rows, columns):
         signature = types.void(a, number, b, number, number, g, number)
 
         def generate(context, builder, signature, arguments):
-            emit = _Emitter(context, builder, signature, arguments)
-            (a, a_row), (b, b_row), (g, _) = emit.array(0), emit.array(2), emit.array(5)
+            emit = Emitter(context, builder, signature.args[0].dtype)
+            (a, a_row), (b, b_row), (g, _) = (
+                emit.array(signature.args[k], arguments[k]) for k in (0, 2, 5)
+            )
             i, o, width, outputs = arguments[1], arguments[3], arguments[4], arguments[6]
             a_at = [builder.mul(builder.add(i, emit.index(r)), a_row) for r in range(rows)]
             b_at = [builder.mul(builder.add(o, emit.index(q)), b_row) for q in range(columns)]
@@ -211,22 +150,16 @@ def sum_lanes(typing, a, at):
     """The sum of the register at a[at]: halves are added until one number is left."""
 
     def generate(context, builder, signature, arguments):
-        emit = _Emitter(context, builder, signature, arguments)
-        value, width = emit.load(emit.array(0)[0], arguments[1]), emit.lanes
+        emit = Emitter(context, builder, signature.args[0].dtype)
+        value = emit.load(emit.array(signature.args[0], arguments[0])[0], arguments[1])
+        width = emit.lanes
         while width > 1:
             width //= 2
             low, high = (
-                builder.shuffle_vector(
-                    value,
-                    value,
-                    ir.Constant(
-                        ir.VectorType(ir.IntType(32), width), [first + k for k in range(width)]
-                    ),
-                )
-                for first in (0, width)
+                emit.shuffle(value, list(range(first, first + width))) for first in (0, width)
             )
             value = builder.fadd(low, high)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+        return builder.extract_element(value, LANE(0))
 
     return a.dtype(a, types.int64), generate
 

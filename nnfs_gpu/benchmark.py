@@ -33,7 +33,7 @@ import numpy as np
 Call = Callable[[], Any]
 Seconds = dict[str, list[float]]  # of each way, round by round
 
-PAUSE = 0.01  # seconds, see above
+PAUSE = 0.04  # seconds, see above: OpenBLAS spins for 2^26 cycles, 26 ms at 2.6 GHz
 ONE_THREAD = 1 << 19  # elements below which waking a second thread costs more than it saves
 PACKAGES = ("nnfs-gpu", "numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax")
 

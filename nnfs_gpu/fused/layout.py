@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..kernels import fused_tables as k
-from ..kernels.fused_addresses import REGISTER_BYTES
 from ..kernels.fused_vectors import VECTORS
+from ..kernels.vectors import REGISTER_BYTES
 from .plan import Plan
 
 CACHE = 384 << 10  # bytes of a tile's workspace: within a core's second-level cache
