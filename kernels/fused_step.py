@@ -4,10 +4,11 @@
               tile's gradient, times 1 / N (1 / (N O) where the loss is a mean over O outputs)
     shapes    X (N, I) rows in memory; in a tile samples are columns, (features, width)
     threads   a step is cut into groups of samples by their number alone. Each group sums its
-              gradient in a row of its own, and the rows are added in order.
+              gradient in a row of its own; then the network is cut into pieces, by its widths
+              alone, and the rows are added in order, piece by piece. Threads take groups, wait
+              for each other, and take pieces.
     traffic   X and the targets are read once; everything else stays in a core's cache
-    launch    `train` with GROUPS on every thread that takes part, then with COLLECT and FINISH
-              on one; or with all three on one thread, for many steps in one call
+    launch    `train` on every thread that takes part, for one step or many
 
 What the functions know about a network lies in the tables of fused_tables.py. So one compiled
 function for each dtype serves all networks, and a call passes little. `like` is a zero of the
@@ -15,10 +16,7 @@ dtype, `work` the address of a thread's workspace.
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
 from . import fused_tables as k
 from .common import FASTMATH, jit
@@ -39,21 +37,12 @@ from .fused_tiles import (
     to_columns,
     to_rows,
 )
-from .fused_update import collect, finish
+from .fused_update import collect, finish, rate_at
 from .fused_vectors import ADD, BIAS, GATE, PLAIN, RELU, ZEROS, sum_lanes
+from .waiting import APART, FOREVER, SHIFT, add, put, reached, take
 
+LOST = 100_000  # looks at a step that nobody opens, some tens of milliseconds
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
-
-
-@intrinsic
-def take(typing, counter):
-    """The number in counter[0], which goes up by one: no two threads get the same."""
-
-    def generate(context, builder, signature, arguments):
-        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
-        return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "monotonic")
-
-    return types.int64(counter), generate
 
 
 def part(function):
@@ -217,39 +206,74 @@ def _add_lanes(table, work, gradient, s, like):
 
 
 # ---- steps ----
+@part
+def _open(cells, turn):
+    """All groups and pieces of this turn can be taken."""
+    for cell in (k.GROUPS_TAKEN, k.GROUPS_DONE, k.PIECES_TAKEN, k.PIECES_DONE):
+        put(cells, cell * APART, turn << SHIFT)
+    put(cells, k.OPENED * APART, turn)
+
+
+@part
+def _sum_up(groups, totals, pieces, penalties, rules, measured, iteration, what):
+    """What a step has measured, from the groups' totals and the pieces' penalties, in order."""
+    if what & k.COLLECT:
+        for at in range(2):
+            total = 0.0 if what & k.FRESH else measured[at]
+            for g in range(groups):
+                total += totals[g, at]
+            measured[at] = total
+    if what & k.FINISH:
+        penalty = 0.0
+        for p in range(pieces):
+            penalty += penalties[p]
+        measured[k.PENALTY] = penalty
+        measured[k.RATE] = rate_at(rules, iteration)
+
+
 @jit
-def train(tables, work, X, y, n, row, per, steps, iteration, scale, what, like):
+def train(tables, work, X, y, n, row, per, steps, iteration, scale, what, turn, leads, like):
     """The parts of a step that `what` names, `steps` times, on this thread.
 
-    GROUPS    take groups of `per` of the n samples at X, y until none is left; sample 0 is
-              row `row` of the batch. Other threads may do the same at the same time. One
-              that does more than this sets the counter to 0 first.
-    COLLECT   add the groups' sums to the gradient; with FRESH the gradient starts from 0
-    FINISH    gradients and penalties to the layers, and the update, step `iteration`
+    GROUPS    take groups of `per` of the n samples at X, y until none is left, sum their
+              gradients, and wait until all groups are done; sample 0 is row `row` of the batch
+    COLLECT   take pieces of the network and add the groups' sums to their gradient; with FRESH
+              the gradient starts from 0
+    FINISH    gradients and penalties of the pieces to the layers, and the update, step `iteration`
+
+    One thread `leads`: it opens each step and ends it. Others may call `train` with the same
+    arguments at the same time; they leave when they find nobody to follow.
 
     tables  address of head
     X, y    addresses; y: int32 classes, or rows of targets where head[SOFT] says so
+    turn    number of the first step among all that these tables have seen: see waiting.py
     head[MEASURED] (steps, 4): sum of losses, right answers, penalty, learning rate
     """
     head = vector(tables, k.HEAD_FIELDS, np.int64(0))
     table = matrix(head[k.TABLE], head[k.STAGES], k.TABLE_FIELDS, np.int64(0))
     factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
     rules = vector(head[k.RULES], k.RULE_FIELDS, 0.0)
-    groups = (n + per - 1) // per
-    sums = matrix(head[k.SUMS], groups, head[k.GRADIENTS], like)
+    cells = vector(head[k.CELLS], k.CELLS_FIELDS * APART, np.int64(0))
+    groups, pieces, size = (n + per - 1) // per, head[k.PIECE_COUNT], head[k.GRADIENTS]
+    sums = matrix(head[k.SUMS], groups, size, like)
     totals = matrix(head[k.TOTALS], groups, 2, 0.0)
-    gradient = vector(head[k.GRADIENT], head[k.GRADIENTS], 0.0)
+    gradient = vector(head[k.GRADIENT], size, 0.0)
+    piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
+    penalties = vector(head[k.PENALTIES], pieces, 0.0)
     measured = matrix(head[k.MEASURED], steps, k.MEASURED_FIELDS, 0.0)
-    counter = vector(head[k.COUNTER], 1, np.int64(0))
     for step in range(steps):
-        if what != k.GROUPS:
-            counter[0] = 0
+        now = turn + step
+        if leads:
+            _open(cells, now)
+        elif not reached(cells, k.OPENED * APART, now, LOST):
+            break
         while what & k.GROUPS:
-            g = take(counter)
-            if g >= groups:
+            g = take(cells, k.GROUPS_TAKEN * APART, now, groups)
+            if g < 0:
+                reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
                 break
             first, stop = g * per, min(n, (g + 1) * per)
-            address = head[k.SUMS] + g * head[k.GRADIENTS] * itemsize(like)
+            address = head[k.SUMS] + g * size * itemsize(like)
             _group(
                 head,
                 table,
@@ -266,10 +290,24 @@ def train(tables, work, X, y, n, row, per, steps, iteration, scale, what, like):
                 totals[g],
                 like,
             )
-        if what & k.COLLECT:
-            collect(groups, sums, totals, gradient, measured[step], what & k.FRESH)
-        if what & k.FINISH:
-            t = iteration + step
-            penalty, rate = finish(head, table, factors, rules, gradient, scale, t, like)
-            measured[step, k.PENALTY] = penalty
-            measured[step, k.RATE] = rate
+            add(cells, k.GROUPS_DONE * APART)
+        while what & (k.COLLECT | k.FINISH):
+            p = take(cells, k.PIECES_TAKEN * APART, now, pieces)
+            if p < 0:
+                break
+            if what & k.COLLECT:
+                s = piece[p, k.STAGE]
+                at, wide = table[s, k.GRADIENT_AT], table[s, k.PADDED]
+                begin, end = at + piece[p, k.FIRST_ROW] * wide, at + piece[p, k.STOP_ROW] * wide
+                collect(groups, sums, gradient, begin, end, what & k.FRESH)
+            if what & k.FINISH:
+                penalties[p] = finish(
+                    head, table, factors, rules, gradient, piece[p], scale, iteration + step, like
+                )
+            add(cells, k.PIECES_DONE * APART)
+        if leads:
+            if what & (k.COLLECT | k.FINISH):
+                reached(cells, k.PIECES_DONE * APART, (now << SHIFT) + pieces, FOREVER)
+            _sum_up(
+                groups, totals, pieces, penalties, rules, measured[step], iteration + step, what
+            )

@@ -8,8 +8,10 @@ and `rules` real ones. An address counts in bytes; a place in a thread's workspa
 # ---- head: the network ----
 STAGES, TILE, PITCH, LOSS, OPTIMIZER, SOFT, GRADIENTS = range(7)
 TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT = range(7, 11)  # places in the workspace
-TABLE, FACTORS, RULES, COUNTER, SUMS, TOTALS, GRADIENT, MEASURED = range(11, 19)  # addresses
-HEAD_FIELDS = 19
+TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, GRADIENT, MEASURED = range(11, 19)  # addresses
+PIECES, PENALTIES = range(19, 21)  # addresses
+PIECE_COUNT = 21
+HEAD_FIELDS = 22
 
 # ---- table: a stage ----
 INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)
@@ -18,6 +20,14 @@ X_AT, Y_AT, MASK_AT, D_AT, LANES_AT = range(13, 18)  # places in the workspace
 GRADIENT_AT, PADDED = range(18, 20)  # a place in a group's sums, and the numbers of a row there
 SEED, CALL, BELOW = range(20, 23)  # of the dropout after the stage
 TABLE_FIELDS = 23
+
+# ---- pieces: what a thread collects and updates at a time, rows of a stage's weights ----
+STAGE, FIRST_ROW, STOP_ROW = range(3)  # the biases are the row after the last
+PIECE_FIELDS = 3
+
+# ---- cells: where threads meet, see waiting.py; each is APART numbers ----
+OPENED, GROUPS_TAKEN, GROUPS_DONE, PIECES_TAKEN, PIECES_DONE = range(5)
+CELLS_FIELDS = 5
 
 # ---- factors: a stage ----
 W_L1, W_L2, B_L1, B_L2, SCALE = range(5)

@@ -1,17 +1,17 @@
 """The end of a fused step: the groups' sums become the gradient, the gradient an update.
 
-The groups are added in order, in float64, so the bits depend on how a batch was cut into
-groups and not on the threads that took them.
+Both are done piece by piece, some rows of a stage's weights at a time, and threads take pieces
+as they take groups. The groups are added in order, in float64, so the bits depend on how a
+batch was cut into groups and a network into pieces, not on the threads that took them.
 """
 
 import numpy as np
 
 from . import optimizers
 from .common import jit
-from .fused_addresses import stay_apart, vector
+from .fused_addresses import itemsize, stay_apart, vector
 from .fused_tables import (
     ADAGRAD,
-    ADAM,
     B_FIRST,
     B_L1,
     B_L2,
@@ -22,6 +22,7 @@ from .fused_tables import (
     DW,
     EPSILON,
     FIRST,
+    FIRST_ROW,
     GRADIENT_AT,
     INPUTS,
     LEARNING_RATE,
@@ -32,7 +33,8 @@ from .fused_tables import (
     RMSPROP,
     SECOND,
     SGD,
-    STAGES,
+    STAGE,
+    STOP_ROW,
     W_FIRST,
     W_L1,
     W_L2,
@@ -41,38 +43,33 @@ from .fused_tables import (
     W,
 )
 
-BLOCK = 512  # sums that stay in the first-level cache while the groups are added
-
 
 @jit
-def collect(groups, sums, totals, gradient, measured, fresh):
-    """gradient (float64) and measured += the groups', in order; `fresh`: they start from 0."""
+def collect(groups, sums, gradient, begin, end, fresh):
+    """gradient[begin:end] (float64) += the groups' sums there, in order; `fresh`: from 0."""
     stay_apart()
-    for first in range(0, gradient.shape[0], BLOCK):
-        last = min(first + BLOCK, gradient.shape[0])
-        if fresh:
-            for k in range(first, last):
-                gradient[k] = 0.0
-        for g in range(groups):
-            for k in range(first, last):
-                gradient[k] += sums[g, k]
-    for k in range(2):
-        total = 0.0 if fresh else measured[k]
-        for g in range(groups):
-            total += totals[g, k]
-        measured[k] = total
+    first, last = np.uint64(begin), np.uint64(end)
+    if fresh:
+        for k in range(first, last):
+            gradient[k] = 0.0
+    whole = groups // 4 * 4
+    for g in range(0, whole, 4):  # four at a time: the gradient is loaded and stored once
+        a, b, c, d = sums[g], sums[g + 1], sums[g + 2], sums[g + 3]
+        for k in range(first, last):
+            gradient[k] = (((gradient[k] + a[k]) + b[k]) + c[k]) + d[k]
+    for g in range(whole, groups):
+        a = sums[g]
+        for k in range(first, last):
+            gradient[k] += a[k]
 
 
 @jit
-def update(kind, w, dw, first, second, rules, rate, correct_1, correct_2, like):
-    """One optimizer step for flat arrays; `first` and `second` are the state, if any.
-
-    correct_1, correct_2  1 - beta^t of Adam
-    """
+def update(kind, w, dw, first, second, rules, iteration, like):
+    """One optimizer step for flat arrays; `first` and `second` are the state, if any."""
     stay_apart()
     real = type(like)
     start, stop = np.uint64(0), np.uint64(w.shape[0])
-    speed, epsilon = real(rate), real(rules[EPSILON])
+    speed, epsilon = real(rate_at(rules, iteration)), real(rules[EPSILON])
     if kind == SGD:
         optimizers.sgd_step(start, stop, dw, speed, w)
     elif kind == MOMENTUM:
@@ -83,7 +80,7 @@ def update(kind, w, dw, first, second, rules, rate, correct_1, correct_2, like):
         rho, rest = real(rules[FIRST]), real(1.0 - rules[FIRST])
         optimizers.rmsprop_step(start, stop, dw, speed, epsilon, rho, rest, w, second)
     else:
-        beta_1, beta_2 = rules[FIRST], rules[SECOND]
+        beta_1, beta_2, t = rules[FIRST], rules[SECOND], float(iteration + 1)
         optimizers.adam_step(
             start,
             stop,
@@ -94,8 +91,8 @@ def update(kind, w, dw, first, second, rules, rate, correct_1, correct_2, like):
             real(1.0 - beta_1),
             real(beta_2),
             real(1.0 - beta_2),
-            real(correct_1),
-            real(correct_2),
+            real(1.0 - beta_1**t),
+            real(1.0 - beta_2**t),
             w,
             first,
             second,
@@ -119,39 +116,46 @@ def penalize(w, dw, l1, l2, like):
 
 
 @jit
-def finish(head, table, factors, rules, gradient, scale, iteration, like):
-    """dw, db = gradient * scale + the penalties'; the update. Returns (penalty, learning rate)."""
+def rate_at(rules, iteration):
+    """The learning rate of step `iteration`, as the optimizers have it."""
+    if rules[DECAY] == 0:
+        return rules[CURRENT]
+    return rules[LEARNING_RATE] * (1.0 / (1.0 + rules[DECAY] * iteration))
+
+
+@jit
+def finish(head, table, factors, rules, gradient, piece, scale, iteration, like):
+    """dw, db = gradient * scale + the penalties' in one piece, and its update; the penalty."""
     stay_apart()
-    rate = rules[CURRENT]
-    if rules[DECAY] != 0:
-        rate = rules[LEARNING_RATE] * (1.0 / (1.0 + rules[DECAY] * iteration))
-    correct_1 = correct_2 = 1.0
-    if head[OPTIMIZER] == ADAM:
-        t = float(iteration + 1)
-        correct_1, correct_2 = 1.0 - rules[FIRST] ** t, 1.0 - rules[SECOND] ** t
+    s, first, stop = piece[STAGE], piece[FIRST_ROW], piece[STOP_ROW]
+    inputs, outputs, padded = table[s, INPUTS], table[s, OUTPUTS], table[s, PADDED]
+    rows = min(stop, inputs) - first
+    begin, size = first * outputs, itemsize(like)
+    at, count = table[s, GRADIENT_AT] + first * padded, rows * outputs
     penalty = 0.0
-    kind = head[OPTIMIZER]
-    real = type(like)
-    for s in range(head[STAGES]):
-        inputs, outputs, padded = table[s, INPUTS], table[s, OUTPUTS], table[s, PADDED]
-        count, at = inputs * outputs, table[s, GRADIENT_AT]
-        w, dw = vector(table[s, W], count, like), vector(table[s, DW], count, like)
-        b, db = vector(table[s, B], outputs, like), vector(table[s, DB], outputs, like)
-        for i in range(inputs):
-            for o in range(outputs):
-                dw[i * outputs + o] = real(gradient[at + i * padded + o] * scale)
-        for o in range(outputs):
-            db[o] = real(gradient[at + inputs * padded + o] * scale)
+    if rows > 0:
+        w = vector(table[s, W] + begin * size, count, like)
+        dw = vector(table[s, DW] + begin * size, count, like)
+        for i in range(rows):
+            _scale(gradient, at + i * padded, scale, dw, i * outputs, outputs, like)
         penalty += penalize(w, dw, factors[s, W_L1], factors[s, W_L2], like)
+        m = vector(table[s, W_FIRST] + begin * size, count, like)
+        cache = vector(table[s, W_SECOND] + begin * size, count, like)
+        update(head[OPTIMIZER], w, dw, m, cache, rules, iteration, like)
+    if stop > inputs:
+        b, db = vector(table[s, B], outputs, like), vector(table[s, DB], outputs, like)
+        at = table[s, GRADIENT_AT] + inputs * padded
+        _scale(gradient, at, scale, db, 0, outputs, like)
         penalty += penalize(b, db, factors[s, B_L1], factors[s, B_L2], like)
-        first, second = (
-            vector(table[s, W_FIRST], count, like),
-            vector(table[s, W_SECOND], count, like),
-        )
-        update(kind, w, dw, first, second, rules, rate, correct_1, correct_2, like)
-        first, second = (
-            vector(table[s, B_FIRST], outputs, like),
-            vector(table[s, B_SECOND], outputs, like),
-        )
-        update(kind, b, db, first, second, rules, rate, correct_1, correct_2, like)
-    return penalty, rate
+        m = vector(table[s, B_FIRST], outputs, like)
+        cache = vector(table[s, B_SECOND], outputs, like)
+        update(head[OPTIMIZER], b, db, m, cache, rules, iteration, like)
+    return penalty
+
+
+@jit
+def _scale(gradient, begin, scale, dw, at, count, like):
+    """dw[at:at + count] = gradient[begin:begin + count] * scale."""
+    real, first, to = type(like), np.uint64(begin), np.uint64(at)
+    for k in range(np.uint64(count)):
+        dw[to + k] = real(gradient[first + k] * scale)

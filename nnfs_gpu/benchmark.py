@@ -6,7 +6,8 @@
     warm-up  every way runs once before the first round. What compiles or is checked has been
              called before that, by the caller: nothing is timed that was not found right.
     pause    before each measurement: worker threads of the way before (OpenMP, BLAS) go on
-             spinning for some milliseconds and would take a core from the next one.
+             spinning for some milliseconds and would take a core from the next one. After it
+             a way runs untimed for a while: processor, caches and threads have cooled down.
     clock    of the host; on a CUDA device two events around each call, before which a buffer
              larger than the cache is written, so that no way finds its arguments there.
 
@@ -124,10 +125,11 @@ def time_in_turns(
     for turn in range(rounds):
         for name, count in calls.items():
             if turn < shares[name]:
+                way = ways[name]
                 time.sleep(PAUSE)
-                seconds[name].append(
-                    ways[name].scale * ways[name].clock.seconds(ways[name].call, count)
-                )
+                if count > 1:
+                    way.clock.seconds(way.call, count // 2)
+                seconds[name].append(way.scale * way.clock.seconds(way.call, count))
     return seconds
 
 

@@ -27,12 +27,11 @@ def threads(monkeypatch):
     from nnfs_gpu.backend import launch
 
     shares = []
-    pool = launch.pool()
+    share = launch.share
 
-    class Counting:
-        def submit(self, *task):
-            shares.append(task[0])
-            return pool.submit(*task)
+    def counting(task, count):
+        shares.append(task)
+        share(task, count)
 
     def use(count):
         shares.clear()
@@ -40,7 +39,7 @@ def threads(monkeypatch):
         return shares
 
     monkeypatch.setattr(launch, "WORK_PER_THREAD", 64)
-    monkeypatch.setattr(launch, "pool", Counting)
+    monkeypatch.setattr(launch, "share", counting)
     return use
 
 
@@ -100,10 +99,14 @@ def test_work_is_shared_out_whole_and_thread_count_is_respected(monkeypatch):
     finally:
         numba.set_num_threads(before)
     monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
-    parts = 3 * launch.PARTS
-    cuts = [1000 * k // parts for k in range(parts + 1)]
-    assert ranges(1000, large) == list(pairwise(cuts))
-    assert ranges(2, large) == [(0, 1), (1, 2)]
+    for rows in (1000, 7, 2):
+        found = ranges(rows, large)
+        assert found[0][0] == 0
+        assert found[-1][1] == rows
+        assert all(before == start < stop for (_, before), (start, stop) in pairwise(found))
+        assert len(found) >= min(rows, 6)
+        sizes = [stop - start for start, stop in found[:-1]]
+        assert sizes == sorted(sizes, reverse=True)
     assert ranges(1000, 10) == [(0, 1000)]
 
 

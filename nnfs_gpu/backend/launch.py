@@ -9,23 +9,20 @@ results do not depend on the number of threads.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
 import numpy as np
 
 from .arrays import common_dtype
+from .workers import workers
 
 # Waking a thread takes about 60 microseconds: it must have more than that to do. Measured on
 # two cores: a ReLU gains from the second one above 2^20 elements.
 WORK_PER_THREAD = 1 << 19
-PARTS = 4  # for each thread: a part of the smallest shared work takes some 50 microseconds
-
-_pool: ThreadPoolExecutor | None = None
+LEAST_PART = 1 << 16  # work, some 15 microseconds: threads end within about that of each other
 
 
 def launch(
@@ -63,20 +60,34 @@ def launch(
     if threads == 1:
         kernel(np.uint64(0), np.uint64(rows), *arguments)
     else:
-        _share(kernel, rows, arguments, threads)
+        _share(kernel, _cuts(rows, work, threads), arguments, threads)
 
 
-def _share(kernel: Callable[..., None], rows: int, arguments: list[Any], threads: int) -> None:
+def _cuts(rows: int, work: int, threads: int) -> list[np.uint64]:
+    """Where rows are cut into parts: large ones first, each half of a fair share of what is left.
+
+    The last ones are small, so that threads end together, whenever they began.
+    """
+    least = max(1, rows * LEAST_PART // work)
+    cuts = [0]
+    while cuts[-1] < rows:
+        left = rows - cuts[-1]
+        size = max(least, left // (2 * threads))
+        cuts.append(rows if left < size + least else cuts[-1] + size)
+    return [np.uint64(cut) for cut in cuts]
+
+
+def _share(
+    kernel: Callable[..., None], cuts: list[np.uint64], arguments: list[Any], threads: int
+) -> None:
     """Run `kernel` in parts that threads take one by one, the calling thread among them.
 
     A thread that wakes late, or that the system keeps off its core, takes fewer parts, and one
     that has not begun when all are taken is not waited for.
     """
-    parts = min(PARTS * threads, rows)
-    cuts = [np.uint64(rows * k // parts) for k in range(parts + 1)]
-    left = deque(range(parts))
+    left = deque(range(len(cuts) - 1))
 
-    def take() -> None:
+    def take(number: int) -> None:
         while True:
             try:
                 k = left.popleft()
@@ -84,13 +95,15 @@ def _share(kernel: Callable[..., None], rows: int, arguments: list[Any], threads
                 return
             kernel(cuts[k], cuts[k + 1], *arguments)
 
-    others = [pool().submit(take) for _ in range(1, threads)]
-    try:
-        take()
-    finally:
-        for other in others:
-            if not other.cancel():
-                other.result()
+    share(take, threads)
+
+
+def share(task: Callable[[int], None], threads: int) -> None:
+    """`Workers.share` on the threads of this process: one less than `max_threads()`, at least one.
+
+    What the tasks take from must be common to them: some may never be called.
+    """
+    workers(max(1, max_threads() - 1)).share(task, threads)
 
 
 def max_threads() -> int:
@@ -102,20 +115,3 @@ def _scalar(value: Any, dtype: np.dtype) -> Any:
     if isinstance(value, np.generic):
         return value
     return np.uint64(value) if isinstance(value, int) else dtype.type(value)
-
-
-def pool() -> ThreadPoolExecutor:
-    """The threads beside the caller's: one less than `max_threads()`, and at least one."""
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max(1, max_threads() - 1), thread_name_prefix="nnfs_gpu")
-    return _pool
-
-
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child makes its own
-    os.register_at_fork(after_in_child=_forget_pool)

@@ -18,6 +18,7 @@ from .arrays import check_bias, check_shapes, mean_over
 from .launch import launch, max_threads
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
+from .workers import rest
 
 LOW, HIGH = CLIP, 1 - CLIP
 NAN = float("nan")
@@ -73,6 +74,10 @@ class NumbaBackend(NumpyBackend):
         return -(-count // int(common.CHUNK))
 
     # ---- dense layer: products by BLAS, the bias gradient by a kernel ----
+    def _dot(self, a: Array, b: Array) -> Array:
+        rest()  # BLAS has threads of its own
+        return super()._dot(a, b)
+
     def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
         partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
         launch(reductions.column_sum_chunks, partial.shape[0], (dy,), (partial,), work=dy.size)

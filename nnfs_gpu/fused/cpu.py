@@ -26,8 +26,11 @@ from .plan import Plan, stage_parts
 
 Array = Any
 
-# A thread takes about 60 microseconds to wake; below this many operations one does it all.
-SERIAL_FLOPS = 30_000_000
+# Threads meet three times a step, and take part in a call after some 10 microseconds.
+SHARED_STEP = 4_000_000  # operations in a step, for which a second thread is asked to help,
+SHARED_CALL = 20_000_000  # and in all steps of a call
+CALL = 5_000_000_000  # operations in one call at most: Ctrl-C is heard between two
+UPDATE = 16  # operations that collecting and updating a parameter is worth
 GROUP_FLOPS = 2_000_000  # a group of samples has at least so many,
 GROUP_SAMPLES = 128  # and so many samples: its gradient must be added to the others'
 MOST_GROUP = 8_192  # samples: longer sums in float32 would lose digits
@@ -68,6 +71,7 @@ class FusedSteps:
         self.layout.head[k.GRADIENT] = self._gradient.ctypes.data
         self.layout.head[k.MEASURED] = self._measured.ctypes.data
         self._rows = self._total = 0  # of the batch under way
+        self._turn = 1  # the next step, of all that the tables have seen
         self._keep_per_group()
 
     def describe(self) -> str:
@@ -84,38 +88,40 @@ class FusedSteps:
 
         About a quarter of a minute the first time on a machine, a quarter of a second later.
         """
-        self._train(0, 0, 1, 0, 1, 0, WHOLE)
+        self._call(0, 0, 1, 0, 1, 0, WHOLE)
 
     # ---- steps ----
     def step(self, X: Array, y: Any) -> tuple[float, float, float]:
         """One step on the batch X, y: (mean loss, penalty, accuracy) before the update."""
         n = X.shape[0]
-        if n > self._serial_samples:
+        if n > self._wave(n):
             self.accumulate(X, y, n)
             return self.finish()
-        self._run(X, y, 1)
+        self._whole(X, y, 1)
         return self._result(n)
 
     def run(self, X: Array, y: Any, steps: int) -> tuple[Array, Array, Array, Array]:
-        """`steps` steps on the same batch: losses, penalties, accuracies, rates, each (steps,).
+        """`steps` steps on the same batch in few calls: losses, penalties, accuracies, rates,
+        each (steps,).
 
         `loss` and `accuracy` hold the sums of the last step, as after `new_pass` and `step`.
         """
         n = X.shape[0]
         measured = np.zeros((steps, k.MEASURED_FIELDS))
-        if n > self._serial_samples:
-            for one in measured:
-                self._new_pass()
-                self.step(X, y)
-                one[:] = self._measured[0]
-        else:
+        once = 1 if n > self._wave(n) else max(1, CALL // self._work(n))
+        for first in range(0, steps, once):
+            part = measured[first : first + once]
             self._new_pass()
-            self.layout.head[k.MEASURED] = measured.ctypes.data
+            if n > self._wave(n):
+                self.step(X, y)
+                part[0] = self._measured[0]
+                continue
+            self.layout.head[k.MEASURED] = part.ctypes.data
             try:
-                self._run(X, y, steps)
+                self._whole(X, y, len(part))
             finally:
                 self.layout.head[k.MEASURED] = self._measured.ctypes.data
-            self._measured[0] = measured[-1]
+            self._measured[0] = part[-1]
             self._result(n)
         losses, right = measured[:, 0] / n, measured[:, 1] / (n * self._outputs)
         return losses, measured[:, 2].copy(), right, measured[:, 3].copy()
@@ -134,19 +140,14 @@ class FusedSteps:
                 f"expected at most {self._total or total}; call finish() between batches"
             )
         self._total = total
-        per = self._per(n)
-        wave = per * self._most_groups
         wide = self.plan.n_inputs * self.layout.dtype.itemsize
+        wave = self._wave(n)
         for start in range(0, n, wave):
             rows, row = min(wave, n - start), self._rows + start
-            self._room(rows, per)
-            samples = (
-                x_address + start * wide,
-                y_address + start * self._binding.target_bytes,
-                rows,
+            at = x_address + start * wide, y_address + start * self._binding.target_bytes
+            self._call(
+                *at, rows, row, self._per(n), 1, k.GROUPS | k.COLLECT | (0 if row else k.FRESH)
             )
-            self._on_threads(*samples, row, per)
-            self._train(*samples, row, per, 1, k.COLLECT | (0 if row else k.FRESH))
         self._rows += n
 
     def finish(self) -> tuple[float, float, float]:
@@ -156,56 +157,46 @@ class FusedSteps:
                 f"finish: got {self._rows} of {self._total} samples; accumulate the rest first"
             )
         n, self._rows, self._total = self._total, 0, 0
-        self._train(0, 0, n, 0, n, 1, k.FINISH)
+        self._call(0, 0, n, 0, n, 1, k.FINISH)
         self._done(1)
         return self._result(n)
 
     # ---- inside a step ----
-    def _run(self, X: Array, y: Any, steps: int) -> None:
-        """Whole steps on this thread alone."""
+    def _whole(self, X: Array, y: Any, steps: int) -> None:
+        """Whole steps in one call."""
         if self._total:
             raise RuntimeError("step: a batch is under way; call finish() first")
         n, x_address, y_address = self._binding.addresses(X, y)
         self._binding.prepare()
-        per = self._per(n)
-        self._room(n, per)
-        self._train(x_address, y_address, n, 0, per, steps, WHOLE)
+        self._call(x_address, y_address, n, 0, self._per(n), steps, WHOLE)
         self._done(steps)
 
-    def _train(
-        self, x: int, y: int, n: int, row: int, per: int, steps: int, what: int, thread: int = 0
-    ) -> None:
-        train(
-            self._tables,
-            self._workspaces[thread][1],
-            x,
-            y,
-            n,
-            row,
-            per,
-            steps,
-            self.optimizer.iterations,
-            1.0 / (n * self._outputs),
-            what,
-            self._like,
+    def _call(self, x: int, y: int, n: int, row: int, per: int, steps: int, what: int) -> None:
+        """`train` on as many threads as are worth it; this one leads."""
+        samples = n if what & k.GROUPS else 0
+        self._room(samples, per)
+        threads = min(
+            self._threads(samples, steps), max(-(-samples // per), len(self.layout.pieces))
         )
-
-    def _on_threads(self, x: int, y: int, n: int, row: int, per: int) -> None:
-        """All groups of a wave, shared out: each thread takes the next one when it is free."""
-        threads = min(numba.get_num_threads(), -(-n // per)) if n > self._serial_samples else 1
         while len(self._workspaces) < threads:
             self._workspaces.append(self.layout.make_workspace())
-        self.layout.counter[0] = 0
-        others = [
-            launch.pool().submit(self._train, x, y, n, row, per, 1, k.GROUPS, thread)
-            for thread in range(1, threads)
-        ]
-        try:
-            self._train(x, y, n, row, per, 1, k.GROUPS)
-        finally:
-            for other in others:
-                if not other.cancel():  # it has begun: what it took must be finished
-                    other.result()
+        turn, self._turn = self._turn, self._turn + steps
+        step, scale = self.optimizer.iterations, 1.0 / (n * self._outputs)
+
+        def work(thread: int) -> None:
+            train(
+                self._tables,
+                self._workspaces[thread][1],
+                *(x, y, n, row, per, steps, step, scale, what),
+                turn,
+                thread == 0,
+                self._like,
+            )
+
+        if threads == 1:
+            work(0)
+        else:
+            launch.share(work, threads)
 
     # ---- the model's objects, after a step ----
     def _done(self, steps: int) -> None:
@@ -240,7 +231,6 @@ class FusedSteps:
     # ---- sizes ----
     def _keep_per_group(self) -> None:
         flops, panel = max(1, self.plan.flops()), self.layout.panel
-        self._serial_samples = SERIAL_FLOPS // flops
         least = max(GROUP_SAMPLES, GROUP_FLOPS // flops)
         self._least_group = -(-least // panel) * panel
         row = self.layout.gradients * self.layout.dtype.itemsize
@@ -253,6 +243,20 @@ class FusedSteps:
         even = -(-n // self._most_groups)
         per = min(max(even, self._least_group), max(MOST_GROUP, self._least_group))
         return -(-per // panel) * panel
+
+    def _wave(self, n: int) -> int:
+        """Samples whose groups' gradients there is room for at a time."""
+        return self._per(n) * self._most_groups
+
+    def _work(self, n: int) -> int:
+        """Operations of a step over n samples, roughly."""
+        return n * self.plan.flops() + UPDATE * self.layout.gradients
+
+    def _threads(self, n: int, steps: int) -> int:
+        """Threads for so many steps over n samples."""
+        work = self._work(n)
+        shared = work >= SHARED_STEP and work * steps >= SHARED_CALL
+        return numba.get_num_threads() if shared else 1
 
     def _room(self, n: int, per: int) -> None:
         """Make room for the sums of all groups, where there is less."""

@@ -14,10 +14,12 @@ import numpy as np
 from ..kernels import fused_tables as k
 from ..kernels.fused_vectors import VECTORS
 from ..kernels.vectors import REGISTER_BYTES
+from ..kernels.waiting import APART
 from .plan import Plan
 
 CACHE = 384 << 10  # bytes of a tile's workspace: within a core's second-level cache
 MOST_TILE = 5  # panels: more gain nothing, and 300 samples fit
+PIECE = 4_096  # weights: their sums in float64 fit into a core's first-level cache
 LANES_FROM = 12  # fewer outputs than this are summed lane by lane: see `_by_lanes`
 
 ACTIVATIONS = {
@@ -44,7 +46,8 @@ class Layout:
     """The tables and sizes of a plan.
 
     head, table, factors, rules  as kernels/fused_tables.py names their fields
-    counter                      the next group of samples to take, (1,)
+    cells                        where threads meet: kernels/waiting.py
+    pieces, penalties            what a thread updates at a time, and the penalty of each
     panel                        samples that a product takes at a time
     workspace                    numbers in a thread's workspace
     gradients                    numbers in a group's sums
@@ -59,16 +62,17 @@ class Layout:
         self.table = np.zeros((len(plan.stages), k.TABLE_FIELDS), np.int64)
         self.factors = np.zeros((len(plan.stages), k.FACTOR_FIELDS))
         self.rules = np.zeros(k.RULE_FIELDS)
-        self.counter = np.zeros(1, np.int64)
+        self.cells = np.zeros(k.CELLS_FIELDS * APART, np.int64)
         for at, a in (
             (k.TABLE, self.table),
             (k.FACTORS, self.factors),
             (k.RULES, self.rules),
-            (k.COUNTER, self.counter),
+            (k.CELLS, self.cells),
         ):
             self.head[at] = a.ctypes.data
         self._sizes()
         self._gradients()
+        self._pieces()
         tile = MOST_TILE
         while True:
             self._places(tile * self.panel)
@@ -114,6 +118,20 @@ class Layout:
             at += int((row[k.INPUTS] + 1) * row[k.PADDED])
         self.gradients = at
         self.head[k.GRADIENTS] = at
+
+    def _pieces(self) -> None:
+        """Cut every stage into rows of weights; its biases go with the last."""
+        pieces = []
+        for s, row in enumerate(self.table):
+            inputs, most = int(row[k.INPUTS]), max(1, PIECE // int(row[k.PADDED]))
+            starts = range(0, inputs, most)
+            pieces += [(s, first, min(first + most, inputs)) for first in starts[:-1]]
+            pieces.append((s, starts[-1], inputs + 1))
+        self.pieces = np.array(pieces, np.int64)
+        self.penalties = np.zeros(len(pieces))
+        self.head[k.PIECE_COUNT] = len(pieces)
+        self.head[k.PIECES] = self.pieces.ctypes.data
+        self.head[k.PENALTIES] = self.penalties.ctypes.data
 
     def _places(self, tile: int) -> None:
         """Give every tile its place in the workspace; `self._lanes_numbers` of it are no tile's."""

@@ -1,0 +1,149 @@
+"""How threads meet inside kernels: cells in memory that one writes and others watch.
+
+A cell is a whole number of 64 bits in an int64 array, a line of the cache away from the next
+(`APART`). It holds a turn, which only grows, and a count within the turn: `turn << SHIFT` and
+the count added. A thread that comes late, with an old turn, finds nothing to take and nothing
+to wait for: so nobody has to wait for threads that have not begun, and no cell is ever cleared
+under somebody's hands.
+
+    take(cells, at, turn, limit)   the next of the turn's `limit` parts, or -1 when none is left
+    add(cells, at)                 one more part is done; what was written before is there for all
+    reached(cells, at, value, n)   waits until the cell is at least `value`, for n looks at most
+    put(cells, at, value)          the cell becomes `value`
+    changed(cells, at, seen, n)    waits until the cell differs from `seen`, for n looks at most
+
+A thread that waits keeps its core, because falling asleep and being woken takes tens of
+microseconds, and may end on a core that somebody else uses. After some turns it offers the core
+to others between looks, in case what it waits for has been put on the same one.
+"""
+
+import os
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .common import jit
+
+APART = 16  # int64 from one cell to the next: 128 bytes, two lines, as some fetch pairs
+SHIFT = 24  # bits of the count
+COUNTS = (1 << SHIFT) - 1
+PATIENT = 500  # looks, some 20 microseconds, before a waiting thread offers its core
+FOREVER = 1 << 62  # looks
+
+_PAUSE = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
+
+
+def _cell(context, builder, kind, cells, at):
+    data = cgutils.create_struct_proxy(kind)(context, builder, cells).data
+    return builder.gep(data, [at])
+
+
+@intrinsic
+def _load(typing, cells, at):
+    def generate(context, builder, signature, arguments):
+        place = _cell(context, builder, signature.args[0], *arguments)
+        return builder.load_atomic(place, "acquire", 8)
+
+    return types.int64(cells, types.int64), generate
+
+
+@intrinsic
+def put(typing, cells, at, value):
+    """cells[at] = value, after all that this thread has written before."""
+
+    def generate(context, builder, signature, arguments):
+        place = _cell(context, builder, signature.args[0], *arguments[:2])
+        builder.store_atomic(arguments[2], place, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(cells, types.int64, types.int64), generate
+
+
+@intrinsic
+def add(typing, cells, at):
+    """cells[at] += 1, after all that this thread has written before."""
+
+    def generate(context, builder, signature, arguments):
+        place = _cell(context, builder, signature.args[0], *arguments)
+        builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "acq_rel")
+        return context.get_dummy_value()
+
+    return types.void(cells, types.int64), generate
+
+
+@intrinsic
+def _exchange(typing, cells, at, seen, value):
+    """Whether cells[at] was `seen` and is `value` now."""
+
+    def generate(context, builder, signature, arguments):
+        place = _cell(context, builder, signature.args[0], *arguments[:2])
+        pair = builder.cmpxchg(place, arguments[2], arguments[3], "acq_rel", "acquire")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(cells, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _pause(typing):
+    """Tell the processor that this is a loop that waits."""
+
+    def generate(context, builder, signature, arguments):
+        machine = llvm.get_process_triple().split("-")[0]
+        if machine in _PAUSE:
+            name, numbers = _PAUSE[machine]
+            values = [ir.Constant(ir.IntType(32), number) for number in numbers]
+            kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+if hasattr(os, "sched_yield"):
+    _offer = types.ExternalFunction("sched_yield", types.int32())
+else:
+
+    @jit
+    def _offer():
+        _pause()
+
+
+@jit
+def take(cells, at, turn, limit):
+    """The next of the turn's parts 0..limit-1, or -1: no two threads get the same."""
+    while True:
+        seen = _load(cells, at)
+        if seen >> SHIFT != turn or seen & COUNTS >= limit:
+            return -1
+        if _exchange(cells, at, seen, seen + 1):
+            return seen & COUNTS
+
+
+@jit
+def reached(cells, at, value, most):
+    """Wait until cells[at] is at least `value`, and see what others wrote before it was.
+
+    False where it was not within so many looks.
+    """
+    looks = 0
+    while _load(cells, at) < value:
+        if looks >= most:
+            return False
+        _pause()
+        looks += 1
+        if looks > PATIENT:
+            _offer()
+    return True
+
+
+@jit
+def changed(cells, at, seen, most):
+    """Wait until cells[at] is not `seen`: whether it happened within so many looks."""
+    for _ in range(most):
+        if _load(cells, at) != seen:
+            return True
+        _pause()
+    return False
