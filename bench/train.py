@@ -42,8 +42,8 @@ QUICK = (((8,), (30, 300)), ((16, 16), (300,)))
 STEPS = 5  # of Adam before a trainer is timed
 TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3  # of gradients to the largest, of the loss after STEPS
 ROUNDING = 4e-9  # more for each sample: NumPy's and PyTorch's float32 sums of 1 M are off by 2e-3
-WORK = 1e9  # multiply-adds in a timed call, roughly: so many steps that its start does not count
-MOST_STEPS = 200
+# Steps in a timed call: so many that its start does not count, if that does not take seconds.
+MOST_STEPS, MOST_FLOPS, MOST_SAMPLES = 200, 2e10, 600_000
 
 
 def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Any) -> None:
@@ -98,7 +98,8 @@ def _case(
     X, y = data(batch)
     start = parameters(hidden)
     exact = _oracle(start, X, y)
-    steps = max(1, min(MOST_STEPS, int(WORK / flops(hidden) / batch)))
+    most = min(MOST_FLOPS / flops(hidden), MOST_SAMPLES) / batch
+    steps = max(1, min(MOST_STEPS, int(most)))
     ways: dict[str, Way] = {}
     left_out: dict[str, str] = {}
     needed = 4 * batch * sum(hidden) * 8  # activations, sums, gradients and their copies

@@ -10,8 +10,9 @@ STAGES, TILE, PITCH, LOSS, OPTIMIZER, SOFT, GRADIENTS = range(7)
 TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT = range(7, 11)  # places in the workspace
 TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, GRADIENT, MEASURED = range(11, 19)  # addresses
 PIECES, PENALTIES = range(19, 21)  # addresses
-PIECE_COUNT = 21
-HEAD_FIELDS = 22
+CALL = 21  # an address
+PIECE_COUNT = 22
+HEAD_FIELDS = 23
 
 # ---- table: a stage ----
 INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)
@@ -26,8 +27,12 @@ STAGE, FIRST_ROW, STOP_ROW = range(3)  # the biases are the row after the last
 PIECE_FIELDS = 3
 
 # ---- cells: where threads meet, see waiting.py; each is APART numbers ----
-OPENED, GROUPS_TAKEN, GROUPS_DONE, PIECES_TAKEN, PIECES_DONE = range(5)
-CELLS_FIELDS = 5
+OPENED, GROUPS_TAKEN, GROUPS_DONE, PIECES_TAKEN, PIECES_DONE, CALLED, PRESENT = range(7)
+CELLS_FIELDS = 7
+
+# ---- call: what `lead` tells those that follow ----
+X, Y, N, ROW, PER, STEPS_OF_CALL, ITERATION, COUNT, WHAT = range(9)
+CALL_FIELDS = 9
 
 # ---- factors: a stage ----
 W_L1, W_L2, B_L1, B_L2, SCALE = range(5)
@@ -46,3 +51,4 @@ LINEAR_ACTIVATION, RELU_ACTIVATION, SIGMOID_ACTIVATION = range(3)
 SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR = range(4)
 SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM = range(5)
 GROUPS, COLLECT, FRESH, FINISH = 1, 2, 4, 8  # what `train` does, added up
+ALONE, LEAD, FOLLOW, JOIN = range(4)  # the part that a thread has in it

@@ -45,6 +45,13 @@ from .fused_tables import (
 
 
 @jit
+def place_of(table, piece):
+    """Where the sums of a piece begin and end among those of the network."""
+    at, wide = table[piece[STAGE], GRADIENT_AT], table[piece[STAGE], PADDED]
+    return at + piece[FIRST_ROW] * wide, at + piece[STOP_ROW] * wide
+
+
+@jit
 def collect(groups, sums, gradient, begin, end, fresh):
     """gradient[begin:end] (float64) += the groups' sums there, in order; `fresh`: from 0."""
     stay_apart()

@@ -78,6 +78,7 @@ class _Rows:
         builder, lanes = self.builder, self.emit.lanes
         long, done = builder.append_basic_block("long"), builder.append_basic_block("done")
         jump = builder.switch(self.C, long)
+        jump.add_case(self.emit.index(0), done)
         for C in range(1, lanes):
             self._case(jump, [C], done, lambda C=C: self.packed(C))
         for count in range(1, MOST + 1):

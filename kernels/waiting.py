@@ -7,7 +7,8 @@ to wait for: so nobody has to wait for threads that have not begun, and no cell 
 under somebody's hands.
 
     take(cells, at, turn, limit)   the next of the turn's `limit` parts, or -1 when none is left
-    add(cells, at)                 one more part is done; what was written before is there for all
+    add(cells, at, number)         such as: one more part is done; what was written is there for all
+    look(cells, at)                its value now; what was written before it was put is there
     reached(cells, at, value, n)   waits until the cell is at least `value`, for n looks at most
     put(cells, at, value)          the cell becomes `value`
     changed(cells, at, seen, n)    waits until the cell differs from `seen`, for n looks at most
@@ -42,7 +43,9 @@ def _cell(context, builder, kind, cells, at):
 
 
 @intrinsic
-def _load(typing, cells, at):
+def look(typing, cells, at):
+    """cells[at], with all that was written before it was."""
+
     def generate(context, builder, signature, arguments):
         place = _cell(context, builder, signature.args[0], *arguments)
         return builder.load_atomic(place, "acquire", 8)
@@ -63,15 +66,15 @@ def put(typing, cells, at, value):
 
 
 @intrinsic
-def add(typing, cells, at):
-    """cells[at] += 1, after all that this thread has written before."""
+def add(typing, cells, at, number):
+    """cells[at] += number, after all that this thread has written before."""
 
     def generate(context, builder, signature, arguments):
-        place = _cell(context, builder, signature.args[0], *arguments)
-        builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "acq_rel")
+        place = _cell(context, builder, signature.args[0], *arguments[:2])
+        builder.atomic_rmw("add", place, arguments[2], "acq_rel")
         return context.get_dummy_value()
 
-    return types.void(cells, types.int64), generate
+    return types.void(cells, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -112,10 +115,18 @@ else:
 
 
 @jit
+def wait(looks):
+    """A moment between two looks, when there have been so many already."""
+    _pause()
+    if looks > PATIENT:
+        _offer()
+
+
+@jit
 def take(cells, at, turn, limit):
     """The next of the turn's parts 0..limit-1, or -1: no two threads get the same."""
     while True:
-        seen = _load(cells, at)
+        seen = look(cells, at)
         if seen >> SHIFT != turn or seen & COUNTS >= limit:
             return -1
         if _exchange(cells, at, seen, seen + 1):
@@ -129,21 +140,19 @@ def reached(cells, at, value, most):
     False where it was not within so many looks.
     """
     looks = 0
-    while _load(cells, at) < value:
+    while look(cells, at) < value:
         if looks >= most:
             return False
-        _pause()
+        wait(looks)
         looks += 1
-        if looks > PATIENT:
-            _offer()
     return True
 
 
 @jit
 def changed(cells, at, seen, most):
     """Wait until cells[at] is not `seen`: whether it happened within so many looks."""
-    for _ in range(most):
-        if _load(cells, at) != seen:
+    for looks in range(most):
+        if look(cells, at) != seen:
             return True
-        _pause()
+        wait(looks)
     return False

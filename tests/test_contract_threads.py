@@ -25,13 +25,14 @@ def threads(monkeypatch):
     import numba
 
     from nnfs_gpu.backend import launch
+    from nnfs_gpu.backend.workers import Workers
 
     shares = []
-    share = launch.share
+    share = Workers.share
 
-    def counting(task, count):
+    def counting(self, task, count):
         shares.append(task)
-        share(task, count)
+        share(self, task, count)
 
     def use(count):
         shares.clear()
@@ -39,7 +40,7 @@ def threads(monkeypatch):
         return shares
 
     monkeypatch.setattr(launch, "WORK_PER_THREAD", 64)
-    monkeypatch.setattr(launch, "share", counting)
+    monkeypatch.setattr(Workers, "share", counting)
     return use
 
 

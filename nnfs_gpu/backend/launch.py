@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from .arrays import common_dtype
-from .workers import workers
+from .workers import Workers, of_this_process
 
 # Waking a thread takes about 60 microseconds: it must have more than that to do. Measured on
 # two cores: a ReLU gains from the second one above 2^20 elements.
@@ -95,15 +95,12 @@ def _share(
                 return
             kernel(cuts[k], cuts[k + 1], *arguments)
 
-    share(take, threads)
+    workers().share(take, threads)
 
 
-def share(task: Callable[[int], None], threads: int) -> None:
-    """`Workers.share` on the threads of this process: one less than `max_threads()`, at least one.
-
-    What the tasks take from must be common to them: some may never be called.
-    """
-    workers(max(1, max_threads() - 1)).share(task, threads)
+def workers() -> Workers:
+    """The threads beside the caller's: one less than `max_threads()`, and at least one."""
+    return of_this_process(max(1, max_threads() - 1))
 
 
 def max_threads() -> int:

@@ -24,9 +24,10 @@ import numpy as np
 from ..kernels import waiting
 
 WATCH = 1e-3  # seconds
-LOOKS = 2_000  # in one go, some 50 microseconds: between them a thread looks at the clock
+LOOKS = 600  # in one go, some 70 microseconds: between them a thread looks at the clock
 
 Task = Callable[[int], None]
+Guest = Callable[[int, np.ndarray, int], None]
 
 # The number of the core that this thread runs on; where the system does not say, None.
 _core = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if os.name == "posix" else None
@@ -35,23 +36,25 @@ if not hasattr(os, "sched_setaffinity"):
 
 
 class Workers:
-    """At most `count` threads beside the caller's; they are started when first needed.
+    """At most `count` threads beside the caller's, numbered from 1; started when first needed.
 
-    share(task, threads)  task(0) here and task(1), task(2), ... elsewhere, at the same time
-    rest()                waiting threads fall asleep now
+    share(task, threads)   task(0) here and task(number) on others, at the same time
+    invite(task, threads)  task(number, signal, seen) on others, while the caller goes on
+    make_way()             none of them on the caller's core
+    rest()                 waiting threads fall asleep now
     """
 
     def __init__(self, count: int):
         self.count = count
         self._turn = np.zeros(1, np.int64)  # grows with each job: what waiting threads watch
-        self._job = _Job(_nothing, 0)
+        self._job = _NOTHING
         self._busy, self._wake = threading.Lock(), threading.Condition()
         self._threads: list[threading.Thread] = []
+        self._asleep = 0
         self._avoided: int | None = None  # the core of the last caller
-        self._awake = 0
 
     def share(self, task: Task, threads: int) -> None:
-        """Call task(k) once on each of up to `threads` threads, with k = 0 on this one.
+        """Call `task` once on each of up to `threads` threads, with 0 on this one.
 
         Comes back when this thread's call has ended, and those of the others that have begun;
         one that has not begun by then never does, so the tasks have to take the work between
@@ -69,31 +72,54 @@ class Workers:
             finally:
                 job.end()
         finally:
-            self._job = _Job(_nothing, 0)  # keeps nothing of the caller's alive
+            self._job = _NOTHING  # keeps nothing of the caller's alive
             self._busy.release()
         if job.error is not None:
             raise job.error
 
+    def invite(self, task: Guest, threads: int) -> None:
+        """Have up to `threads` - 1 workers call `task`, and come back at once.
+
+        A task has to end when signal[0] is no longer `seen`, because its thread is wanted, and
+        when it has had nothing to do for a while. Nobody learns of what it raises. While another
+        caller has the threads, nothing happens.
+        """
+        if self._busy.acquire(blocking=False):
+            try:
+                signal = self._turn
+                seen = int(signal[0]) + 1
+                guest = lambda number: task(number, signal, seen)  # noqa: E731
+                self._start(_Job(guest, min(threads - 1, self.count), lasting=True))
+            finally:
+                self._busy.release()
+
     def rest(self) -> None:
-        """Waiting threads fall asleep now, so that their cores are free."""
-        if self._awake and self._busy.acquire(blocking=False):
-            self._turn[0] += 1  # they find no job
+        """Waiting threads and guests fall asleep now, so that their cores are free."""
+        if self._asleep < len(self._threads) and self._busy.acquire(blocking=False):
+            with self._wake:
+                self._job = _NOTHING
+                self._turn[0] += 1
             self._busy.release()
 
     def _start(self, job: _Job) -> None:
         while len(self._threads) < job.places:
-            name = f"nnfs_gpu-{len(self._threads)}"
-            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
-            self._threads[-1].start()
+            number = len(self._threads) + 1
+            name = f"nnfs_gpu-{number}"
+            thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
             self._avoided = None
-        self._make_way()
+        self.make_way()
         with self._wake:
             self._job = job
             self._turn[0] += 1
             self._wake.notify(job.places)
 
-    def _make_way(self) -> None:
-        """Keep the workers off this thread's core, if there are others."""
+    def make_way(self) -> None:
+        """Keep the workers off this thread's core, if there are others.
+
+        A caller whose guests stay has to see to it again now and then: it may be moved itself.
+        """
         core = _core() if _core else None
         if core == self._avoided:
             return
@@ -107,46 +133,52 @@ class Workers:
                     os.sched_setaffinity(thread.native_id, allowed - {core})
 
     # ---- on a worker ----
-    def _work(self) -> None:
+    def _work(self, number: int) -> None:
         seen, watching = 0, False
         while True:
-            seen = self._next(seen, watching)
-            watching = self._job.take_part()
+            seen, job = self._next(seen, watching)
+            watching = job.take_part(number) and not job.lasting
+            if job.lasting:
+                with self._wake:
+                    if job is self._job:  # its guests leave
+                        self._job = _NOTHING
+            job = _NOTHING  # keeps nothing alive while this thread waits
 
-    def _next(self, seen: int, watching: bool) -> int:
-        """The number of the next job after `seen`, when it is there."""
+    def _next(self, seen: int, watching: bool) -> tuple[int, _Job]:
+        """The number of the next job after `seen`, and the job, when it is there."""
         end = time.perf_counter() + WATCH
-        with self._wake:
-            self._awake += watching
         while watching and time.perf_counter() < end:
             if waiting.changed(self._turn, 0, seen, LOOKS):
                 break
         with self._wake:
-            self._awake -= watching
+            self._asleep += 1
             while self._turn[0] == seen:
                 self._wake.wait()
-            return int(self._turn[0])
+            self._asleep -= 1
+            return int(self._turn[0]), self._job
 
 
 class _Job:
-    """A task, how many more may take part in it, and who is at it."""
+    """A task, how many may take part in it, and how many are at it.
 
-    def __init__(self, task: Task, places: int):
-        self.task, self.places = task, places
+    lasting  nobody waits for its end
+    """
+
+    def __init__(self, task: Task, places: int, *, lasting: bool = False):
+        self.task, self.places, self.lasting = task, places, lasting
         self.error: BaseException | None = None
         self._joined = 0
         self._open = True
         self._running = np.zeros(1, np.int64)
         self._changed = threading.Condition()
 
-    def take_part(self) -> bool:
+    def take_part(self, number: int) -> bool:
         """Do the task, if there is room and it is not over; whether it was done."""
         with self._changed:
             if not self._open or self._joined >= self.places:
                 return False
             self._joined += 1
             self._running[0] += 1
-            number = self._joined
         try:
             self.task(number)
         except BaseException as error:
@@ -176,15 +208,12 @@ class _Job:
             raise interrupt
 
 
-def _nothing(number: int) -> None:
-    pass
-
-
+_NOTHING = _Job(lambda number: None, 0)
 _workers: Workers | None = None
 
 
-def workers(most: int) -> Workers:
-    """Those of this process; `most` of them when they are made."""
+def of_this_process(most: int) -> Workers:
+    """The workers of this process; `most` of them when they are made."""
     global _workers
     if _workers is None:
         _workers = Workers(most)

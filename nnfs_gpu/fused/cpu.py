@@ -20,22 +20,27 @@ import numpy as np
 from ..backend import launch
 from ..kernels import fused_tables as k
 from ..kernels.fused_step import train
+from ..kernels.waiting import APART
 from .binding import Binding
 from .layout import Layout
 from .plan import Plan, stage_parts
 
 Array = Any
 
-# Threads meet three times a step, and take part in a call after some 10 microseconds.
-SHARED_STEP = 4_000_000  # operations in a step, for which a second thread is asked to help,
-SHARED_CALL = 20_000_000  # and in all steps of a call
+# Threads that are there meet three times a step, in less than a microsecond. To invite them costs
+# some 10 microseconds, and as much again until they have come.
+SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to help,
+INVITATION = 20_000_000  # and which have been done alone
+WATCH = 3_000  # looks at whether there is more to do, about a millisecond
 CALL = 5_000_000_000  # operations in one call at most: Ctrl-C is heard between two
 UPDATE = 16  # operations that collecting and updating a parameter is worth
-GROUP_FLOPS = 2_000_000  # a group of samples has at least so many,
-GROUP_SAMPLES = 128  # and so many samples: its gradient must be added to the others'
+GROUP_FLOPS = 1_000_000  # a group of samples has at least so many,
+GROUP_SAMPLES = 128  # and so many samples: its gradient must be added to the others';
+HALF_GROUP = 64  # or half of a small batch, and so many
 MOST_GROUP = 8_192  # samples: longer sums in float32 would lose digits
 MOST_GROUPS = 32  # at a time: more threads than that find no work
 GROUP_BYTES = 256 << 20  # of all groups' gradients at a time
+NO_CALL = (0,) * 10
 WHOLE = k.GROUPS | k.COLLECT | k.FRESH | k.FINISH
 
 
@@ -64,7 +69,8 @@ class FusedSteps:
         self._like = self.layout.dtype.type(0)
         self._outputs = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
         self._binding = Binding(model, self.layout, self.parts)
-        self._workspaces = [self.layout.make_workspace()]
+        self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
+        self._missed = 0  # operations that others could have helped with
         self._tables = self.layout.head.ctypes.data
         self._gradient = np.zeros(self.layout.gradients)
         self._measured = np.zeros((1, k.MEASURED_FIELDS))
@@ -88,7 +94,7 @@ class FusedSteps:
 
         About a quarter of a minute the first time on a machine, a quarter of a second later.
         """
-        self._call(0, 0, 1, 0, 1, 0, WHOLE)
+        self._train(0, k.ALONE, (0, 0, 1, 0, 1, 0, 0, 1, WHOLE, 0))
 
     # ---- steps ----
     def step(self, X: Array, y: Any) -> tuple[float, float, float]:
@@ -172,31 +178,46 @@ class FusedSteps:
         self._done(steps)
 
     def _call(self, x: int, y: int, n: int, row: int, per: int, steps: int, what: int) -> None:
-        """`train` on as many threads as are worth it; this one leads."""
+        """`train` on this thread, and on others where they are worth it."""
         samples = n if what & k.GROUPS else 0
         self._room(samples, per)
-        threads = min(
-            self._threads(samples, steps), max(-(-samples // per), len(self.layout.pieces))
-        )
-        while len(self._workspaces) < threads:
-            self._workspaces.append(self.layout.make_workspace())
         turn, self._turn = self._turn, self._turn + steps
-        step, scale = self.optimizer.iterations, 1.0 / (n * self._outputs)
+        step, count = self.optimizer.iterations, n * self._outputs
+        role = k.LEAD if self._shared(samples, per, steps) else k.ALONE
+        self._train(0, role, (x, y, n, row, per, steps, step, count, what, turn))
 
-        def work(thread: int) -> None:
-            train(
-                self._tables,
-                self._workspaces[thread][1],
-                *(x, y, n, row, per, steps, step, scale, what),
-                turn,
-                thread == 0,
-                self._like,
-            )
+    def _train(self, thread: int, role: int, call: tuple, watch: tuple = (0, 0, 0)) -> None:
+        """Thread number `thread` in its role: see `train`."""
+        train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
-        if threads == 1:
-            work(0)
-        else:
-            launch.share(work, threads)
+    def _shared(self, n: int, per: int, steps: int) -> bool:
+        """Whether others help with so many steps over n samples; invites them where they are not
+        there, once they have been missed for as long as an invitation is worth.
+        """
+        work = self._work(n)
+        threads = min(numba.get_num_threads(), max(-(-n // per), len(self.layout.pieces)))
+        if threads == 1 or work < SHARED_STEP:
+            return False
+        present = int(self.layout.cells[k.PRESENT * APART])
+        if present < threads - 1:
+            self._missed += work * steps
+            if self._missed >= INVITATION:
+                self._missed = 0
+                launch.workers().invite(self._follow, threads)
+                return True
+        if present:
+            launch.workers().make_way()
+        return present > 0
+
+    def _follow(self, number: int, signal: Array, seen: int) -> None:
+        """What a worker does that is invited."""
+        self._train(number, k.FOLLOW, NO_CALL, (signal.ctypes.data, seen, WATCH))
+
+    def _workspace(self, number: int) -> int:
+        """The address of a thread's workspace."""
+        if number not in self._workspaces:
+            self._workspaces[number] = self.layout.make_workspace()
+        return self._workspaces[number][1]
 
     # ---- the model's objects, after a step ----
     def _done(self, steps: int) -> None:
@@ -230,19 +251,17 @@ class FusedSteps:
 
     # ---- sizes ----
     def _keep_per_group(self) -> None:
-        flops, panel = max(1, self.plan.flops()), self.layout.panel
-        least = max(GROUP_SAMPLES, GROUP_FLOPS // flops)
-        self._least_group = -(-least // panel) * panel
         row = self.layout.gradients * self.layout.dtype.itemsize
         self._most_groups = max(4, min(MOST_GROUPS, GROUP_BYTES // row))
         self._sums = np.zeros((0, self.layout.gradients), self.layout.dtype)
 
     def _per(self, n: int) -> int:
         """Samples in a group: of n and the plan alone, never of the threads."""
-        panel = self.layout.panel
+        worth = GROUP_FLOPS // max(1, self.plan.flops())
+        least = min(max(GROUP_SAMPLES, worth), max(HALF_GROUP, worth, -(-n // 2)))
         even = -(-n // self._most_groups)
-        per = min(max(even, self._least_group), max(MOST_GROUP, self._least_group))
-        return -(-per // panel) * panel
+        per = min(max(even, least), max(MOST_GROUP, least))
+        return -(-per // self.layout.panel) * self.layout.panel
 
     def _wave(self, n: int) -> int:
         """Samples whose groups' gradients there is room for at a time."""
@@ -252,17 +271,11 @@ class FusedSteps:
         """Operations of a step over n samples, roughly."""
         return n * self.plan.flops() + UPDATE * self.layout.gradients
 
-    def _threads(self, n: int, steps: int) -> int:
-        """Threads for so many steps over n samples."""
-        work = self._work(n)
-        shared = work >= SHARED_STEP and work * steps >= SHARED_CALL
-        return numba.get_num_threads() if shared else 1
-
     def _room(self, n: int, per: int) -> None:
         """Make room for the sums of all groups, where there is less."""
         groups = -(-n // per)
         if groups > self._sums.shape[0]:
-            self._sums = np.zeros((groups, self.layout.gradients), self.layout.dtype)
-            self._totals = np.zeros((groups, 2))
+            self._sums = np.empty((groups, self.layout.gradients), self.layout.dtype)
+            self._totals = np.empty((groups, 2))
             self.layout.head[k.SUMS] = self._sums.ctypes.data
             self.layout.head[k.TOTALS] = self._totals.ctypes.data

@@ -46,7 +46,7 @@ class Layout:
     """The tables and sizes of a plan.
 
     head, table, factors, rules  as kernels/fused_tables.py names their fields
-    cells                        where threads meet: kernels/waiting.py
+    cells, call                  where threads meet, and what a leader tells the others
     pieces, penalties            what a thread updates at a time, and the penalty of each
     panel                        samples that a product takes at a time
     workspace                    numbers in a thread's workspace
@@ -63,11 +63,13 @@ class Layout:
         self.factors = np.zeros((len(plan.stages), k.FACTOR_FIELDS))
         self.rules = np.zeros(k.RULE_FIELDS)
         self.cells = np.zeros(k.CELLS_FIELDS * APART, np.int64)
+        self.call = np.zeros(k.CALL_FIELDS, np.int64)
         for at, a in (
             (k.TABLE, self.table),
             (k.FACTORS, self.factors),
             (k.RULES, self.rules),
             (k.CELLS, self.cells),
+            (k.CALL, self.call),
         ):
             self.head[at] = a.ctypes.data
         self._sizes()
