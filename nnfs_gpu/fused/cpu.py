@@ -71,6 +71,7 @@ class FusedSteps:
         self._binding = Binding(model, self.layout, self.parts)
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
         self._missed = 0  # operations that others could have helped with
+        self._crew: Any = None  # whose workers those are that follow
         self._tables = self.layout.head.ctypes.data
         self._gradient = np.zeros(self.layout.gradients)
         self._measured = np.zeros((1, k.MEASURED_FIELDS))
@@ -198,15 +199,19 @@ class FusedSteps:
         threads = min(numba.get_num_threads(), max(-(-n // per), len(self.layout.pieces)))
         if threads == 1 or work < SHARED_STEP:
             return False
+        crew = launch.workers()
+        if crew is not self._crew:  # none yet, or of the process that this one was forked from
+            self._crew = crew
+            self.layout.cells[k.PRESENT * APART] = 0
         present = int(self.layout.cells[k.PRESENT * APART])
         if present < threads - 1:
             self._missed += work * steps
             if self._missed >= INVITATION:
                 self._missed = 0
-                launch.workers().invite(self._follow, threads)
+                crew.invite(self._follow, threads)
                 return True
         if present:
-            launch.workers().make_way()
+            crew.make_way()
         return present > 0
 
     def _follow(self, number: int, signal: Array, seen: int) -> None:
