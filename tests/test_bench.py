@@ -60,11 +60,11 @@ class FakeClock(Clock):
 # ---- the method ----
 def test_ways_take_turns_and_calls_fill_the_least_time():
     order = []
-    clocks = {name: FakeClock(9e-4, 1e-3, 2e-3, 3e-3) for name in "ab"}
+    clocks = {name: FakeClock(9e-4, 1e-3, 9e-3, 2e-3, 9e-3, 3e-3) for name in "ab"}
     ways = {name: Way(lambda n=name: order.append(n), clock=clocks[name]) for name in "ab"}
     seconds = benchmark.time_in_turns(ways, rounds=2, least=0.01, most=5)
-    assert "".join(order) == "aabbabab"  # warm-ups, then rounds
-    assert clocks["a"].asked == [1, 1, 10, 10]
+    assert "".join(order) == "aabb" + "aabb" * 2  # warm-ups, then rounds: untimed, timed
+    assert clocks["a"].asked == [1, 1, 5, 10, 5, 10]
     assert seconds == {"a": [2e-3, 3e-3], "b": [2e-3, 3e-3]}
 
 

@@ -421,6 +421,18 @@ def test_no_two_calls_have_the_same_turn(sharing):
     assert turns == [1, 5, 6, 10, 11, 15]
 
 
+def test_threads_leave_when_fewer_are_allowed(sharing):
+    """No more take part than Numba may use by now, after some calls at the latest."""
+    sharing.use(5)
+    _, engine, X, y = made(NETWORKS["pieces"], 700)
+    engine.run(X, y, 4)
+    assert sharing.others == [4]
+    sharing.threads = 3
+    for _ in range(20):
+        engine.run(X, y, 4)
+    assert sharing.others[-1] == 2
+
+
 def test_an_engine_does_not_outlive_its_followers(sharing):
     sharing.use(3)
     model, engine, X, y = made(NETWORKS["narrow"], 300)
