@@ -6,7 +6,7 @@
     warm-up  every way runs once before the first round. What compiles or is checked has been
              called before that, by the caller: nothing is timed that was not found right.
     pause    before each measurement: worker threads of the way before (OpenMP, BLAS) go on
-             spinning for some milliseconds and would take a core from the next one. After it
+             spinning for up to 0.1 s and would take a core from the next one. After it
              a way runs untimed for a while: processor, caches and threads have cooled down.
     clock    of the host; on a CUDA device two events around each call, before which a buffer
              larger than the cache is written, so that no way finds its arguments there.
@@ -34,7 +34,7 @@ import numpy as np
 Call = Callable[[], Any]
 Seconds = dict[str, list[float]]  # of each way, round by round
 
-PAUSE = 0.04  # seconds, see above: OpenBLAS spins for 2^26 cycles, 26 ms at 2.6 GHz
+PAUSE = 0.15  # seconds, see above: after 0.04 the threads of OpenBLAS still spun, after 0.2 not
 ONE_THREAD = 1 << 19  # elements below which waking a second thread costs more than it saves
 PACKAGES = ("nnfs-gpu", "numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax")
 
