@@ -204,6 +204,9 @@ class FusedSteps:
             self._crew = crew
             self.layout.cells[k.PRESENT * APART] = 0
         present = int(self.layout.cells[k.PRESENT * APART])
+        if present >= numba.get_num_threads():  # fewer are allowed than once were
+            crew.rest()
+            return False
         if present < threads - 1:
             self._missed += work * steps
             if self._missed >= INVITATION:
