@@ -19,7 +19,7 @@ import numpy as np
 from .arrays import common_dtype
 from .workers import Workers, of_this_process
 
-# Waking a thread takes about 60 microseconds: it must have more than that to do. Measured on
+# Until a worker has begun takes 25 microseconds and more: it must have that to do. Measured on
 # two cores: a ReLU gains from the second one above 2^20 elements.
 WORK_PER_THREAD = 1 << 19
 LEAST_PART = 1 << 16  # work, some 15 microseconds: threads end within about that of each other

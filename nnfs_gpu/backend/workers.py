@@ -61,10 +61,10 @@ class Workers:
         them from a common place. While another caller has the threads, this one works alone.
         Raises what a task raised.
         """
+        job = _Job(task, min(threads - 1, self.count))
         if threads < 2 or not self._busy.acquire(blocking=False):
             task(0)
             return
-        job = _Job(task, min(threads - 1, self.count))
         try:
             try:
                 self._start(job)
