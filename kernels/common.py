@@ -15,27 +15,38 @@ import contextlib
 import math
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import types
+from numba.extending import intrinsic, overload
 
 from .cache import KernelCache
+from .once import Kernel
 
 # Sums may be reordered and products fused, so that loops over a row vectorize; NaN and
 # infinity keep their meaning (no "nnan", no "ninf").
-FASTMATH = {"reassoc", "contract", "nsz"}
+FASTMATH = set()
+
+# An update is what IEEE says, operation by operation: the same bits in every caller, on every
+# machine. It waits for memory, not for arithmetic.
+EXACT = set()
 
 CHUNK = np.uint64(4096)  # elements that a reduction adds up at a time, whatever the threads
 
 
-def jit(function=None, *, fastmath=FASTMATH, forceinline=False):
+def jit(function=None, *, fastmath=FASTMATH, forceinline=False, pointer=False):
     """Compile for the CPU when first called, without the GIL, and keep the code on disk.
 
     Where no folder for the cache can be written, the code is kept in memory alone.
     """
     if function is None:
-        return lambda f: jit(f, fastmath=fastmath, forceinline=forceinline)
-    options = {"fastmath": fastmath, "forceinline": forceinline, "error_model": "numpy"}
-    kernel = njit(nogil=True, **options)(function)
+        return lambda f: jit(f, fastmath=fastmath, forceinline=forceinline, pointer=pointer)
+    options = {
+        "no_cfunc_wrapper": not pointer,
+        "no_cpython_wrapper": pointer,
+        "fastmath": fastmath,
+        "forceinline": forceinline,
+        "error_model": "numpy",
+    }
+    kernel = Kernel(function, targetoptions={"nopython": True, "nogil": True, **options})
     with contextlib.suppress(RuntimeError):  # Numba: no locator available
         kernel._cache = KernelCache(function)  # as njit(cache=True) does, with ours: see cache.py
     return kernel
@@ -51,7 +62,17 @@ def row(function):
 
 
 # exp and log below must not be reordered: they subtract what was just added.
-ORDERED = {"contract"}
+ORDERED = set()
+
+
+@intrinsic
+def fma(typing, a, b, c):
+    """a b + c, rounded once."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return a(a, a, a), generate
 
 
 @jit(fastmath=ORDERED)
@@ -63,16 +84,16 @@ def exp_float32(x):
     2^k is applied in two factors, so that denormal results round once.
     """
     x = min(max(x, np.float32(-104.0)), np.float32(89.0))
-    shifted = x * np.float32(1.44269504) + np.float32(12582912.0)
+    shifted = fma(x, np.float32(1.44269504), np.float32(12582912.0))
     k = shifted - np.float32(12582912.0)
-    r = (x - k * np.float32(0.693359375)) + k * np.float32(2.12194440e-4)
+    r = fma(k, np.float32(2.12194440e-4), fma(k, np.float32(-0.693359375), x))
     p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    y = (p * (r * r) + r) + np.float32(1)
+    p = fma(p, r, np.float32(1.3981999507e-3))
+    p = fma(p, r, np.float32(8.3334519073e-3))
+    p = fma(p, r, np.float32(4.1665795894e-2))
+    p = fma(p, r, np.float32(1.6666665459e-1))
+    p = fma(p, r, np.float32(5.0000001201e-1))
+    y = fma(p, r * r, r) + np.float32(1)
     exponent = np.int32(np.float32(shifted).view(np.int32) - np.int32(0x4B400000))
     half = np.int32(exponent >> np.int32(1))
     rest = np.int32(exponent - half)
@@ -95,16 +116,16 @@ def log_float32(x):
     e = np.float32(exponent)
     z = m * m
     p = np.float32(7.0376836292e-2)
-    p = p * m + np.float32(-1.1514610310e-1)
-    p = p * m + np.float32(1.1676998740e-1)
-    p = p * m + np.float32(-1.2420140846e-1)
-    p = p * m + np.float32(1.4249322787e-1)
-    p = p * m + np.float32(-1.6668057665e-1)
-    p = p * m + np.float32(2.0000714765e-1)
-    p = p * m + np.float32(-2.4999993993e-1)
-    p = p * m + np.float32(3.3333331174e-1)
-    y = p * m * z + e * np.float32(-2.12194440e-4) - np.float32(0.5) * z
-    result = (m + y) + e * np.float32(0.693359375)
+    p = fma(p, m, np.float32(-1.1514610310e-1))
+    p = fma(p, m, np.float32(1.1676998740e-1))
+    p = fma(p, m, np.float32(-1.2420140846e-1))
+    p = fma(p, m, np.float32(1.4249322787e-1))
+    p = fma(p, m, np.float32(-1.6668057665e-1))
+    p = fma(p, m, np.float32(2.0000714765e-1))
+    p = fma(p, m, np.float32(-2.4999993993e-1))
+    p = fma(p, m, np.float32(3.3333331174e-1))
+    y = fma(np.float32(-0.5), z, fma(e, np.float32(-2.12194440e-4), p * m * z))
+    result = fma(e, np.float32(0.693359375), m + y)
     return x if x != x else result
 
 

@@ -4,45 +4,89 @@ The kernels of the fused step get addresses in tables, not arrays: `vector` and 
 arrays of them again. They check nothing.
 """
 
-import numpy as np
-from numba import carray, types
-from numba.extending import intrinsic, overload
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from .common import jit
+from .common import row
 from .vectors import REGISTER_BYTES
 
 
-@intrinsic
-def _pointer(typing, address, like):
-    """The address as a pointer to numbers of the type of `like`."""
+def _array(ndim):
+    @intrinsic
+    def make(typing, address, shape, like):
+        kind = types.Array(types.unliteral(like), ndim, "C")
 
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+        def generate(context, builder, signature, arguments):
+            dtype = context.get_data_type(kind.dtype)
+            size = context.get_abi_sizeof(dtype)
+            extents = cgutils.unpack_tuple(builder, arguments[1], ndim)
+            strides = [ir.Constant(ir.IntType(64), size)]
+            for extent in extents[:0:-1]:
+                strides.insert(0, builder.mul(strides[0], extent))
+            items = extents[0]
+            for extent in extents[1:]:
+                items = builder.mul(items, extent)
+            array = cgutils.create_struct_proxy(kind)(context, builder)
+            array.data = builder.inttoptr(arguments[0], dtype.as_pointer())
+            array.itemsize = ir.Constant(ir.IntType(64), size)
+            array.nitems = items
+            array.shape = cgutils.pack_array(builder, extents)
+            array.strides = cgutils.pack_array(builder, strides)
+            array.meminfo = cgutils.get_null_value(array.meminfo.type)
+            array.parent = cgutils.get_null_value(array.parent.type)
+            return array._getvalue()
 
-    return types.CPointer(like)(types.int64, like), generate
+        return kind(types.int64, types.UniTuple(types.int64, ndim), like), generate
+
+    return make
 
 
-@jit
+_vector, _matrix = _array(1), _array(2)
+
+
+@row
 def vector(address, size, like):
     """The `size` numbers at `address`, of the type of the number `like`."""
-    return carray(_pointer(address, like), (size,))
+    return _vector(address, (size,), like)
 
 
-@jit
+@row
 def matrix(address, rows, columns, like):
     """The (rows, columns) matrix at `address`, of the type of the number `like`."""
-    return carray(_pointer(address, like), (rows, columns))
+    return _matrix(address, (rows, columns), like)
 
 
-def lanes(like):
-    """Numbers of the type of `like` in a register."""
-    return REGISTER_BYTES // np.dtype(type(like)).itemsize
+@intrinsic
+def run_at(typing, code, result, arguments):
+    """What the kernel at the address `code` returns for `arguments`: a number like `result`."""
+    kinds = [types.unliteral(a) for a in arguments.types]
+    kind = types.unliteral(result)
+
+    def generate(context, builder, signature, given):
+        values = cgutils.unpack_tuple(builder, given[2])
+        function = ir.FunctionType(context.get_value_type(kind), [v.type for v in values])
+        return builder.call(builder.inttoptr(given[0], function.as_pointer()), values)
+
+    return kind(types.int64, kind, types.Tuple(kinds)), generate
 
 
-@overload(lanes)
-def _lanes(like):
-    count = REGISTER_BYTES // (like.bitwidth // 8)
-    return lambda like: count
+def _constant(value):
+    @intrinsic
+    def constant(typing, like):
+        kind = types.unliteral(like)
+
+        def generate(context, builder, signature, arguments):
+            return ir.Constant(ir.IntType(64), value(kind.bitwidth // 8))
+
+        return types.int64(like), generate
+
+    return constant
+
+
+lanes = _constant(lambda size: REGISTER_BYTES // size)
+itemsize = _constant(lambda size: size)
 
 
 @intrinsic
@@ -57,14 +101,3 @@ def stay_apart(typing):
         return context.get_dummy_value()
 
     return types.void(), generate
-
-
-def itemsize(like):
-    """Bytes of a number of the type of `like`."""
-    return np.dtype(type(like)).itemsize
-
-
-@overload(itemsize)
-def _itemsize(like):
-    count = like.bitwidth // 8
-    return lambda like: count

@@ -12,6 +12,7 @@ import numpy as np
 from .common import exp, jit, log
 from .fused_addresses import stay_apart
 from .fused_tiles import clear_columns, sigmoid_tile
+from .fused_vectors import total
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
 
@@ -19,11 +20,11 @@ LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a
 @jit
 def _softmax(z, C, width, rows):
     """z = softmax of each column; rows[2] = class of the first largest score."""
-    top, total, best = rows[0], rows[1], rows[2]
+    top, whole, best = rows[0], rows[1], rows[2]
     zero, one = z.dtype.type(0), z.dtype.type(1)
     for t in range(width):
         top[t] = z[0, t]
-        total[t] = zero
+        whole[t] = zero
         best[t] = zero
     for c in range(1, C):
         number = z.dtype.type(c)
@@ -35,22 +36,17 @@ def _softmax(z, C, width, rows):
         for t in range(width):
             e = exp(z[c, t] - top[t])
             z[c, t] = e
-            total[t] += e
+            whole[t] += e
     for t in range(width):
-        total[t] = one / total[t]
+        whole[t] = one / whole[t]
     for c in range(C):
         for t in range(width):
-            z[c, t] *= total[t]
+            z[c, t] *= whole[t]
 
 
 @jit
 def _totals(losses, right, n):
-    loss = 0.0
-    count = 0.0
-    for t in range(n):
-        loss += losses[t]
-        count += right[t]
-    return loss, count
+    return total(losses, n), total(right, n)
 
 
 @jit

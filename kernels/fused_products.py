@@ -8,16 +8,17 @@ that the bits depend on nothing but the numbers.
 from .common import jit
 from .fused_addresses import lanes, stay_apart
 from .fused_vectors import (
+    COLUMNS,
     ROWS,
     VECTORS,
+    dots_1c,
+    dots_3c,
     dots_11,
     dots_12,
     dots_13,
-    dots_14,
     dots_31,
     dots_32,
     dots_33,
-    dots_34,
     narrow_1,
     narrow_6,
     product_1,
@@ -67,11 +68,11 @@ def add_dots(a, b, g, inputs, outputs, width):
     """g[i, o, lane] += a[i, t] b[o, t] over the columns t of a lane; a (I, ...), b (O, ...)."""
     stay_apart()
     threes = inputs // 3 * 3
-    fours = outputs // 4 * 4
+    fours = outputs // COLUMNS * COLUMNS
     rest = outputs - fours
     for i in range(0, threes, 3):
-        for o in range(0, fours, 4):
-            dots_34(a, i, b, o, width, g, outputs)
+        for o in range(0, fours, COLUMNS):
+            dots_3c(a, i, b, o, width, g, outputs)
         if rest == 1:
             dots_31(a, i, b, fours, width, g, outputs)
         elif rest == 2:
@@ -79,8 +80,8 @@ def add_dots(a, b, g, inputs, outputs, width):
         elif rest == 3:
             dots_33(a, i, b, fours, width, g, outputs)
     for i in range(threes, inputs):
-        for o in range(0, fours, 4):
-            dots_14(a, i, b, o, width, g, outputs)
+        for o in range(0, fours, COLUMNS):
+            dots_1c(a, i, b, o, width, g, outputs)
         if rest == 1:
             dots_11(a, i, b, fours, width, g, outputs)
         elif rest == 2:

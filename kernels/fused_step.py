@@ -20,9 +20,9 @@ import numpy as np
 
 from . import fused_tables as k
 from .common import jit
-from .fused_addresses import itemsize, matrix, vector
+from .fused_addresses import itemsize, matrix, run_at, vector
 from .fused_group import group, part
-from .fused_update import collect, finish, place_of, rate_at
+from .fused_update import collect, place_of, rate_at
 from .waiting import APART, FOREVER, SHIFT, add, look, put, reached, take, wait
 
 LOST = 100_000  # looks at a step that nobody opens, some tens of milliseconds
@@ -128,7 +128,6 @@ def train(
     """
     head = vector(tables, k.HEAD_FIELDS, np.int64(0))
     table = matrix(head[k.TABLE], head[k.STAGES], k.TABLE_FIELDS, np.int64(0))
-    factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
     rules = vector(head[k.RULES], k.RULE_FIELDS, 0.0)
     cells = vector(head[k.CELLS], k.CELLS_FIELDS * APART, np.int64(0))
     call = vector(head[k.CALL], k.CALL_FIELDS, np.int64(0))
@@ -170,22 +169,8 @@ def train(
                         break
                     first, stop = g * per, min(n, (g + 1) * per)
                     at = head[k.SUMS] + g * size * itemsize(like)
-                    group(
-                        head,
-                        table,
-                        factors,
-                        rules,
-                        work,
-                        X,
-                        y,
-                        first,
-                        stop,
-                        row,
-                        step,
-                        at,
-                        totals[g],
-                        like,
-                    )
+                    out = head[k.TOTALS] + g * 16
+                    group(tables, head, table, work, X, y, first, stop, row, step, at, out, like)
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
             while what & (k.COLLECT | k.FINISH):
@@ -196,9 +181,8 @@ def train(
                     begin, end = place_of(table, piece[p])
                     collect(groups, sums, gradient, begin, end, what & k.FRESH)
                 if what & k.FINISH:
-                    penalties[p] = finish(
-                        head, table, factors, rules, gradient, piece[p], scale, t, like
-                    )
+                    arguments = (tables, p, scale, t, like)
+                    penalties[p] = run_at(head[k.FINISH_CODE], 0.0, arguments)
                 add(cells, k.PIECES_DONE * APART, 1)
             if leads:
                 if what & (k.COLLECT | k.FINISH):

@@ -8,10 +8,9 @@ batch was cut into groups and a network into pieces, not on the threads that too
 import numpy as np
 
 from . import optimizers
-from .common import jit
+from .common import EXACT, jit
 from .fused_addresses import itemsize, stay_apart, vector
 from .fused_tables import (
-    ADAGRAD,
     B_FIRST,
     B_L1,
     B_L2,
@@ -26,13 +25,9 @@ from .fused_tables import (
     GRADIENT_AT,
     INPUTS,
     LEARNING_RATE,
-    MOMENTUM,
-    OPTIMIZER,
     OUTPUTS,
     PADDED,
-    RMSPROP,
     SECOND,
-    SGD,
     STAGE,
     STOP_ROW,
     W_FIRST,
@@ -51,7 +46,7 @@ def place_of(table, piece):
     return at + piece[FIRST_ROW] * wide, at + piece[STOP_ROW] * wide
 
 
-@jit
+@jit(fastmath=EXACT)
 def collect(groups, sums, gradient, begin, end, fresh):
     """gradient[begin:end] (float64) += the groups' sums there, in order; `fresh`: from 0."""
     stay_apart()
@@ -70,40 +65,56 @@ def collect(groups, sums, gradient, begin, end, fresh):
             gradient[k] += a[k]
 
 
-@jit
+@jit(fastmath=EXACT, forceinline=True)
+def sgd(w, dw, first, second, rules, speed, iteration, like):
+    optimizers.sgd_step(np.uint64(0), np.uint64(w.shape[0]), dw, speed, w)
+
+
+@jit(fastmath=EXACT, forceinline=True)
+def momentum(w, dw, first, second, rules, speed, iteration, like):
+    share = type(like)(rules[FIRST])
+    optimizers.momentum_step(np.uint64(0), np.uint64(w.shape[0]), dw, speed, share, w, first)
+
+
+@jit(fastmath=EXACT, forceinline=True)
+def adagrad(w, dw, first, second, rules, speed, iteration, like):
+    epsilon = type(like)(rules[EPSILON])
+    optimizers.adagrad_step(np.uint64(0), np.uint64(w.shape[0]), dw, speed, epsilon, w, second)
+
+
+@jit(fastmath=EXACT, forceinline=True)
+def rmsprop(w, dw, first, second, rules, speed, iteration, like):
+    real, start, stop = type(like), np.uint64(0), np.uint64(w.shape[0])
+    epsilon, rho, rest = real(rules[EPSILON]), real(rules[FIRST]), real(1.0 - rules[FIRST])
+    optimizers.rmsprop_step(start, stop, dw, speed, epsilon, rho, rest, w, second)
+
+
+@jit(fastmath=EXACT, forceinline=True)
+def adam(w, dw, first, second, rules, speed, iteration, like):
+    real, beta_1, beta_2, t = type(like), rules[FIRST], rules[SECOND], float(iteration + 1)
+    optimizers.adam_step(
+        np.uint64(0),
+        np.uint64(w.shape[0]),
+        dw,
+        speed,
+        real(rules[EPSILON]),
+        real(beta_1),
+        real(1.0 - beta_1),
+        real(beta_2),
+        real(1.0 - beta_2),
+        real(1.0 - beta_1**t),
+        real(1.0 - beta_2**t),
+        w,
+        first,
+        second,
+    )
+
+
+@jit(fastmath=EXACT)
 def update(kind, w, dw, first, second, rules, iteration, like):
     """One optimizer step for flat arrays; `first` and `second` are the state, if any."""
     stay_apart()
-    real = type(like)
-    start, stop = np.uint64(0), np.uint64(w.shape[0])
-    speed, epsilon = real(rate_at(rules, iteration)), real(rules[EPSILON])
-    if kind == SGD:
-        optimizers.sgd_step(start, stop, dw, speed, w)
-    elif kind == MOMENTUM:
-        optimizers.momentum_step(start, stop, dw, speed, real(rules[FIRST]), w, first)
-    elif kind == ADAGRAD:
-        optimizers.adagrad_step(start, stop, dw, speed, epsilon, w, second)
-    elif kind == RMSPROP:
-        rho, rest = real(rules[FIRST]), real(1.0 - rules[FIRST])
-        optimizers.rmsprop_step(start, stop, dw, speed, epsilon, rho, rest, w, second)
-    else:
-        beta_1, beta_2, t = rules[FIRST], rules[SECOND], float(iteration + 1)
-        optimizers.adam_step(
-            start,
-            stop,
-            dw,
-            speed,
-            epsilon,
-            real(beta_1),
-            real(1.0 - beta_1),
-            real(beta_2),
-            real(1.0 - beta_2),
-            real(1.0 - beta_1**t),
-            real(1.0 - beta_2**t),
-            w,
-            first,
-            second,
-        )
+    kind(w, dw, first, second, rules, type(like)(rate_at(rules, iteration)), iteration, like)
 
 
 @jit
@@ -122,7 +133,7 @@ def penalize(w, dw, l1, l2, like):
     return l1 * absolute + l2 * squared
 
 
-@jit
+@jit(fastmath=EXACT)
 def rate_at(rules, iteration):
     """The learning rate of step `iteration`, as the optimizers have it."""
     if rules[DECAY] == 0:
@@ -130,8 +141,8 @@ def rate_at(rules, iteration):
     return rules[LEARNING_RATE] * (1.0 / (1.0 + rules[DECAY] * iteration))
 
 
-@jit
-def finish(head, table, factors, rules, gradient, piece, scale, iteration, like):
+@jit(fastmath=EXACT)
+def finish(kind, table, factors, rules, gradient, piece, scale, iteration, like):
     """dw, db = gradient * scale + the penalties' in one piece, and its update; the penalty."""
     stay_apart()
     s, first, stop = piece[STAGE], piece[FIRST_ROW], piece[STOP_ROW]
@@ -148,7 +159,7 @@ def finish(head, table, factors, rules, gradient, piece, scale, iteration, like)
         penalty += penalize(w, dw, factors[s, W_L1], factors[s, W_L2], like)
         m = vector(table[s, W_FIRST] + begin * size, count, like)
         cache = vector(table[s, W_SECOND] + begin * size, count, like)
-        update(head[OPTIMIZER], w, dw, m, cache, rules, iteration, like)
+        update(kind, w, dw, m, cache, rules, iteration, like)
     if stop > inputs:
         b, db = vector(table[s, B], outputs, like), vector(table[s, DB], outputs, like)
         at = table[s, GRADIENT_AT] + inputs * padded
@@ -156,11 +167,11 @@ def finish(head, table, factors, rules, gradient, piece, scale, iteration, like)
         penalty += penalize(b, db, factors[s, B_L1], factors[s, B_L2], like)
         m = vector(table[s, B_FIRST], outputs, like)
         cache = vector(table[s, B_SECOND], outputs, like)
-        update(head[OPTIMIZER], b, db, m, cache, rules, iteration, like)
+        update(kind, b, db, m, cache, rules, iteration, like)
     return penalty
 
 
-@jit
+@jit(fastmath=EXACT)
 def _scale(gradient, begin, scale, dw, at, count, like):
     """dw[at:at + count] = gradient[begin:begin + count] * scale."""
     real, first, to = type(like), np.uint64(begin), np.uint64(at)

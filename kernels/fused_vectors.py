@@ -14,13 +14,15 @@ Where a machine has shorter registers than asked for, LLVM splits them: slower, 
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import LANE, REGISTERS, Emitter
+from .vectors import HARDWARE_BYTES, LANE, Emitter
 
-VECTORS = 4 if REGISTERS == 32 else 2  # registers along a panel
+VECTORS = 4 if HARDWARE_BYTES == 64 else 1  # registers along a panel
+COLUMNS = 4 if HARDWARE_BYTES == 64 else 2
 ROWS = 6  # of a product block: 24 (12) sums, and room for what they are made of
 
 ZEROS, BIAS = 0, 1  # what a product block starts from
@@ -164,6 +166,35 @@ def sum_lanes(typing, a, at):
     return a.dtype(a, types.int64), generate
 
 
+@intrinsic
+def total(typing, a, n):
+    """The sum of a[:n] in float64, in as many lanes as a register of its numbers has."""
+
+    def generate(context, builder, signature, arguments):
+        emit = Emitter(context, builder, signature.args[0].dtype)
+        data = emit.array(signature.args[0], arguments[0])[0]
+        wide = ir.VectorType(ir.DoubleType(), emit.lanes)
+        place = cgutils.alloca_once_value(builder, ir.Constant(wide, [0.0] * emit.lanes))
+        registers = builder.udiv(
+            builder.add(arguments[1], emit.index(emit.lanes - 1)), emit.index(emit.lanes)
+        )
+        with cgutils.for_range(builder, registers) as loop:
+            at = builder.mul(loop.index, emit.index(emit.lanes))
+            behind = emit.lanes_from(builder.sub(arguments[1], at))
+            value = builder.select(behind, emit.zero, emit.load(data, at))
+            if emit.bytes == 4:
+                value = builder.fpext(value, wide)
+            builder.store(builder.fadd(builder.load(place), value), place)
+        value, width = builder.load(place), emit.lanes
+        while width > 1:
+            width //= 2
+            low, high = (emit.shuffle(value, list(range(f, f + width))) for f in (0, width))
+            value = builder.fadd(low, high)
+        return builder.extract_element(value, LANE(0))
+
+    return types.float64(a, types.int64), generate
+
+
 # Numba binds functions by name, so every size that occurs has one.
 product_1 = _product_block(1, VECTORS)
 product_2 = _product_block(2, VECTORS)
@@ -177,8 +208,8 @@ narrow_6 = _product_block(6, 1)
 dots_11 = _dot_block(1, 1)
 dots_12 = _dot_block(1, 2)
 dots_13 = _dot_block(1, 3)
-dots_14 = _dot_block(1, 4)
+dots_1c = _dot_block(1, COLUMNS)
 dots_31 = _dot_block(3, 1)
 dots_32 = _dot_block(3, 2)
 dots_33 = _dot_block(3, 3)
-dots_34 = _dot_block(3, 4)
+dots_3c = _dot_block(3, COLUMNS)

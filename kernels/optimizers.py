@@ -7,17 +7,17 @@ dtype of the arrays.
 
 import math
 
-from .common import CHUNK, jit
+from .common import CHUNK, EXACT, jit
 
 
-@jit
+@jit(fastmath=EXACT)
 def sgd_step(start, stop, dw, rate, w):
     """w -= rate dw."""
     for k in range(start, stop):
         w[k] -= rate * dw[k]
 
 
-@jit
+@jit(fastmath=EXACT)
 def momentum_step(start, stop, dw, rate, momentum, w, m):
     """m = momentum m - rate dw; w += m."""
     for k in range(start, stop):
@@ -25,7 +25,7 @@ def momentum_step(start, stop, dw, rate, momentum, w, m):
         w[k] += m[k]
 
 
-@jit
+@jit(fastmath=EXACT)
 def adagrad_step(start, stop, dw, rate, epsilon, w, cache):
     """cache += dw^2; w -= rate dw / (sqrt(cache) + epsilon)."""
     for k in range(start, stop):
@@ -33,7 +33,7 @@ def adagrad_step(start, stop, dw, rate, epsilon, w, cache):
         w[k] -= rate * dw[k] / (math.sqrt(cache[k]) + epsilon)
 
 
-@jit
+@jit(fastmath=EXACT)
 def rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, cache):
     """cache = rho cache + rest dw^2, rest = 1 - rho; w as in adagrad_step."""
     for k in range(start, stop):
@@ -41,7 +41,7 @@ def rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, cache):
         w[k] -= rate * dw[k] / (math.sqrt(cache[k]) + epsilon)
 
 
-@jit
+@jit(fastmath=EXACT)
 def adam_step(
     start,
     stop,
@@ -65,7 +65,7 @@ def adam_step(
         w[k] -= rate * (m[k] / correct_1) / (math.sqrt(cache[k] / correct_2) + epsilon)
 
 
-@jit
+@jit(fastmath=EXACT)
 def regularization_step(start, stop, w, l1, twice_l2, dw):
     """dw += l1 sign(w) + 2 l2 w, with sign(0) = 1 as in the book."""
     for k in range(start, stop):

@@ -34,7 +34,7 @@ def package(tmp_path):
     """A folder of kernels of our own, with the project's common.py and cache.py."""
     folder = tmp_path / "some_kernels"
     folder.mkdir()
-    for name in ("common.py", "cache.py"):
+    for name in ("common.py", "cache.py", "once.py"):
         (folder / name).write_bytes((KERNELS / name).read_bytes())
     (folder / "__init__.py").touch()
     (folder / "caller.py").write_text(CALLER)

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from ..backend import launch
+from ..kernels import fused_ends as ends
 from ..kernels import fused_tables as k
 from ..kernels.fused_step import train
 from ..kernels.waiting import APART
@@ -44,6 +45,15 @@ NO_CALL = (0,) * 10
 WHOLE = k.GROUPS | k.COLLECT | k.FRESH | k.FINISH
 
 
+ENDS = {
+    "softmax_cross_entropy": ends.softmax_end,
+    "soft": ends.soft_end,
+    "binary_cross_entropy": ends.binary_end,
+    "squared_error": ends.squared_end,
+    "absolute_error": ends.absolute_end,
+}
+
+
 class FusedSteps:
     """Whole training steps for one model, in place.
 
@@ -67,6 +77,7 @@ class FusedSteps:
         self.loss, self.accuracy, self.optimizer = model.loss, model.accuracy, model.optimizer
         self.layout = Layout(plan)
         self._like = self.layout.dtype.type(0)
+        self._end: str | None = None  # whose codes stand in the head
         self._outputs = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
         self._binding = Binding(model, self.layout, self.parts)
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
@@ -187,8 +198,27 @@ class FusedSteps:
         role = k.LEAD if self._shared(samples, per, steps) else k.ALONE
         self._train(0, role, (x, y, n, row, per, steps, step, count, what, turn))
 
+    def _codes(self) -> None:
+        """The addresses of what this plan chooses; compiled, or fetched from the disk."""
+        head, plan, real = self.layout.head, self.plan, numba.typeof(self._like)
+        i8, f8 = numba.int64, numba.float64
+        end = "soft" if head[k.SOFT] and plan.loss == "softmax_cross_entropy" else plan.loss
+        if self._end == end:
+            return
+        head[k.END_CODE] = ENDS[end].address(*[i8] * 7, real)
+        finish = getattr(ends, plan.optimizer + "_finish")
+        head[k.FINISH_CODE] = finish.address(i8, i8, f8, i8, real)
+        if any(stage.dropout for stage in plan.stages):
+            head[k.DRAW_CODE] = ends.draw.address(*[i8] * 7, real)
+        if any(stage.activation == "sigmoid" for stage in plan.stages[:-1]):
+            head[k.SIGMOID_CODE] = ends.sigmoid_forward.address(*[i8] * 4, real)
+            head[k.SIGMOID_BACK_CODE] = ends.sigmoid_backward.address(*[i8] * 4, real)
+        self._end = end
+
     def _train(self, thread: int, role: int, call: tuple, watch: tuple = (0, 0, 0)) -> None:
         """Thread number `thread` in its role: see `train`."""
+        if role != k.FOLLOW:
+            self._codes()
         train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
     def _shared(self, n: int, per: int, steps: int) -> bool:

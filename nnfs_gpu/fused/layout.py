@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..kernels import fused_tables as k
-from ..kernels.fused_vectors import VECTORS
 from ..kernels.vectors import REGISTER_BYTES
 from ..kernels.waiting import APART
 from .plan import Plan
 
+PANEL = 4  # registers: the same on every machine, as sums are cut by it
 CACHE = 384 << 10  # bytes of a tile's workspace: within a core's second-level cache
 MOST_TILE = 5  # panels: more gain nothing, and 300 samples fit
 PIECE = 4_096  # weights: their sums in float64 fit into a core's first-level cache
@@ -57,7 +57,7 @@ class Layout:
         self.plan = plan
         self.dtype = np.dtype(plan.dtype)
         self.lanes = REGISTER_BYTES // self.dtype.itemsize
-        self.panel = self.lanes * VECTORS
+        self.panel = self.lanes * PANEL
         self.head = np.zeros(k.HEAD_FIELDS, np.int64)
         self.table = np.zeros((len(plan.stages), k.TABLE_FIELDS), np.int64)
         self.factors = np.zeros((len(plan.stages), k.FACTOR_FIELDS))
