@@ -90,6 +90,11 @@ def group(tables, head, table, work, X, y, first, stop, row, step, gradient, out
 
     gradient, totals  the address of the group's sums, and its sum of losses and right answers
     """
+    if head[k.GROUP_CODE]:
+        shape = table[0, k.INPUTS], head[k.NARROW]
+        given = (tables, work, X, y, first, stop, gradient, out, like, *shape)
+        run_at(head[k.GROUP_CODE], 0, given)
+        return
     size, lane = itemsize(like), lanes(like)
     vector(gradient, head[k.GRADIENTS], like)[:] = like
     for s in range(head[k.STAGES]):

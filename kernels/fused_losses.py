@@ -29,9 +29,10 @@ def _softmax(z, C, width, rows):
     for c in range(1, C):
         number = z.dtype.type(c)
         for t in range(width):
-            larger = z[c, t] > top[t]
-            top[t] = z[c, t] if larger else top[t]
-            best[t] = number if larger else best[t]
+            score, most, which = z[c, t], top[t], best[t]  # locals: a select, not a branch
+            larger = score > most
+            top[t] = score if larger else most
+            best[t] = number if larger else which
     for c in range(C):
         for t in range(width):
             e = exp(z[c, t] - top[t])

@@ -13,7 +13,10 @@ PIECES, PENALTIES = range(19, 21)  # addresses
 CALL = 21  # an address
 PIECE_COUNT = 22
 END_CODE, FINISH_CODE, DRAW_CODE, SIGMOID_CODE, SIGMOID_BACK_CODE = range(23, 28)
-HEAD_FIELDS = 28
+GROUP_CODE = 28  # 0, or what does a group in place of fused_group.py
+NARROW = 29  # 0, or the units of a network with one hidden layer, and some more: fused_narrow.py
+ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT = range(30, 38)
+HEAD_FIELDS = 38
 
 # ---- table: a stage ----
 INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)

@@ -61,6 +61,13 @@ class Emitter:
             total = self.builder.add(total, term)
         return total
 
+    def times(self, number, constant):
+        return self.builder.mul(number, self.index(constant))
+
+    def variable(self, value):
+        """A place on the stack that holds `value`: LLVM makes registers of such places."""
+        return cgutils.alloca_once_value(self.builder, value)
+
     # ---- arrays ----
     def array(self, kind, value):
         """(pointer, numbers from one row to the next) of an array of Numba's type `kind`."""
@@ -106,6 +113,11 @@ class Emitter:
         mask = ir.Constant(ir.VectorType(LANE, len(lanes)), lanes)
         return self.builder.shuffle_vector(value, value, mask)
 
+    def shuffle_two(self, a, b, lanes):
+        """Lane k of the result is lane lanes[k] of a and b in a row."""
+        mask = ir.Constant(ir.VectorType(LANE, len(lanes)), lanes)
+        return self.builder.shuffle_vector(a, b, mask)
+
     def lanes_from(self, first):
         """The lanes from number `first` (a 64-bit integer) on, for `select`."""
         numbers = ir.Constant(ir.VectorType(LANE, self.lanes), list(range(self.lanes)))
@@ -120,9 +132,13 @@ class Emitter:
         """The larger one in each lane, b where one of them is NaN."""
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
-    def add_product(self, place, a, b):
-        """The sum in the variable `place` += a b."""
+    def fma(self, a, b, c):
+        """a b + c, rounded once."""
         kind = ir.FunctionType(self.type, [self.type] * 3)
         name = f"llvm.fma.v{self.lanes}f{8 * self.bytes}"
         fma = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        self.builder.store(self.builder.call(fma, [a, b, self.builder.load(place)]), place)
+        return self.builder.call(fma, [a, b, c])
+
+    def add_product(self, place, a, b):
+        """The sum in the variable `place` += a b."""
+        self.builder.store(self.fma(a, b, self.builder.load(place)), place)

@@ -20,6 +20,7 @@ import numpy as np
 from ..backend import launch
 from ..kernels import fused_ends as ends
 from ..kernels import fused_tables as k
+from ..kernels.fused_narrow import narrow_group
 from ..kernels.fused_step import train
 from ..kernels.waiting import APART
 from .binding import Binding
@@ -213,6 +214,12 @@ class FusedSteps:
         if any(stage.activation == "sigmoid" for stage in plan.stages[:-1]):
             head[k.SIGMOID_CODE] = ends.sigmoid_forward.address(*[i8] * 4, real)
             head[k.SIGMOID_BACK_CODE] = ends.sigmoid_backward.address(*[i8] * 4, real)
+        if plan.narrow:
+            inputs, outputs = plan.narrow
+            # Rows of soft labels sum to 1 within a tolerance: the gradients to 0 only so nearly.
+            outputs = plan.n_outputs if end == "soft" else outputs
+            shape = numba.types.literal(inputs), numba.types.literal(outputs)
+            head[k.GROUP_CODE] = narrow_group.address(*[i8] * 8, real, *shape)
         self._end = end
 
     def _train(self, thread: int, role: int, call: tuple, watch: tuple = (0, 0, 0)) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import fused_tables as k
+from ..kernels.fused_narrow import UNITS
 from ..kernels.vectors import REGISTER_BYTES
 from ..kernels.waiting import APART
 from .plan import Plan
@@ -20,6 +21,7 @@ PANEL = 4  # registers: the same on every machine, as sums are cut by it
 CACHE = 384 << 10  # bytes of a tile's workspace: within a core's second-level cache
 MOST_TILE = 5  # panels: more gain nothing, and 300 samples fit
 PIECE = 4_096  # weights: their sums in float64 fit into a core's first-level cache
+NARROW_TILE = 8  # panels of a narrow network, whose workspace is small
 LANES_FROM = 12  # fewer outputs than this are summed lane by lane: see `_by_lanes`
 
 ACTIVATIONS = {
@@ -75,6 +77,9 @@ class Layout:
         self._sizes()
         self._gradients()
         self._pieces()
+        if plan.narrow:
+            self._narrow_places(plan.n_inputs, plan.n_outputs)
+            return
         tile = MOST_TILE
         while True:
             self._places(tile * self.panel)
@@ -88,7 +93,8 @@ class Layout:
         start = -room.ctypes.data % REGISTER_BYTES // self.dtype.itemsize
         work = room[start : start + self.workspace]
         pitch = int(self.head[k.PITCH])
-        for row in self.table:  # the bias is the weight of an input that is always 1
+        for row in self.table[: 1 if self.plan.narrow else None]:
+            # the bias is the weight of an input that is always 1
             at = int(row[k.X_AT] + row[k.INPUTS] * pitch)
             work[at : at + pitch] = 1
         return room, work.ctypes.data
@@ -169,6 +175,30 @@ class Layout:
             if row[k.BY_LANES]:
                 count = (row[k.INPUTS] + 1) * row[k.OUTPUTS] * self.lanes
                 row[k.LANES_AT] = self._take(count)
+        self.workspace = self._at
+
+    def _narrow_places(self, inputs: int, outputs: int) -> None:
+        """As `_places`, for kernels/fused_narrow.py: it keeps no tile of the hidden layer."""
+        self._at = 0
+        head, first, last = self.head, self.table[0], self.table[1]
+        tile = NARROW_TILE * self.panel
+        pitch, units = tile + self.lanes, -(-int(first[k.OUTPUTS]) // UNITS) * UNITS
+        products = (inputs + 1) * outputs
+        head[k.TILE], head[k.PITCH], head[k.NARROW] = tile, pitch, units
+        first[k.X_AT] = self._take((inputs + 1) * pitch)
+        last[k.D_AT] = self._take(outputs * pitch)
+        head[k.ROOM_AT] = self._take(8 * pitch)
+        head[k.TARGETS_AT] = self._take(outputs * pitch)
+        head[k.ZEROS_AT] = self._take(pitch)
+        head[k.PRODUCTS_AT] = self._take(products * pitch)
+        head[k.GATES_AT] = self._take(tile * units // (8 * self.dtype.itemsize))
+        head[k.FOLDED_AT] = self._take(products * units)
+        head[k.MASKED_AT] = self._take(self._up(products * units) * self.lanes)
+        head[k.UNITS_AT] = self._take((inputs + 1 + outputs) * units)
+        head[k.START_AT] = self._take(outputs)
+        head[k.MEANS_AT] = self._take(inputs * 8 // self.dtype.itemsize)
+        first[k.LANES_AT] = self._take(inputs * self.lanes)
+        last[k.LANES_AT] = self._take(outputs * self.lanes)
         self.workspace = self._at
 
     def _tile_bytes(self) -> int:

@@ -19,6 +19,8 @@ from typing import Any
 
 from .. import accuracy, activations, layers, losses, optimizers
 
+MOST_PRODUCTS = 8  # of a narrow network
+
 
 class CannotFuse(ValueError):  # noqa: N818 - what it says, not an error in the data
     """The network trains layer by layer; the message says what stands in the way."""
@@ -93,6 +95,21 @@ class Plan:
     def name(self) -> str:
         """The widths, such as 2-64-3."""
         return "-".join(str(n) for n in (self.n_inputs, *(s.n_outputs for s in self.stages)))
+
+    @property
+    def narrow(self) -> tuple[int, int] | None:
+        """(inputs, outputs) of a network with one hidden layer between few of both, whose gradients
+        follow from masked sums (kernels/fused_narrow.py); None for others.
+
+        A softmax sees differences of scores only, so it has one output less. By count: a unit
+        costs an addition for each product of an input (or 1) and an output, the other way three
+        multiply-adds for each output and two for each input, with as many loads.
+        """
+        if len(self.stages) != 2 or self.stages[0].activation != "relu" or self.stages[0].dropout:
+            return None
+        outputs = self.n_outputs - (self.loss == "softmax_cross_entropy")
+        products = (self.n_inputs + 1) * outputs
+        return (self.n_inputs, outputs) if 0 < products <= MOST_PRODUCTS else None
 
     def flops(self) -> int:
         """Operations of the matrix products of one sample, a multiplication and an addition
