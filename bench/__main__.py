@@ -5,6 +5,7 @@
     python -m bench combined [--sizes 300x3]
     python -m bench ops      [--sizes 3,1000]           numbers of classes
     python -m bench train    [--sizes 64x300,64-64x30000]  hidden widths x batch
+    python -m bench batches  [--sizes 2-64-3x32]        widths x batch
     python -m bench scaling  [--sizes 100,1000000]      samples
     python -m bench start
     python -m bench report   [--out DIR]                pictures and README tables from JSON
@@ -28,7 +29,7 @@ from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
 
-from . import combined, compare, jacobian, ops, peers, report, scaling, start, train
+from . import batches, combined, compare, jacobian, ops, peers, report, scaling, start, train
 from .sheet import Sheet, fail
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,9 +41,10 @@ SUITES: dict[str, tuple[Any, Any, Any, float]] = {
     "start": (start, None, None, 0.08),
     "jacobian": (jacobian, jacobian.SIZES, jacobian.QUICK, 0.10),
     "combined": (combined, combined.SIZES, combined.QUICK, 0.05),
-    "train": (train, train.NETS, train.QUICK, 0.38),
-    "scaling": (scaling, scaling.SIZES, scaling.QUICK, 0.20),
-    "ops": (ops, ops.CLASSES, (3,), 0.19),
+    "train": (train, train.NETS, train.QUICK, 0.34),
+    "batches": (batches, batches.NETS, batches.QUICK, 0.08),
+    "scaling": (scaling, scaling.SIZES, scaling.QUICK, 0.18),
+    "ops": (ops, ops.CLASSES, (3,), 0.17),
 }
 
 
@@ -176,7 +178,7 @@ def _nothing(text: str) -> None:
 
 PARSERS: dict[str, Callable[[str], Any]] = {
     **{"jacobian": _pairs, "combined": _pairs, "ops": _numbers},
-    **{"train": _nets, "scaling": _numbers, "start": _nothing},
+    **{"train": _nets, "batches": _nets, "scaling": _numbers, "start": _nothing},
 }
 
 

@@ -34,6 +34,7 @@ LOOKS: tuple[tuple[str, str, str, Any], ...] = (
     ("loop", GREY, "x", (0, (2, 2))),
     ("matrices", ORANGE, "d", (0, (2, 2))),
     ("closed form", SKY, "D", (0, (5, 2))),
+    ("multiply-adds", INK, "", (0, (1, 1.5))),
     ("add", INK, "", (0, (1, 1.5))),
     ("new array", INK, "", (0, (5, 1.5))),
     ("numba", VERMILION, "o", "-"),

@@ -19,7 +19,7 @@ from .sheet import load
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"
 KINDS = {"cpu": "CPU", "gpu": "GPU"}
-SUITES = ("train", "jacobian", "ops", "combined", "scaling", "start")
+SUITES = ("train", "batches", "jacobian", "ops", "combined", "scaling", "start")
 Results = dict[str, dict[str, Any]]  # of one machine, by suite
 
 # picture: (file name, suites that it needs, how it is drawn)

@@ -10,6 +10,7 @@ from typing import Any
 
 from .limits import page_fault, rate
 from .ops import best_percent
+from .peak import NAME as PEAK
 from .sheet import Row, duration, of_role, times
 
 Results = dict[str, dict[str, Any]]
@@ -27,6 +28,7 @@ def summary(found: Results, kind: str, name: str, pictures: Sequence[str]) -> st
     parts = [f"### Measured on a {name}", _machine(found)]
     for suite, title, text in (
         ("train", "Training steps", _train),
+        ("batches", "Epochs of mini-batches", _batches),
         ("jacobian", "Softmax backward", _jacobian),
         ("combined", "Combined against separate derivatives", _combined),
         ("ops", "Operations against the limit", _ops),
@@ -78,6 +80,7 @@ def _train(result: dict[str, Any]) -> str:
     rows = sorted(result["rows"], key=lambda row: (nets.index(row["net"]), row["batch"]))
     others = _names(rows, "book", "peer")
     ours = _names(rows, "ours")
+    peak = any(PEAK in row["ways"] for row in rows)
     cells = []
     for row in rows:
         best = of_role(row, "ours")[0]
@@ -87,13 +90,47 @@ def _train(result: dict[str, Any]) -> str:
                 row["net"],
                 f"{row['batch']:,}",
                 duration(seconds),
+                *([_share(row, best)] if peak else []),
                 _short(best),
                 *(_times(row, name, best) for name in (*ours, *others)),
             ]
         )
-    head = ["net", "batch", "a step", "by", *map(_short, (*ours, *others))]
-    text = "Time of a step by the fastest of our ways; how many times longer each way takes.\n\n"
+    head = ["net", "batch", "a step", *(["of the peak"] if peak else []), "by"]
+    head += map(_short, (*ours, *others))
+    text = "Time of a step by the fastest of our ways; how many times longer each way takes."
+    text += f"{PEAK_NOTE if peak else ''}\n\n"
     return text + table(head, cells) + _faster_elsewhere(rows) + _crossovers(rows)
+
+
+PEAK_NOTE = (
+    " The peak: what the step's matrix products would take as multiply-adds in registers, on the "
+    "same threads in the same rounds."
+)
+
+
+def _share(row: Row, name: str) -> str:
+    """What part of a way's time the operations would take at the peak."""
+    return f"{100 * times(row, PEAK, name):.0f} %" if PEAK in row["ways"] else "-"
+
+
+def _batches(result: dict[str, Any]) -> str:
+    rows = result["rows"]
+    ours, others = _names(rows, "ours"), _names(rows, "peer")
+    cells = []
+    for row in rows:
+        best = of_role(row, "ours")[0]
+        cells.append(
+            [
+                row["case"],
+                duration(row["ways"][best]["median"]),
+                _share(row, best),
+                _short(best),
+                *(_times(row, name, best) for name in (*ours, *others)),
+            ]
+        )
+    head = ["net", "a batch", "of the peak", "by", *map(_short, (*ours, *others))]
+    text = "Time of a batch within an epoch of many; how many times longer each way takes.\n\n"
+    return text + table(head, cells) + _faster_elsewhere(rows)
 
 
 def _jacobian(result: dict[str, Any]) -> str:

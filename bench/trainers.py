@@ -7,7 +7,6 @@ the last step, before its update; `parameters()` are (weights, biases) of each l
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -88,7 +87,7 @@ class Book:
 class Ours:
     """`Model.train` on a backend; engine "layers" or "fused".
 
-    Raises where this version of nnfs_gpu has no such engine or cannot fuse the network.
+    Raises where the network cannot be fused.
     """
 
     def __init__(
@@ -102,12 +101,12 @@ class Ours:
         backend: Any,
         engine: str,
         batch_size: int | None = None,
+        shuffle: bool = False,
     ):
-        choice = "engine" in inspect.signature(Model.train).parameters
-        if engine == "fused" and not choice:
-            raise NotImplementedError("this version trains layer by layer only")
-        self._settings: dict[str, Any] = {"engine": engine} if choice else {}
-        self._settings |= {"batch_size": batch_size, "print_every": None}
+        self._settings = {
+            **{"engine": engine, "batch_size": batch_size, "shuffle": shuffle},
+            "print_every": None,
+        }
         self.backend = backend
         with use_backend(backend):
             self.model = Model()
