@@ -29,7 +29,7 @@ def _multiply_adds(typing: Any, numbers: Any, count: Any) -> Any:
     """`count` times SUMS multiply-adds, s = s x + y; their sum to `numbers`, two registers."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit = Emitter(context, builder, signature.args[0].dtype, HARDWARE_BYTES)
+        emit = Emitter.of_registers(context, builder, signature.args[0].dtype, HARDWARE_BYTES)
         data, _ = emit.array(signature.args[0], arguments[0])
         x, y = emit.load(data, emit.index(0)), emit.load(data, emit.index(emit.lanes))
         places = [emit.variable(x) for _ in range(SUMS)]

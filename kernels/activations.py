@@ -3,7 +3,8 @@
 The function of one element is what a CUDA thread runs too; the loops below it are the CPU's.
 """
 
-from .common import exp, jit
+from .common import jit
+from .elementary import exp
 
 
 @jit

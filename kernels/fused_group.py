@@ -10,22 +10,14 @@ address of a thread's workspace, `like` a zero of the dtype.
 
 from . import fused_tables as k
 from .common import row
-from .fused_addresses import itemsize, lanes, matrix, run_at, vector
+from .fused_addresses import call, itemsize, lanes, matrix, tile_of, vector
 from .fused_products import add_dots, multiply
 from .fused_tiles import multiply_tile, to_columns, to_rows
 from .fused_vectors import ADD, BIAS, GATE, PLAIN, RELU, ZEROS, sum_lanes
 
-part = row
-
-
-@part
-def _tile(head, work, at, rows, like):
-    """The tile of `rows` features at place `at` of the workspace."""
-    return matrix(work + at * itemsize(like), rows, head[k.PITCH], like)
-
 
 # ---- a tile ----
-@part
+@row
 def _forward(tables, head, table, work, n, width, row, step, like):
     """From the samples in the first stage's x to the scores in the last stage's d."""
     last = head[k.STAGES] - 1
@@ -35,28 +27,28 @@ def _forward(tables, head, table, work, n, width, row, step, like):
             table[s, k.OUTPUTS],
             table[s, k.ACTIVATION],
         )
-        x = _tile(head, work, table[s, k.X_AT], inputs, like)
-        y = _tile(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
+        x = tile_of(head, work, table[s, k.X_AT], inputs, like)
+        y = tile_of(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
         w, b = vector(table[s, k.W], inputs * outputs, like), vector(table[s, k.B], outputs, like)
         end = RELU if activation == k.RELU_ACTIVATION else PLAIN
         multiply(w, 1, outputs, x, y, outputs, inputs, width, BIAS, b, end, y)
         if s == last:
             break
         if activation == k.SIGMOID_ACTIVATION:
-            run_at(head[k.SIGMOID_CODE], 0, (tables, work, s, width, like))
+            call(head[k.SIGMOID_POINTER], 0, (tables, work, s, width, like))
         if table[s, k.DROPOUT]:
-            run_at(head[k.DRAW_CODE], 0, (tables, work, s, n, width, row, step, like))
+            call(head[k.DROPOUT_POINTER], 0, (tables, work, s, n, width, row, step, like))
 
 
-@part
+@row
 def _backward(tables, head, table, work, gradient, n, width, like):
     """Adds the tile's gradients to the sums at the address `gradient` and to the registers."""
     pitch, size = head[k.PITCH], itemsize(like)
     for back in range(head[k.STAGES]):
         s = head[k.STAGES] - 1 - back
         inputs, outputs = table[s, k.INPUTS], table[s, k.OUTPUTS]
-        x = _tile(head, work, table[s, k.X_AT], inputs + 1, like)
-        d = _tile(head, work, table[s, k.D_AT], outputs, like)
+        x = tile_of(head, work, table[s, k.X_AT], inputs + 1, like)
+        d = tile_of(head, work, table[s, k.D_AT], outputs, like)
         if table[s, k.BY_LANES]:
             count = (inputs + 1) * outputs * lanes(like)
             registers = vector(work + table[s, k.LANES_AT] * size, count, like)
@@ -71,29 +63,29 @@ def _backward(tables, head, table, work, gradient, n, width, like):
         if s == 0:
             break
         p = s - 1
-        before = _tile(head, work, table[p, k.D_AT], inputs, like)
-        y = _tile(head, work, table[p, k.Y_AT], inputs, like)
+        before = tile_of(head, work, table[p, k.D_AT], inputs, like)
+        y = tile_of(head, work, table[p, k.Y_AT], inputs, like)
         w = vector(table[s, k.W], inputs * outputs, like)
         end = GATE if table[p, k.ACTIVATION] == k.RELU_ACTIVATION else PLAIN
         multiply(w, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
         if table[p, k.DROPOUT]:
-            mask = _tile(head, work, table[p, k.MASK_AT], inputs, like)
+            mask = tile_of(head, work, table[p, k.MASK_AT], inputs, like)
             multiply_tile(before, mask, before, inputs, width)
         if table[p, k.ACTIVATION] == k.SIGMOID_ACTIVATION:
-            run_at(head[k.SIGMOID_BACK_CODE], 0, (tables, work, p, width, like))
+            call(head[k.SIGMOID_GRADIENT_POINTER], 0, (tables, work, p, width, like))
 
 
 # ---- a group of samples ----
-@part
+@row
 def group(tables, head, table, work, X, y, first, stop, row, step, gradient, out, like):
     """Samples first..stop-1 of the block at X and y; sample 0 of it is row `row` of the batch.
 
-    gradient, totals  the address of the group's sums, and its sum of losses and right answers
+    gradient, out  the addresses of the group's sums, and of its sum of losses and right answers
     """
-    if head[k.GROUP_CODE]:
+    if head[k.GROUP_POINTER]:
         shape = table[0, k.INPUTS], head[k.NARROW]
         given = (tables, work, X, y, first, stop, gradient, out, like, *shape)
-        run_at(head[k.GROUP_CODE], 0, given)
+        call(head[k.GROUP_POINTER], 0, given)
         return
     size, lane = itemsize(like), lanes(like)
     vector(gradient, head[k.GRADIENTS], like)[:] = like
@@ -102,7 +94,7 @@ def group(tables, head, table, work, X, y, first, stop, row, step, gradient, out
             count = (table[s, k.INPUTS] + 1) * table[s, k.OUTPUTS] * lane
             vector(work + table[s, k.LANES_AT] * size, count, like)[:] = like
     features = table[0, k.INPUTS]
-    samples = _tile(head, work, table[0, k.X_AT], features, like)
+    samples = tile_of(head, work, table[0, k.X_AT], features, like)
     totals = vector(out, 2, 0.0)
     totals[0] = totals[1] = 0.0
     for at in range(first, stop, head[k.TILE]):
@@ -110,14 +102,14 @@ def group(tables, head, table, work, X, y, first, stop, row, step, gradient, out
         width = (n + lane - 1) // lane * lane
         to_columns(matrix(X + at * features * size, n, features, like), n, width, samples)
         _forward(tables, head, table, work, n, width, row + at, step, like)
-        run_at(head[k.END_CODE], 0, (tables, work, y, at, n, width, out, like))
+        call(head[k.LOSS_POINTER], 0, (tables, work, y, at, n, width, out, like))
         _backward(tables, head, table, work, gradient, n, width, like)
     for s in range(head[k.STAGES]):
         if table[s, k.BY_LANES]:
             _add_lanes(table, work, gradient, s, like)
 
 
-@part
+@row
 def _add_lanes(table, work, gradient, s, like):
     """The registers of a stage become numbers: the lanes of each are added."""
     size, lane = itemsize(like), lanes(like)

@@ -9,37 +9,45 @@ gradients of all tiles have been summed. Columns are independent, so every loop 
 
 import numpy as np
 
-from .common import exp, jit, log
+from .common import jit
+from .elementary import exp, log
 from .fused_addresses import stay_apart
 from .fused_tiles import clear_columns, sigmoid_tile
-from .fused_vectors import total
+from .lane_sums import total
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
+
+
+@jit
+def _first_largest(z, C, width, top, best):
+    """top = the largest of each column of z, best = the first row that has it."""
+    for t in range(width):
+        top[t] = z[0, t]
+        best[t] = z.dtype.type(0)
+    for c in range(1, C):
+        row = z.dtype.type(c)
+        for t in range(width):
+            # Loaded before the comparison: as loads behind it, LLVM makes a branch of them.
+            value, most, place = z[c, t], top[t], best[t]
+            larger = value > most
+            top[t] = value if larger else most
+            best[t] = row if larger else place
 
 
 @jit
 def _softmax(z, C, width, rows):
     """z = softmax of each column; rows[2] = class of the first largest score."""
     top, whole, best = rows[0], rows[1], rows[2]
-    zero, one = z.dtype.type(0), z.dtype.type(1)
+    _first_largest(z, C, width, top, best)
     for t in range(width):
-        top[t] = z[0, t]
-        whole[t] = zero
-        best[t] = zero
-    for c in range(1, C):
-        number = z.dtype.type(c)
-        for t in range(width):
-            score, most, which = z[c, t], top[t], best[t]  # locals: a select, not a branch
-            larger = score > most
-            top[t] = score if larger else most
-            best[t] = number if larger else which
+        whole[t] = z.dtype.type(0)
     for c in range(C):
         for t in range(width):
             e = exp(z[c, t] - top[t])
             z[c, t] = e
             whole[t] += e
     for t in range(width):
-        whole[t] = one / whole[t]
+        whole[t] = z.dtype.type(1) / whole[t]
     for c in range(C):
         for t in range(width):
             z[c, t] *= whole[t]
@@ -47,7 +55,8 @@ def _softmax(z, C, width, rows):
 
 @jit
 def _totals(losses, right, n):
-    return total(losses, n), total(right, n)
+    """Sums of the first n losses and right answers."""
+    return total((losses,), (), 0, n)[0], total((right,), (), 0, n)[0]
 
 
 @jit
@@ -87,24 +96,18 @@ def softmax_cross_entropy_soft(z, targets, C, n, width, rows):
     """targets (C, ...): a probability for each class."""
     stay_apart()
     _softmax(z, C, width, rows)
-    losses, right, best, top, class_ = rows[4], rows[5], rows[2], rows[0], rows[3]
+    top, best, label, losses, right = rows[0], rows[2], rows[3], rows[4], rows[5]
     kind = z.dtype.type
     zero, one, low, high = kind(0), kind(1), kind(LOW), kind(HIGH)
+    _first_largest(targets, C, width, top, label)
     for t in range(width):
         losses[t] = zero
-        top[t] = targets[0, t]
-        class_[t] = zero
+        right[t] = one if best[t] == label[t] else zero
     for c in range(C):
-        number = kind(c)
         for t in range(width):
-            p, target = z[c, t], targets[c, t]
-            larger = target > top[t]
-            top[t] = target if larger else top[t]
-            class_[t] = number if larger else class_[t]
-            losses[t] -= target * log(min(max(p, low), high))
-            z[c, t] = p - target
-    for t in range(width):
-        right[t] = one if best[t] == class_[t] else zero
+            losses[t] -= targets[c, t] * log(min(max(z[c, t], low), high))
+        for t in range(width):
+            z[c, t] -= targets[c, t]
     clear_columns(z, C, n, width)
     return _totals(losses, right, n)
 

@@ -25,21 +25,22 @@ samples that fall to it in their order.
 
 import math
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import fused_tables as k
-from .common import jit, row
-from .fused_addresses import itemsize, lanes, matrix, run_at, vector
+from .common import pointer, row
+from .fused_addresses import call, head_of, itemsize, lanes, matrix, table_of, vector
 from .fused_products import add_dots
 from .fused_tiles import to_columns
-from .fused_vectors import sum_lanes, total
-from .vectors import HARDWARE_BYTES, REGISTER_BYTES, REGISTERS, Emitter
+from .fused_vectors import sum_lanes
+from .lane_sums import total
+from .vectors import HARDWARE_BYTES, REGISTER_BYTES, Emitter
 
 UNITS = 4  # of them a pass over the samples takes so many at a time: units are padded to it
+REGISTERS = 32 if HARDWARE_BYTES == 64 else 16
 SPARE = 6  # registers that a block needs beside its sums
 MASKS = HARDWARE_BYTES == 64  # AVX-512 has registers of masks
 FAR = 1e30  # means beyond are no numbers to centre by
@@ -47,7 +48,7 @@ FAR = 1e30  # means beyond are no numbers to centre by
 
 def _emitter(context, builder, kind):
     """For registers of the processor's own length: where lanes do not meet, it changes no bit."""
-    return Emitter(context, builder, kind, HARDWARE_BYTES)
+    return Emitter.of_registers(context, builder, kind, HARDWARE_BYTES)
 
 
 def _unit(emit, units, count, unit, rows):
@@ -235,7 +236,7 @@ def fold(typing, registers, at, out, to):
     """
 
     def generate(context, builder, signature, arguments):
-        emit = Emitter(context, builder, signature.args[0].dtype)
+        emit = Emitter.of_registers(context, builder, signature.args[0].dtype)
         data, _ = emit.array(signature.args[0], arguments[0])
         out, _ = emit.array(signature.args[2], arguments[2])
         n = emit.lanes
@@ -260,14 +261,14 @@ def fold(typing, registers, at, out, to):
 @row
 def _centre(x, n, room):
     """The mean of x[:n], to the next multiple of a power of 2 above the standard deviation."""
-    mean = total(x, n) / n
+    mean = total((x,), (), 0, n)[0] / n
     if not abs(mean) < FAR:
         return 0.0
     kind = type(x[0])
     near = kind(mean)
     for t in range(n):
         room[t] = (x[t] - near) * (x[t] - near)
-    spread = math.sqrt(total(room, n) / n)
+    spread = math.sqrt(total((room,), (), 0, n)[0] / n)
     if not 0.0 < spread < FAR:
         return float(near)
     grid = math.ldexp(1.0, math.frexp(spread)[1])
@@ -326,14 +327,14 @@ def _gradients(units, s, biases, endless, means, hidden, db1, dw1, dw2):
                 dw2[u, C - 1] -= dw2[u, d]
 
 
-@jit(pointer=True)
+@pointer
 def narrow_group(tables, work, X, y, first, stop, gradient, out, like, inputs, outputs):
     """`fused_group.group` for a network whose head has NARROW: units, and some that do nothing.
 
     inputs, outputs  I and D, literals
     """
-    head = vector(tables, k.HEAD_FIELDS, np.int64(0))
-    table = matrix(head[k.TABLE], 2, k.TABLE_FIELDS, np.int64(0))
+    head = head_of(tables)
+    table = table_of(head)
     size, lane, pitch, tile = itemsize(like), lanes(like), head[k.PITCH], head[k.TILE]
     hidden, C, padded = table[0, k.OUTPUTS], table[1, k.OUTPUTS], head[k.NARROW]
     rows = (inputs + 1) * outputs
@@ -375,7 +376,7 @@ def narrow_group(tables, work, X, y, first, stop, gradient, out, like, inputs, o
         narrow_forward(inputs, outputs, units, start, x, z, masks, width)
         if outputs < C:
             z[C - 1, :width] = like
-        run_at(head[k.END_CODE], 0, (tables, work, y, at, n, width, out, like))
+        call(head[k.LOSS_POINTER], 0, (tables, work, y, at, n, width, out, like))
         for d in range(outputs):
             for t in range(width):
                 p[d, t] = z[d, t]

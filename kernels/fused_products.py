@@ -11,8 +11,8 @@ from .fused_vectors import (
     COLUMNS,
     ROWS,
     VECTORS,
-    dots_1c,
-    dots_3c,
+    dots_1_all,
+    dots_3_all,
     dots_11,
     dots_12,
     dots_13,
@@ -68,23 +68,23 @@ def add_dots(a, b, g, inputs, outputs, width):
     """g[i, o, lane] += a[i, t] b[o, t] over the columns t of a lane; a (I, ...), b (O, ...)."""
     stay_apart()
     threes = inputs // 3 * 3
-    fours = outputs // COLUMNS * COLUMNS
-    rest = outputs - fours
+    whole = outputs // COLUMNS * COLUMNS
+    rest = outputs - whole
     for i in range(0, threes, 3):
-        for o in range(0, fours, COLUMNS):
-            dots_3c(a, i, b, o, width, g, outputs)
+        for o in range(0, whole, COLUMNS):
+            dots_3_all(a, i, b, o, width, g, outputs)
         if rest == 1:
-            dots_31(a, i, b, fours, width, g, outputs)
+            dots_31(a, i, b, whole, width, g, outputs)
         elif rest == 2:
-            dots_32(a, i, b, fours, width, g, outputs)
+            dots_32(a, i, b, whole, width, g, outputs)
         elif rest == 3:
-            dots_33(a, i, b, fours, width, g, outputs)
+            dots_33(a, i, b, whole, width, g, outputs)
     for i in range(threes, inputs):
-        for o in range(0, fours, COLUMNS):
-            dots_1c(a, i, b, o, width, g, outputs)
+        for o in range(0, whole, COLUMNS):
+            dots_1_all(a, i, b, o, width, g, outputs)
         if rest == 1:
-            dots_11(a, i, b, fours, width, g, outputs)
+            dots_11(a, i, b, whole, width, g, outputs)
         elif rest == 2:
-            dots_12(a, i, b, fours, width, g, outputs)
+            dots_12(a, i, b, whole, width, g, outputs)
         elif rest == 3:
-            dots_13(a, i, b, fours, width, g, outputs)
+            dots_13(a, i, b, whole, width, g, outputs)

@@ -19,16 +19,16 @@ dtype, `work` the address of a thread's workspace.
 import numpy as np
 
 from . import fused_tables as k
-from .common import jit
-from .fused_addresses import itemsize, matrix, run_at, vector
-from .fused_group import group, part
+from .common import jit, row
+from .fused_addresses import call, head_of, itemsize, matrix, table_of, vector
+from .fused_group import group
 from .fused_update import collect, place_of, rate_at
 from .waiting import APART, FOREVER, SHIFT, add, look, put, reached, take, wait
 
 LOST = 100_000  # looks at a step that nobody opens, some tens of milliseconds
 
 
-@part
+@row
 def _open(cells, turn):
     """All groups and pieces of this turn can be taken."""
     for cell in (k.GROUPS_TAKEN, k.GROUPS_DONE, k.PIECES_TAKEN, k.PIECES_DONE):
@@ -36,7 +36,7 @@ def _open(cells, turn):
     put(cells, k.OPENED * APART, turn)
 
 
-@part
+@row
 def _sum_up(groups, totals, pieces, penalties, rules, measured, iteration, what):
     """What a step has measured, from the groups' totals and the pieces' penalties, in order."""
     if what & k.COLLECT:
@@ -53,19 +53,19 @@ def _sum_up(groups, totals, pieces, penalties, rules, measured, iteration, what)
         measured[k.RATE] = rate_at(rules, iteration)
 
 
-@part
-def _publish(cells, call, X, y, n, row, per, steps, iteration, count, what, turn):
+@row
+def _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn):
     """Those that follow learn of this call. The turn is 0 while the table changes."""
     put(cells, k.CALLED * APART, 0)
-    put(call, k.X, X)
-    put(call, k.Y, y)
-    put(call, k.N, n)
-    put(call, k.ROW, row)
-    put(call, k.PER, per)
-    put(call, k.STEPS_OF_CALL, steps)
-    put(call, k.ITERATION, iteration)
-    put(call, k.COUNT, count)
-    put(call, k.WHAT, what)
+    put(calls, k.X, X)
+    put(calls, k.Y, y)
+    put(calls, k.N, n)
+    put(calls, k.ROW, row)
+    put(calls, k.PER, per)
+    put(calls, k.STEPS_OF_CALL, steps)
+    put(calls, k.ITERATION, iteration)
+    put(calls, k.COUNT, count)
+    put(calls, k.WHAT, what)
     put(cells, k.CALLED * APART, turn)
 
 
@@ -126,18 +126,18 @@ def train(
     signal  an address
     head[MEASURED] (steps, 4): sum of losses, right answers, penalty, learning rate
     """
-    head = vector(tables, k.HEAD_FIELDS, np.int64(0))
-    table = matrix(head[k.TABLE], head[k.STAGES], k.TABLE_FIELDS, np.int64(0))
+    head = head_of(tables)
+    table = table_of(head)
     rules = vector(head[k.RULES], k.RULE_FIELDS, 0.0)
     cells = vector(head[k.CELLS], k.CELLS_FIELDS * APART, np.int64(0))
-    call = vector(head[k.CALL], k.CALL_FIELDS, np.int64(0))
+    calls = vector(head[k.CALL_TABLE], k.CALL_FIELDS, np.int64(0))
     pieces, size = head[k.PIECE_COUNT], head[k.GRADIENTS]
     gradient = vector(head[k.GRADIENT], size, 0.0)
     piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
     leads, last = role == k.ALONE or role == k.LEAD, 0
     if role == k.LEAD:
-        _publish(cells, call, X, y, n, row, per, steps, iteration, count, what, turn)
+        _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn)
     if role == k.FOLLOW:
         add(cells, k.PRESENT * APART, 1)
     while True:
@@ -146,10 +146,10 @@ def train(
             if last == 0:
                 add(cells, k.PRESENT * APART, -1)
                 break
-            X, y, n, row = look(call, k.X), look(call, k.Y), look(call, k.N), look(call, k.ROW)
-            per, steps = look(call, k.PER), look(call, k.STEPS_OF_CALL)
-            iteration, count = look(call, k.ITERATION), look(call, k.COUNT)
-            what, turn = look(call, k.WHAT), last
+            X, y, n, row = look(calls, k.X), look(calls, k.Y), look(calls, k.N), look(calls, k.ROW)
+            per, steps = look(calls, k.PER), look(calls, k.STEPS_OF_CALL)
+            iteration, count = look(calls, k.ITERATION), look(calls, k.COUNT)
+            what, turn = look(calls, k.WHAT), last
             if look(cells, k.CALLED * APART) != turn:  # it has changed meanwhile
                 continue
         groups, scale = (n + per - 1) // per, 1.0 / count
@@ -181,8 +181,7 @@ def train(
                     begin, end = place_of(table, piece[p])
                     collect(groups, sums, gradient, begin, end, what & k.FRESH)
                 if what & k.FINISH:
-                    arguments = (tables, p, scale, t, like)
-                    penalties[p] = run_at(head[k.FINISH_CODE], 0.0, arguments)
+                    penalties[p] = call(head[k.UPDATE_POINTER], 0.0, (tables, p, scale, t, like))
                 add(cells, k.PIECES_DONE * APART, 1)
             if leads:
                 if what & (k.COLLECT | k.FINISH):

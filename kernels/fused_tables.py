@@ -6,17 +6,18 @@ and `rules` real ones. An address counts in bytes; a place in a thread's workspa
 """
 
 # ---- head: the network ----
-STAGES, TILE, PITCH, LOSS, OPTIMIZER, SOFT, GRADIENTS = range(7)
-TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT = range(7, 11)  # places in the workspace
-TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, GRADIENT, MEASURED = range(11, 19)  # addresses
-PIECES, PENALTIES = range(19, 21)  # addresses
-CALL = 21  # an address
-PIECE_COUNT = 22
-END_CODE, FINISH_CODE, DRAW_CODE, SIGMOID_CODE, SIGMOID_BACK_CODE = range(23, 28)
-GROUP_CODE = 28  # 0, or what does a group in place of fused_group.py
-NARROW = 29  # 0, or the units of a network with one hidden layer, and some more: fused_narrow.py
-ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT = range(30, 38)
-HEAD_FIELDS = 38
+STAGES, TILE, PITCH, SOFT, GRADIENTS = range(5)
+TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT = range(5, 9)  # places in the workspace
+TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, GRADIENT, MEASURED = range(9, 17)  # addresses
+PIECES, PENALTIES = range(17, 19)  # addresses
+CALL_TABLE = 19  # an address
+PIECE_COUNT = 20
+LOSS_POINTER, UPDATE_POINTER, DROPOUT_POINTER = range(21, 24)  # of functions: fused_pointers.py
+SIGMOID_POINTER, SIGMOID_GRADIENT_POINTER = range(24, 26)
+GROUP_POINTER = 26  # 0, or what does a group in place of fused_group.py
+NARROW = 27  # 0, or the units of a network with one hidden layer, and some more: fused_narrow.py
+ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT = range(28, 36)
+HEAD_FIELDS = 36
 
 # ---- table: a stage ----
 INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)
@@ -52,7 +53,5 @@ MEASURED_FIELDS = 4
 
 # ---- what the fields can hold ----
 LINEAR_ACTIVATION, RELU_ACTIVATION, SIGMOID_ACTIVATION = range(3)
-SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR = range(4)
-SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM = range(5)
 GROUPS, COLLECT, FRESH, FINISH = 1, 2, 4, 8  # what `train` does, added up
 ALONE, LEAD, FOLLOW, JOIN = range(4)  # the part that a thread has in it

@@ -8,7 +8,7 @@ batch was cut into groups and a network into pieces, not on the threads that too
 import numpy as np
 
 from . import optimizers
-from .common import EXACT, jit
+from .common import jit, row
 from .fused_addresses import itemsize, stay_apart, vector
 from .fused_tables import (
     B_FIRST,
@@ -46,7 +46,7 @@ def place_of(table, piece):
     return at + piece[FIRST_ROW] * wide, at + piece[STOP_ROW] * wide
 
 
-@jit(fastmath=EXACT)
+@jit
 def collect(groups, sums, gradient, begin, end, fresh):
     """gradient[begin:end] (float64) += the groups' sums there, in order; `fresh`: from 0."""
     stay_apart()
@@ -65,56 +65,57 @@ def collect(groups, sums, gradient, begin, end, fresh):
             gradient[k] += a[k]
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def sgd(w, dw, first, second, rules, speed, iteration, like):
-    optimizers.sgd_step(np.uint64(0), np.uint64(w.shape[0]), dw, speed, w)
+# ---- rules: one optimizer step for flat arrays; `first` and `second` are its state, if any ----
+@row
+def sgd(w, dw, first, second, rules, rate, iteration, like):
+    optimizers.sgd_step(np.uint64(0), np.uint64(w.shape[0]), dw, rate, w)
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def momentum(w, dw, first, second, rules, speed, iteration, like):
+@row
+def momentum(w, dw, first, second, rules, rate, iteration, like):
     share = type(like)(rules[FIRST])
-    optimizers.momentum_step(np.uint64(0), np.uint64(w.shape[0]), dw, speed, share, w, first)
+    optimizers.momentum_step(np.uint64(0), np.uint64(w.shape[0]), dw, rate, share, w, first)
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def adagrad(w, dw, first, second, rules, speed, iteration, like):
+@row
+def adagrad(w, dw, first, second, rules, rate, iteration, like):
     epsilon = type(like)(rules[EPSILON])
-    optimizers.adagrad_step(np.uint64(0), np.uint64(w.shape[0]), dw, speed, epsilon, w, second)
+    optimizers.adagrad_step(np.uint64(0), np.uint64(w.shape[0]), dw, rate, epsilon, w, second)
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def rmsprop(w, dw, first, second, rules, speed, iteration, like):
+@row
+def rmsprop(w, dw, first, second, rules, rate, iteration, like):
     real, start, stop = type(like), np.uint64(0), np.uint64(w.shape[0])
     epsilon, rho, rest = real(rules[EPSILON]), real(rules[FIRST]), real(1.0 - rules[FIRST])
-    optimizers.rmsprop_step(start, stop, dw, speed, epsilon, rho, rest, w, second)
+    optimizers.rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, second)
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def adam(w, dw, first, second, rules, speed, iteration, like):
-    real, beta_1, beta_2, t = type(like), rules[FIRST], rules[SECOND], float(iteration + 1)
+@row
+def adam(w, dw, first, second, rules, rate, iteration, like):
+    real, beta_1, beta_2, steps = type(like), rules[FIRST], rules[SECOND], iteration + 1
     optimizers.adam_step(
         np.uint64(0),
         np.uint64(w.shape[0]),
         dw,
-        speed,
+        rate,
         real(rules[EPSILON]),
         real(beta_1),
         real(1.0 - beta_1),
         real(beta_2),
         real(1.0 - beta_2),
-        real(1.0 - beta_1**t),
-        real(1.0 - beta_2**t),
+        real(1.0 - optimizers.power(beta_1, steps)),
+        real(1.0 - optimizers.power(beta_2, steps)),
         w,
         first,
         second,
     )
 
 
-@jit(fastmath=EXACT)
-def update(kind, w, dw, first, second, rules, iteration, like):
-    """One optimizer step for flat arrays; `first` and `second` are the state, if any."""
+@jit
+def update(rule, w, dw, first, second, rules, iteration, like):
+    """One step by `rule`, at the rate of step `iteration`."""
     stay_apart()
-    kind(w, dw, first, second, rules, type(like)(rate_at(rules, iteration)), iteration, like)
+    rule(w, dw, first, second, rules, type(like)(rate_at(rules, iteration)), iteration, like)
 
 
 @jit
@@ -124,16 +125,13 @@ def penalize(w, dw, l1, l2, like):
     if not (l1 > 0 or l2 > 0):
         return 0.0
     real = type(like)
-    absolute, squared = 0.0, 0.0
-    for k in range(w.shape[0]):
-        absolute += abs(w[k])
-        squared += w[k] * w[k]
+    absolute, squared = optimizers.penalty_sums((w,), (), 0, w.shape[0])
     start, stop = np.uint64(0), np.uint64(w.shape[0])
     optimizers.regularization_step(start, stop, w, real(l1), real(2.0 * l2), dw)
     return l1 * absolute + l2 * squared
 
 
-@jit(fastmath=EXACT)
+@jit
 def rate_at(rules, iteration):
     """The learning rate of step `iteration`, as the optimizers have it."""
     if rules[DECAY] == 0:
@@ -141,8 +139,8 @@ def rate_at(rules, iteration):
     return rules[LEARNING_RATE] * (1.0 / (1.0 + rules[DECAY] * iteration))
 
 
-@jit(fastmath=EXACT)
-def finish(kind, table, factors, rules, gradient, piece, scale, iteration, like):
+@jit
+def finish(rule, table, factors, rules, gradient, piece, scale, iteration, like):
     """dw, db = gradient * scale + the penalties' in one piece, and its update; the penalty."""
     stay_apart()
     s, first, stop = piece[STAGE], piece[FIRST_ROW], piece[STOP_ROW]
@@ -159,7 +157,7 @@ def finish(kind, table, factors, rules, gradient, piece, scale, iteration, like)
         penalty += penalize(w, dw, factors[s, W_L1], factors[s, W_L2], like)
         m = vector(table[s, W_FIRST] + begin * size, count, like)
         cache = vector(table[s, W_SECOND] + begin * size, count, like)
-        update(kind, w, dw, m, cache, rules, iteration, like)
+        update(rule, w, dw, m, cache, rules, iteration, like)
     if stop > inputs:
         b, db = vector(table[s, B], outputs, like), vector(table[s, DB], outputs, like)
         at = table[s, GRADIENT_AT] + inputs * padded
@@ -167,11 +165,11 @@ def finish(kind, table, factors, rules, gradient, piece, scale, iteration, like)
         penalty += penalize(b, db, factors[s, B_L1], factors[s, B_L2], like)
         m = vector(table[s, B_FIRST], outputs, like)
         cache = vector(table[s, B_SECOND], outputs, like)
-        update(kind, b, db, m, cache, rules, iteration, like)
+        update(rule, b, db, m, cache, rules, iteration, like)
     return penalty
 
 
-@jit(fastmath=EXACT)
+@jit
 def _scale(gradient, begin, scale, dw, at, count, like):
     """dw[at:at + count] = gradient[begin:begin + count] * scale."""
     real, first, to = type(like), np.uint64(begin), np.uint64(at)

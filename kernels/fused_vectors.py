@@ -9,21 +9,21 @@ the library under NumPy 113.
     dot_block       G[i, o, :] += A[i, t] B[o, t]          lanes along t, summed at the end
 
 Both take arrays and signed indices, check nothing, and never touch what lies outside the
-block. `LANES` numbers of the dtype fill a register; a panel is `VECTORS` registers wide.
-Where a machine has shorter registers than asked for, LLVM splits them: slower, the same sums.
+block. Registers are logical ones: see vectors.py.
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import HARDWARE_BYTES, LANE, Emitter
+from .vectors import HARDWARE_BYTES, Emitter
 
-VECTORS = 4 if HARDWARE_BYTES == 64 else 1  # registers along a panel
-COLUMNS = 4 if HARDWARE_BYTES == 64 else 2
-ROWS = 6  # of a product block: 24 (12) sums, and room for what they are made of
+# Registers in use at a time: 24 sums and room for what they are made of where the processor has
+# 32 registers of the logical length, fewer where several of its own make one. No sum depends on it.
+VECTORS = 4 if HARDWARE_BYTES == 64 else 1  # of a product block, along n
+COLUMNS = 4 if HARDWARE_BYTES == 64 else 2  # of a dot block, along o
+ROWS = 6  # of a product block
 
 ZEROS, BIAS = 0, 1  # what a product block starts from
 PLAIN, RELU, GATE, ADD = 0, 1, 2, 3  # what becomes of its sums
@@ -47,7 +47,7 @@ def _product_block(rows, vectors):
         signature = types.void(*arguments, number, bias, number, gate)
 
         def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, signature.args[0].dtype)
+            emit = Emitter.of_registers(context, builder, signature.args[0].dtype)
             (a, _), (b, b_row), (c, c_row), (bias, _), (gate, gate_row) = (
                 emit.array(signature.args[k], arguments[k]) for k in (0, 4, 5, 10, 12)
             )
@@ -117,7 +117,7 @@ def _dot_block(rows, columns):
         signature = types.void(a, number, b, number, number, g, number)
 
         def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, signature.args[0].dtype)
+            emit = Emitter.of_registers(context, builder, signature.args[0].dtype)
             (a, a_row), (b, b_row), (g, _) = (
                 emit.array(signature.args[k], arguments[k]) for k in (0, 2, 5)
             )
@@ -149,50 +149,14 @@ def _dot_block(rows, columns):
 
 @intrinsic
 def sum_lanes(typing, a, at):
-    """The sum of the register at a[at]: halves are added until one number is left."""
+    """The sum of the register at a[at]."""
 
     def generate(context, builder, signature, arguments):
-        emit = Emitter(context, builder, signature.args[0].dtype)
-        value = emit.load(emit.array(signature.args[0], arguments[0])[0], arguments[1])
-        width = emit.lanes
-        while width > 1:
-            width //= 2
-            low, high = (
-                emit.shuffle(value, list(range(first, first + width))) for first in (0, width)
-            )
-            value = builder.fadd(low, high)
-        return builder.extract_element(value, LANE(0))
+        emit = Emitter.of_registers(context, builder, signature.args[0].dtype)
+        data = emit.array(signature.args[0], arguments[0])[0]
+        return emit.sum_of_lanes(emit.load(data, arguments[1]))
 
     return a.dtype(a, types.int64), generate
-
-
-@intrinsic
-def total(typing, a, n):
-    """The sum of a[:n] in float64, in as many lanes as a register of its numbers has."""
-
-    def generate(context, builder, signature, arguments):
-        emit = Emitter(context, builder, signature.args[0].dtype)
-        data = emit.array(signature.args[0], arguments[0])[0]
-        wide = ir.VectorType(ir.DoubleType(), emit.lanes)
-        place = cgutils.alloca_once_value(builder, ir.Constant(wide, [0.0] * emit.lanes))
-        registers = builder.udiv(
-            builder.add(arguments[1], emit.index(emit.lanes - 1)), emit.index(emit.lanes)
-        )
-        with cgutils.for_range(builder, registers) as loop:
-            at = builder.mul(loop.index, emit.index(emit.lanes))
-            behind = emit.lanes_from(builder.sub(arguments[1], at))
-            value = builder.select(behind, emit.zero, emit.load(data, at))
-            if emit.bytes == 4:
-                value = builder.fpext(value, wide)
-            builder.store(builder.fadd(builder.load(place), value), place)
-        value, width = builder.load(place), emit.lanes
-        while width > 1:
-            width //= 2
-            low, high = (emit.shuffle(value, list(range(f, f + width))) for f in (0, width))
-            value = builder.fadd(low, high)
-        return builder.extract_element(value, LANE(0))
-
-    return types.float64(a, types.int64), generate
 
 
 # Numba binds functions by name, so every size that occurs has one.
@@ -208,8 +172,8 @@ narrow_6 = _product_block(6, 1)
 dots_11 = _dot_block(1, 1)
 dots_12 = _dot_block(1, 2)
 dots_13 = _dot_block(1, 3)
-dots_1c = _dot_block(1, COLUMNS)
+dots_1_all = _dot_block(1, COLUMNS)
 dots_31 = _dot_block(3, 1)
 dots_32 = _dot_block(3, 2)
 dots_33 = _dot_block(3, 3)
-dots_3c = _dot_block(3, COLUMNS)
+dots_3_all = _dot_block(3, COLUMNS)

@@ -7,7 +7,11 @@ arrays' dtype: a literal would turn a float32 kernel into a float64 one.
 
 import math
 
-from .common import jit, log, log_in_place, row
+import numpy as np
+
+from .common import jit, log_in_place, row
+from .elementary import emit_log, log
+from .lane_sums import lane_sums
 
 
 @jit
@@ -48,11 +52,20 @@ def cross_entropy_forward_soft_row(i, p, t, low, high, losses):
     losses[i] = -total
 
 
+def _emit_cross_entropy(emit, p, t, low, high):
+    return emit.builder.fmul(t, emit_log(emit, emit.within(p, low, high)))
+
+
+_cross_entropy_of_row = lane_sums(_emit_cross_entropy)
+
+
 @jit
 def cross_entropy_forward_soft(start, stop, p, t, low, high, losses):
     """Rows of probabilities as targets."""
-    for i in range(start, stop):
-        cross_entropy_forward_soft_row(i, p, t, low, high, losses)
+    C = np.int64(p.shape[1])
+    for i in range(np.int64(start), np.int64(stop)):
+        total = _cross_entropy_of_row((p, t), (low, high), i * C, (i + 1) * C)[0]
+        losses[i] = p.dtype.type(-total)
 
 
 @row
@@ -97,11 +110,31 @@ def binary_cross_entropy_forward_row(i, p, t, low, high, losses):
     losses[i] = -total / p.dtype.type(p.shape[1])
 
 
+def _emit_binary_cross_entropy(emit, p, t, low, high):
+    builder, one = emit.builder, emit.constant(1.0)
+    q = emit.within(p, low, high)
+    true = builder.fmul(t, emit_log(emit, q))
+    return builder.fadd(
+        true, builder.fmul(builder.fsub(one, t), emit_log(emit, builder.fsub(one, q)))
+    )
+
+
+_binary_cross_entropy_of_row = lane_sums(_emit_binary_cross_entropy)
+
+
 @jit
 def binary_cross_entropy_forward(start, stop, p, t, low, high, losses):
-    """Rows of independent outputs."""
-    for i in range(start, stop):
-        binary_cross_entropy_forward_row(i, p, t, low, high, losses)
+    """Rows of independent outputs; of one output, vectorized across rows."""
+    outputs = np.int64(p.shape[1])
+    if outputs == 1:
+        for i in range(start, stop):
+            binary_cross_entropy_forward_row(i, p, t, low, high, losses)
+    else:
+        for i in range(np.int64(start), np.int64(stop)):
+            total = _binary_cross_entropy_of_row(
+                (p, t), (low, high), i * outputs, (i + 1) * outputs
+            )[0]
+            losses[i] = p.dtype.type(-total / outputs)
 
 
 @jit
@@ -126,11 +159,25 @@ def squared_error_forward_row(i, y, t, losses):
     losses[i] = total / y.dtype.type(y.shape[1])
 
 
+def _emit_squared_error(emit, y, t):
+    difference = emit.builder.fsub(t, y)
+    return emit.builder.fmul(difference, difference)
+
+
+_squared_error_of_row = lane_sums(_emit_squared_error)
+
+
 @jit
 def squared_error_forward(start, stop, y, t, losses):
-    """Rows."""
-    for i in range(start, stop):
-        squared_error_forward_row(i, y, t, losses)
+    """Rows; of one output, vectorized across rows."""
+    outputs = np.int64(y.shape[1])
+    if outputs == 1:
+        for i in range(start, stop):
+            squared_error_forward_row(i, y, t, losses)
+    else:
+        for i in range(np.int64(start), np.int64(stop)):
+            total = _squared_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]
+            losses[i] = y.dtype.type(total / outputs)
 
 
 @jit
@@ -150,11 +197,20 @@ def absolute_error_forward_row(i, y, t, losses):
     losses[i] = total / y.dtype.type(y.shape[1])
 
 
+_absolute_error_of_row = lane_sums(lambda emit, y, t: emit.absolute(emit.builder.fsub(t, y)))
+
+
 @jit
 def absolute_error_forward(start, stop, y, t, losses):
-    """Rows."""
-    for i in range(start, stop):
-        absolute_error_forward_row(i, y, t, losses)
+    """Rows; of one output, vectorized across rows."""
+    outputs = np.int64(y.shape[1])
+    if outputs == 1:
+        for i in range(start, stop):
+            absolute_error_forward_row(i, y, t, losses)
+    else:
+        for i in range(np.int64(start), np.int64(stop)):
+            total = _absolute_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]
+            losses[i] = y.dtype.type(total / outputs)
 
 
 @jit

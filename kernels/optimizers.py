@@ -7,17 +7,41 @@ dtype of the arrays.
 
 import math
 
-from .common import CHUNK, EXACT, jit
+import numpy as np
+
+from .common import CHUNK, jit
+from .elementary import fma
+from .lane_sums import lane_sums
 
 
-@jit(fastmath=EXACT)
+@jit
+def power(x, n):
+    """x^n for whole n >= 0 in float64, by squaring: the C library's bits are its version's.
+
+    What a product loses to rounding is kept beside it, so that the result rounds once.
+    """
+    high, low = 1.0, 0.0
+    factor, rest = x, 0.0
+    while n > 0:
+        if n & 1:
+            product = high * factor
+            low = fma(high, factor, -product) + (high * rest + low * factor)
+            high = product
+        square = factor * factor
+        rest = fma(factor, factor, -square) + 2.0 * factor * rest
+        factor = square
+        n >>= 1
+    return high + low
+
+
+@jit
 def sgd_step(start, stop, dw, rate, w):
     """w -= rate dw."""
     for k in range(start, stop):
         w[k] -= rate * dw[k]
 
 
-@jit(fastmath=EXACT)
+@jit
 def momentum_step(start, stop, dw, rate, momentum, w, m):
     """m = momentum m - rate dw; w += m."""
     for k in range(start, stop):
@@ -25,7 +49,7 @@ def momentum_step(start, stop, dw, rate, momentum, w, m):
         w[k] += m[k]
 
 
-@jit(fastmath=EXACT)
+@jit
 def adagrad_step(start, stop, dw, rate, epsilon, w, cache):
     """cache += dw^2; w -= rate dw / (sqrt(cache) + epsilon)."""
     for k in range(start, stop):
@@ -33,7 +57,7 @@ def adagrad_step(start, stop, dw, rate, epsilon, w, cache):
         w[k] -= rate * dw[k] / (math.sqrt(cache[k]) + epsilon)
 
 
-@jit(fastmath=EXACT)
+@jit
 def rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, cache):
     """cache = rho cache + rest dw^2, rest = 1 - rho; w as in adagrad_step."""
     for k in range(start, stop):
@@ -41,7 +65,7 @@ def rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, cache):
         w[k] -= rate * dw[k] / (math.sqrt(cache[k]) + epsilon)
 
 
-@jit(fastmath=EXACT)
+@jit
 def adam_step(
     start,
     stop,
@@ -65,11 +89,17 @@ def adam_step(
         w[k] -= rate * (m[k] / correct_1) / (math.sqrt(cache[k] / correct_2) + epsilon)
 
 
-@jit(fastmath=EXACT)
+@jit
 def regularization_step(start, stop, w, l1, twice_l2, dw):
     """dw += l1 sign(w) + 2 l2 w, with sign(0) = 1 as in the book."""
     for k in range(start, stop):
         dw[k] += (l1 if w[k] >= w.dtype.type(0) else -l1) + twice_l2 * w[k]
+
+
+penalty_sums = lane_sums(
+    lambda emit, w: emit.absolute(w),
+    lambda emit, w: emit.builder.fmul(w, w),
+)
 
 
 @jit
@@ -77,11 +107,7 @@ def regularization_sums(start, stop, w, absolute, squared):
     """Sums of |w| and w^2 over chunks start..stop-1, in float64."""
     for chunk in range(start, stop):
         first = chunk * CHUNK
-        part = w[first : min(first + CHUNK, type(first)(w.shape[0]))]
-        a = 0.0
-        s = 0.0
-        for k in range(part.shape[0]):
-            a += abs(part[k])
-            s += part[k] * part[k]
+        last = min(first + CHUNK, type(first)(w.shape[0]))
+        a, s = penalty_sums((w,), (), np.int64(first), np.int64(last))
         absolute[chunk] = a
         squared[chunk] = s

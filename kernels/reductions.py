@@ -8,6 +8,7 @@ are the same.
 import numpy as np
 
 from .common import CHUNK, jit, row
+from .lane_sums import total
 
 NARROW = 32  # columns up to which the argmax of a row is ours
 
@@ -17,11 +18,8 @@ def sum_chunks(start, stop, a, partial):
     """partial[j] = sum of chunk j of the flat array a, for chunks start..stop-1."""
     for chunk in range(start, stop):
         first = chunk * CHUNK
-        part = a[first : min(first + CHUNK, type(first)(a.shape[0]))]
-        total = 0.0
-        for k in range(part.shape[0]):
-            total += part[k]
-        partial[chunk] = total
+        last = min(first + CHUNK, type(first)(a.shape[0]))
+        partial[chunk] = total((a,), (), np.int64(first), np.int64(last))[0]
 
 
 @jit

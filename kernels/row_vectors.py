@@ -32,9 +32,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import NUMBER, REGISTER_BYTES, Emitter
+from .vectors import NUMBER, Emitter
 
-SIZE = min(32, REGISTER_BYTES)  # bytes of a register
+SIZE = 32  # bytes of a register
 MOST = 16  # registers that hold a row, twice: what does not fit goes to the stack, still faster
 UNROLLED = 4  # registers at a time of a long row
 PREFETCH = 3 << 9, 256 << 10  # bytes of a row: shorter and longer ones do not gain
@@ -67,7 +67,7 @@ class _Rows:
 
     def __init__(self, context, builder, signature, arguments):
         self.builder = builder
-        self.emit = emit = Emitter(context, builder, signature.args[1].dtype, SIZE)
+        self.emit = emit = Emitter.of_registers(context, builder, signature.args[1].dtype, SIZE)
         inputs = cgutils.unpack_tuple(builder, arguments[0])
         self.inputs = [emit.array(k, a)[0] for k, a in zip(signature.args[0], inputs, strict=True)]
         self.out, self.C = emit.array(signature.args[1], arguments[1])

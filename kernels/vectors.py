@@ -3,53 +3,74 @@
 Numba turns a function marked `@intrinsic` into whatever instructions its `generate` emits.
 `Emitter` is the vocabulary of those here: loads, stores, broadcasts, shuffles of registers of
 numbers. `fused_vectors.py` makes blocks of matrix products of it, `row_vectors.py` operations
-along short rows. Where a machine has shorter registers than asked for, LLVM splits them:
-slower, the same numbers.
+along short rows, `lane_sums.py` sums, `elementary.py` exp and log.
+
+Registers here are logical: `REGISTER_BYTES` long whatever the processor has. LLVM splits them
+where the machine's are shorter. So a sum has the same lanes, is added in the same order, and has
+the same bits on every machine. What the hardware has decides on nothing but how many registers
+are in use at a time.
 """
 
 import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core import cgutils
-
-# Whatever the machine: products may be contracted into fused multiply-adds, sums keep their order.
-FLAGS = ("contract",)
+from numba.core.codegen import get_host_cpu_features
 
 NUMBER, LANE = ir.IntType(64), ir.IntType(32)
+REGISTER_BYTES = 64  # logical; 16 float32 or 8 float64
 
 
-def _register():
-    """(bytes of a vector register, how many there are) of the processor that Numba compiles for."""
-    features = numba.config.CPU_FEATURES
-    if features is None:
-        found = llvm.get_host_cpu_features()
-        features = ",".join(f"+{name}" for name, there in found.items() if there)
-    if "+avx512f" in features:
-        return 64, 32
-    if "+avx" in features:
-        return 32, 16
-    return 16, 32 if "+neon" in features else 16
+def _features():
+    """What the processor that Numba compiles for can do, as LLVM names it."""
+    named = numba.config.CPU_FEATURES
+    text = get_host_cpu_features() if named is None else named
+    return {name[1:] for name in text.split(",") if name.startswith("+")}
 
 
-HARDWARE_BYTES, REGISTERS = _register()
-REGISTER_BYTES = (
-    64  # logical: the same sums on every machine; LLVM splits where registers are shorter
-)
+def _hardware_bytes(features):
+    """Bytes of a vector register of the processor."""
+    if "avx512f" in features:
+        return 64
+    return 32 if "avx" in features else 16
+
+
+_FEATURES = _features()
+HARDWARE_BYTES = _hardware_bytes(_FEATURES)
+
+# Without the instruction LLVM would call a function of the C library for each number, 12 to 20
+# times slower: such a machine rounds products and sums one by one, and has bits of its own.
+HAS_FMA = "fma" in _FEATURES or llvm.get_process_triple().startswith(("aarch64", "arm64"))
 
 
 class Emitter:
-    """Registers of `size` bytes that hold `lanes` numbers of `kind` (Numba's float32 or float64).
+    """Registers that hold `lanes` numbers of `kind` (Numba's float32 or float64).
 
-    Places in memory are a pointer to numbers and an index, a 64-bit integer.
+    Without lanes a value is a plain number, which LLVM may vectorize with its loop. Places in
+    memory are a pointer to numbers and an index, a 64-bit integer.
     """
 
-    def __init__(self, context, builder, kind, size=REGISTER_BYTES):
+    def __init__(self, context, builder, kind, lanes):
         self.context, self.builder = context, builder
         self.element = context.get_data_type(kind)
         self.bytes = kind.bitwidth // 8
-        self.lanes = size // self.bytes
-        self.type = ir.VectorType(self.element, self.lanes)
+        self.lanes = lanes
+        self.type = self.shaped(self.element)
         self.zero = self.constant(0.0)
+
+    @classmethod
+    def of_registers(cls, context, builder, kind, size=REGISTER_BYTES):
+        """With as many lanes as `size` bytes hold."""
+        return cls(context, builder, kind, size // (kind.bitwidth // 8))
+
+    @classmethod
+    def of_numbers(cls, context, builder, kind):
+        """Without lanes."""
+        return cls(context, builder, kind, None)
+
+    def shaped(self, element):
+        """The type of as many `element`s as there are lanes."""
+        return ir.VectorType(element, self.lanes) if self.lanes else element
 
     # ---- whole numbers ----
     def index(self, number):
@@ -82,6 +103,14 @@ class Emitter:
         loaded.align = self.bytes
         return loaded
 
+    def load_some(self, data, at, mask):
+        """The lanes of a mask; 0 in the others, whose memory need not exist."""
+        place, zero = self._place(data, at), ir.Constant(self.type, None)
+        kind = ir.FunctionType(self.type, [place.type, LANE, mask.type, self.type])
+        name = f"llvm.masked.load.v{self.lanes}{self.element.intrinsic_name}.p0"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, [place, LANE(self.bytes), mask, zero])
+
     def store(self, value, data, at):
         stored = self.builder.store(value, self._place(data, at))
         stored.align = self.bytes
@@ -100,7 +129,19 @@ class Emitter:
 
     # ---- registers ----
     def constant(self, number):
-        return ir.Constant(self.type, [number] * self.lanes)
+        """`number` in every lane."""
+        return self._constant(self.type, number)
+
+    def integers(self):
+        """The type of whole numbers of the same size, in as many lanes."""
+        return self.shaped(ir.IntType(8 * self.bytes))
+
+    def integer(self, number):
+        """A whole number of the same size in every lane."""
+        return self._constant(self.integers(), number)
+
+    def _constant(self, kind, number):
+        return ir.Constant(kind, [number] * self.lanes if self.lanes else number)
 
     def splat(self, value):
         """`value` in every lane."""
@@ -110,7 +151,7 @@ class Emitter:
 
     def shuffle(self, value, lanes):
         """Lane k of the result is lane lanes[k] of `value`; fewer lanes, a shorter register."""
-        mask = ir.Constant(ir.VectorType(LANE, len(lanes)), lanes)
+        mask = ir.Constant(ir.VectorType(LANE, len(lanes)), list(lanes))
         return self.builder.shuffle_vector(value, value, mask)
 
     def shuffle_two(self, a, b, lanes):
@@ -132,13 +173,40 @@ class Emitter:
         """The larger one in each lane, b where one of them is NaN."""
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
+    def within(self, a, least, most):
+        """`a` within [least, most]; NaN, which compares false, stays."""
+        a = self.builder.select(self.builder.fcmp_ordered("<", a, least), least, a)
+        return self.builder.select(self.builder.fcmp_ordered(">", a, most), most, a)
+
+    # ---- arithmetic ----
+    def absolute(self, a):
+        """|a|."""
+        return self._call("fabs", a)
+
     def fma(self, a, b, c):
-        """a b + c, rounded once."""
-        kind = ir.FunctionType(self.type, [self.type] * 3)
-        name = f"llvm.fma.v{self.lanes}f{8 * self.bytes}"
-        fma = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        return self.builder.call(fma, [a, b, c])
+        """a b + c, rounded once: the same number in every caller, which a product and a sum that
+        LLVM may contract are not. (Rounded twice where the machine has no such instruction.)
+        """
+        if not HAS_FMA:
+            return self.builder.fadd(self.builder.fmul(a, b), c)
+        return self._call("fma", a, b, c)
+
+    def _call(self, name, *values):
+        """LLVM's own function of so many values of this type."""
+        kind = ir.FunctionType(self.type, [self.type] * len(values))
+        name = f"llvm.{name}.{f'v{self.lanes}' if self.lanes else ''}f{8 * self.bytes}"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, values)
 
     def add_product(self, place, a, b):
         """The sum in the variable `place` += a b."""
         self.builder.store(self.fma(a, b, self.builder.load(place)), place)
+
+    def sum_of_lanes(self, value):
+        """The sum of the lanes of `value`, of whatever type: halves are added until one is left."""
+        width = self.lanes
+        while width > 1:
+            width //= 2
+            low, high = (self.shuffle(value, range(k, k + width)) for k in (0, width))
+            value = self.builder.fadd(low, high)
+        return self.builder.extract_element(value, LANE(0))

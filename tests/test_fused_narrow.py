@@ -40,7 +40,7 @@ def test_gradients_are_those_of_the_layers(network, n, dtype):
     reference, steps = network.layer_steps(backend_of("float64"))
     copy_state(model, reference)
     measured = engine.step(X, y)
-    assert engine.layout.head[k.GROUP_CODE]
+    assert engine.layout.head[k.GROUP_POINTER]
     wanted = steps.step(*network.data_of(reference, X, y))
     np.testing.assert_allclose(measured, [float(v) for v in wanted], rtol=2e-6, atol=1e-7)
     assert_gradients(model, gradients(reference), dtype)
@@ -62,7 +62,7 @@ def test_other_networks_go_the_other_way(network):
     engine = fused.engine(model)
     assert engine.plan.narrow is None
     engine.compile()
-    assert not engine.layout.head[k.GROUP_CODE]
+    assert not engine.layout.head[k.GROUP_POINTER]
 
 
 def random_step(mean, dtype, spoil=None):

@@ -31,11 +31,11 @@ def change(x):
 
 @pytest.fixture
 def package(tmp_path):
-    """A folder of kernels of our own, with the project's common.py and cache.py."""
+    """A folder of kernels of our own, with what the project's are compiled by."""
     folder = tmp_path / "some_kernels"
     folder.mkdir()
-    for name in ("common.py", "cache.py", "once.py"):
-        (folder / name).write_bytes((KERNELS / name).read_bytes())
+    for name in ("common", "cache", "compiler", "elementary", "vectors"):
+        (folder / f"{name}.py").write_bytes((KERNELS / f"{name}.py").read_bytes())
     (folder / "__init__.py").touch()
     (folder / "caller.py").write_text(CALLER)
     (folder / "callee.py").write_text(CALLEE.format(factor=10, step=1))

@@ -241,7 +241,7 @@ class NumbaBackend(NumpyBackend):
         beta_2: float,
         step: int,
     ) -> None:
-        corrections = 1 - beta_1**step, 1 - beta_2**step
+        corrections = [1 - optimizers.power(float(beta), step) for beta in (beta_1, beta_2)]
         scalars = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, *corrections)
         if not self._step(optimizers.adam_step, (w, m, cache), (dw,), *scalars):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)

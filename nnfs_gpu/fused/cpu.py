@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from ..backend import launch
-from ..kernels import fused_ends as ends
+from ..kernels import fused_pointers as pointers
 from ..kernels import fused_tables as k
 from ..kernels.fused_narrow import narrow_group
 from ..kernels.fused_step import train
@@ -46,15 +46,6 @@ NO_CALL = (0,) * 10
 WHOLE = k.GROUPS | k.COLLECT | k.FRESH | k.FINISH
 
 
-ENDS = {
-    "softmax_cross_entropy": ends.softmax_end,
-    "soft": ends.soft_end,
-    "binary_cross_entropy": ends.binary_end,
-    "squared_error": ends.squared_end,
-    "absolute_error": ends.absolute_end,
-}
-
-
 class FusedSteps:
     """Whole training steps for one model, in place.
 
@@ -78,7 +69,7 @@ class FusedSteps:
         self.loss, self.accuracy, self.optimizer = model.loss, model.accuracy, model.optimizer
         self.layout = Layout(plan)
         self._like = self.layout.dtype.type(0)
-        self._end: str | None = None  # whose codes stand in the head
+        self._soft: bool | None = None  # whether the pointers in head are for soft targets
         self._outputs = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
         self._binding = Binding(model, self.layout, self.parts)
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
@@ -105,7 +96,7 @@ class FusedSteps:
     def compile(self) -> None:
         """Compile the step for this dtype, or fetch it from the disk: the first step does not wait.
 
-        About a quarter of a minute the first time on a machine, a quarter of a second later.
+        Some seconds the first time on a machine, a quarter of a second later.
         """
         self._train(0, k.ALONE, (0, 0, 1, 0, 1, 0, 0, 1, WHOLE, 0))
 
@@ -199,33 +190,37 @@ class FusedSteps:
         role = k.LEAD if self._shared(samples, per, steps) else k.ALONE
         self._train(0, role, (x, y, n, row, per, steps, step, count, what, turn))
 
-    def _codes(self) -> None:
-        """The addresses of what this plan chooses; compiled, or fetched from the disk."""
+    def _load_pointers(self) -> None:
+        """The functions that this plan needs: compiled, or loaded from the disk."""
         head, plan, real = self.layout.head, self.plan, numba.typeof(self._like)
-        i8, f8 = numba.int64, numba.float64
-        end = "soft" if head[k.SOFT] and plan.loss == "softmax_cross_entropy" else plan.loss
-        if self._end == end:
+        soft = bool(head[k.SOFT])
+        if self._soft == soft:
             return
-        head[k.END_CODE] = ENDS[end].address(*[i8] * 7, real)
-        finish = getattr(ends, plan.optimizer + "_finish")
-        head[k.FINISH_CODE] = finish.address(i8, i8, f8, i8, real)
+        whole, precise = numba.int64, numba.float64
+        loss = plan.loss
+        if soft and loss == "softmax_cross_entropy":
+            loss += "_soft"
+        head[k.LOSS_POINTER] = pointers.LOSSES[loss].address(*[whole] * 7, real)
+        update = pointers.UPDATES[plan.optimizer]
+        head[k.UPDATE_POINTER] = update.address(whole, whole, precise, whole, real)
         if any(stage.dropout for stage in plan.stages):
-            head[k.DRAW_CODE] = ends.draw.address(*[i8] * 7, real)
+            head[k.DROPOUT_POINTER] = pointers.dropout.address(*[whole] * 7, real)
         if any(stage.activation == "sigmoid" for stage in plan.stages[:-1]):
-            head[k.SIGMOID_CODE] = ends.sigmoid_forward.address(*[i8] * 4, real)
-            head[k.SIGMOID_BACK_CODE] = ends.sigmoid_backward.address(*[i8] * 4, real)
+            between = *[whole] * 4, real
+            head[k.SIGMOID_POINTER] = pointers.sigmoid.address(*between)
+            head[k.SIGMOID_GRADIENT_POINTER] = pointers.sigmoid_gradient.address(*between)
         if plan.narrow:
             inputs, outputs = plan.narrow
             # Rows of soft labels sum to 1 within a tolerance: the gradients to 0 only so nearly.
-            outputs = plan.n_outputs if end == "soft" else outputs
+            outputs = plan.n_outputs if soft else outputs
             shape = numba.types.literal(inputs), numba.types.literal(outputs)
-            head[k.GROUP_CODE] = narrow_group.address(*[i8] * 8, real, *shape)
-        self._end = end
+            head[k.GROUP_POINTER] = narrow_group.address(*[whole] * 8, real, *shape)
+        self._soft = soft
 
     def _train(self, thread: int, role: int, call: tuple, watch: tuple = (0, 0, 0)) -> None:
         """Thread number `thread` in its role: see `train`."""
         if role != k.FOLLOW:
-            self._codes()
+            self._load_pointers()
         train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
     def _shared(self, n: int, per: int, steps: int) -> bool:

@@ -17,7 +17,7 @@ from ..kernels.vectors import REGISTER_BYTES
 from ..kernels.waiting import APART
 from .plan import Plan
 
-PANEL = 4  # registers: the same on every machine, as sums are cut by it
+PANEL = 4  # registers of samples, by which tiles and groups are cut, on every machine
 CACHE = 384 << 10  # bytes of a tile's workspace: within a core's second-level cache
 MOST_TILE = 5  # panels: more gain nothing, and 300 samples fit
 PIECE = 4_096  # weights: their sums in float64 fit into a core's first-level cache
@@ -28,19 +28,6 @@ ACTIVATIONS = {
     "linear": k.LINEAR_ACTIVATION,
     "relu": k.RELU_ACTIVATION,
     "sigmoid": k.SIGMOID_ACTIVATION,
-}
-LOSSES = {
-    "softmax_cross_entropy": k.SOFTMAX_CROSS_ENTROPY,
-    "binary_cross_entropy": k.BINARY_CROSS_ENTROPY,
-    "squared_error": k.SQUARED_ERROR,
-    "absolute_error": k.ABSOLUTE_ERROR,
-}
-OPTIMIZERS = {
-    "sgd": k.SGD,
-    "momentum": k.MOMENTUM,
-    "adagrad": k.ADAGRAD,
-    "rmsprop": k.RMSPROP,
-    "adam": k.ADAM,
 }
 
 
@@ -71,7 +58,7 @@ class Layout:
             (k.FACTORS, self.factors),
             (k.RULES, self.rules),
             (k.CELLS, self.cells),
-            (k.CALL, self.call),
+            (k.CALL_TABLE, self.call),
         ):
             self.head[at] = a.ctypes.data
         self._sizes()
@@ -103,8 +90,6 @@ class Layout:
     def _sizes(self) -> None:
         plan = self.plan
         self.head[k.STAGES] = len(plan.stages)
-        self.head[k.LOSS] = LOSSES[plan.loss]
-        self.head[k.OPTIMIZER] = OPTIMIZERS[plan.optimizer]
         for row, stage in zip(self.table, plan.stages, strict=True):
             row[k.INPUTS], row[k.OUTPUTS] = stage.n_inputs, stage.n_outputs
             row[k.ACTIVATION] = ACTIVATIONS[stage.activation]
