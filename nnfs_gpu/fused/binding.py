@@ -100,6 +100,7 @@ class Binding:
 
     def _bind(self, s: int, dense: Any) -> None:
         """Write the addresses of a layer's arrays into the table; make the state it lacks."""
+        self._bound[s] = (None,)  # until all are there: Ctrl-C may come in between
         row = self.layout.table[s]
         shapes = {"weight": dense.weights.shape, "bias": dense.biases.shape}
         row[k.W] = self._address(dense.weights, shapes["weight"], "weights")
@@ -137,6 +138,7 @@ class Binding:
         t = getattr(y, "values", y)
         if X is self._last[0] and t is self._last[1]:
             return self._last[2]
+        self._last = (None, None, None)  # what follows may not come to its end
         given = X, t
         plan, backend, dtype = self.plan, self.model.backend, self.layout.dtype
         if X.dtype != dtype or not X.flags.c_contiguous:
