@@ -15,6 +15,7 @@ import itertools
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -132,6 +133,7 @@ class Workers:
         """
         if self._refused is not None and time.monotonic() < self._refused + AGAIN:
             return
+        handled = sys.exc_info()[1]
         for number in range(1, places + 1):
             if number in self._threads:
                 continue
@@ -140,16 +142,22 @@ class Workers:
             try:
                 thread.start()
             except RuntimeError as reason:
-                if self._refused is None:
-                    logger.warning(
-                        "%s: work goes on with %d of %d threads; allow this process more "
-                        "(ulimit -u, pids.max), or set NUMBA_NUM_THREADS",
-                        *(reason, len(self._threads) + 1, places + 1),
-                    )
-                self._refused = time.monotonic()
+                if reason.__context__ is not handled:  # Ctrl-C, in the middle of Python's own start
+                    raise reason.__context__ or reason from None
+                self._work_without(reason, places)
                 return
             self._threads.setdefault(number, thread)
             self._affinity.renew()
+
+    def _work_without(self, reason: RuntimeError, places: int) -> None:
+        """The system starts no more threads: say so the first time, and do not ask for a while."""
+        if self._refused is None:
+            logger.warning(
+                "%s: work goes on with %d of %d threads; allow this process more (ulimit -u, "
+                "pids.max), or set NUMBA_NUM_THREADS",
+                *(reason, len(self._threads) + 1, places + 1),
+            )
+        self._refused = time.monotonic()
 
     def make_way(self) -> None:
         """Keep the workers off this thread's core, if there are others.

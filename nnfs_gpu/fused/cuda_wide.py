@@ -77,16 +77,20 @@ class TiledSteps:
             )
         if not self._total:
             self._gradients, self._loss, self._right = [], 0.0, 0.0
-        for start in range(0, n, self._tile):
-            rows = slice(start, min(start + self._tile, n))
-            outputs = self._forward(X[rows])
-            losses, comparisons, dz = self._end(outputs[-1], t[rows], total)
-            self._loss = self._loss + self.backend.sum(losses)
-            if comparisons is not None:
-                self._right = self._right + self.backend.sum(comparisons)
-            self._add(self._backward(dz, outputs))
-        self._total = total
-        self._rows += n
+        try:
+            for start in range(0, n, self._tile):
+                rows = slice(start, min(start + self._tile, n))
+                outputs = self._forward(X[rows])
+                losses, comparisons, dz = self._end(outputs[-1], t[rows], total)
+                self._loss = self._loss + self.backend.sum(losses)
+                if comparisons is not None:
+                    self._right = self._right + self.backend.sum(comparisons)
+                self._add(self._backward(dz, outputs))
+            self._total = total
+            self._rows += n
+        except BaseException:  # half of it is added: the batch is forgotten
+            self._rows = self._total = 0
+            raise
 
     def finish(self) -> tuple[Array, Array, Array]:
         """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
