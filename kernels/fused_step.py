@@ -23,9 +23,9 @@ from .common import jit, row
 from .fused_addresses import call, head_of, itemsize, matrix, table_of, vector
 from .fused_group import group
 from .fused_update import collect, place_of, rate_at
-from .waiting import APART, FOREVER, SHIFT, add, look, put, reached, take, wait
+from .waiting import APART, FOREVER, SHIFT, add, clock, look, put, reached, take, wait
 
-LOST = 100_000  # looks at a step that nobody opens, some tens of milliseconds
+LOST = 30_000_000  # ns for a step that nobody opens
 
 
 @row
@@ -71,14 +71,16 @@ def _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, tur
 
 @jit
 def next_call(cells, last, signal, seen, most):
-    """The turn of a call after `last`; 0 when there is none for `most` looks, or signal moves."""
-    for looks in range(most):
+    """The turn of a call after `last`; 0 where none comes for `most` ns, or the signal moves."""
+    looks, waited, began = 0, 0, clock()
+    while waited < most:
         if look(signal, 0) != seen:
             return 0
         turn = look(cells, k.CALLED * APART)
         if turn > last:
             return turn
-        wait(looks)
+        waited = wait(looks, began, waited)
+        looks += 1
     return 0
 
 
@@ -113,7 +115,7 @@ def train(
     role ALONE   this thread does all
          LEAD    it opens each step and ends it; threads that follow help
          FOLLOW  help in every call that is led, whose arguments it gets from there, until for
-                 `most` looks nothing has come, or signal[0] is no longer `seen`
+                 `most` nanoseconds nothing has come, or signal[0] is no longer `seen`
          JOIN    help in this one call, whose arguments are known
 
     Whoever comes late, even after the leader has gone, finds nothing to take and touches nothing.

@@ -6,21 +6,27 @@ the count added. A thread that comes late, with an old turn, finds nothing to ta
 to wait for: so nobody has to wait for threads that have not begun, and no cell is ever cleared
 under somebody's hands.
 
-    take(cells, at, turn, limit)   the next of the turn's `limit` parts, or -1 when none is left
-    add(cells, at, number)         such as: one more part is done; what was written is there for all
-    look(cells, at)                its value now; what was written before it was put is there
-    reached(cells, at, value, n)   waits until the cell is at least `value`, for n looks at most
-    put(cells, at, value)          the cell becomes `value`
-    changed(cells, at, seen, n)    waits until the cell differs from `seen`, for n looks at most
+    take(cells, at, turn, limit)     the next of the turn's `limit` parts, or -1: none is left
+    add(cells, at, number)           one more part is done; what was written is there for all
+    look(cells, at)                  its value now; what was written before it was put is there
+    put(cells, at, value)            the cell becomes `value`
+    reached(cells, at, value, most)  waits until the cell is at least `value`
+    changed(cells, at, seen, most)   waits until the cell differs from `seen`
+    clock()                          nanoseconds, of a clock that never goes back
+
+Waits are `most` nanoseconds long at most, by the clock: looks take forty times as long on one
+machine as on another (x86's pause some 40 ns, ARM's hint to yield one).
 
 A thread that waits keeps its core, because falling asleep and being woken takes tens of
-microseconds, and may end on a core that somebody else uses. After some turns it offers the core
-to others between looks, in case what it waits for has been put on the same one.
+microseconds, and may end on a core that somebody else uses. After a while it offers the core to
+others between looks, in case what it waits for has been put on the same one.
 """
 
 import os
+import time
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -31,10 +37,12 @@ from .common import jit
 APART = 16  # int64 from one cell to the next: 128 bytes, two lines, as some fetch pairs
 SHIFT = 24  # bits of the count
 COUNTS = (1 << SHIFT) - 1
-PATIENT = 500  # looks, some 20 microseconds, before a waiting thread offers its core
-FOREVER = 1 << 62  # looks
+PATIENCE = 20_000  # ns, before a waiting thread offers its core
+LOOKS = 16  # from one look at the clock to the next: a power of two
+FOREVER = 1 << 62  # ns, 146 years
 
-_PAUSE = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
+# ARM's hint to yield passes in a nanosecond; waiting for the pipeline to empty takes some ten.
+_PAUSE = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.isb", (15,))}
 
 
 def _cell(context, builder, kind, cells, at):
@@ -114,12 +122,43 @@ else:
         _pause()
 
 
+if hasattr(time, "CLOCK_MONOTONIC"):
+
+    @intrinsic
+    def clock(typing):
+        """Nanoseconds, of a clock that never goes back."""
+
+        def generate(context, builder, signature, arguments):
+            whole, number = ir.IntType(64), ir.IntType(32)
+            kind = ir.FunctionType(number, [number, whole.as_pointer()])
+            read = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
+            found = cgutils.alloca_once(builder, whole, size=2)  # seconds and nanoseconds
+            builder.call(read, [ir.Constant(number, time.CLOCK_MONOTONIC), found])
+            places = (builder.gep(found, [ir.Constant(number, at)]) for at in (0, 1))
+            seconds, rest = map(builder.load, places)
+            return builder.add(builder.mul(seconds, ir.Constant(whole, 10**9)), rest)
+
+        return types.int64(), generate
+else:  # Windows: its clock() is the wall's, in milliseconds
+    _ticks = types.ExternalFunction("clock", types.int32())
+
+    @jit
+    def clock():
+        return np.int64(_ticks()) * 1_000_000
+
+
 @jit
-def wait(looks):
-    """A moment between two looks, when there have been so many already."""
+def wait(looks, began, waited):
+    """A moment between two looks, of which there have been `looks`: the time since `began`.
+
+    The clock is looked at once in LOOKS; in between it is `waited`, what it was the last time.
+    """
     _pause()
-    if looks > PATIENT:
+    if looks & (LOOKS - 1) == 0:
+        waited = clock() - began
+    if waited > PATIENCE:
         _offer()
+    return waited
 
 
 @jit
@@ -137,22 +176,28 @@ def take(cells, at, turn, limit):
 def reached(cells, at, value, most):
     """Wait until cells[at] is at least `value`, and see what others wrote before it was.
 
-    False where it was not within so many looks.
+    False where it was not within `most` nanoseconds.
     """
-    looks = 0
+    if look(cells, at) >= value:
+        return True
+    looks, waited, began = 0, 0, clock()
     while look(cells, at) < value:
-        if looks >= most:
+        if waited >= most:
             return False
-        wait(looks)
+        waited = wait(looks, began, waited)
         looks += 1
     return True
 
 
 @jit
 def changed(cells, at, seen, most):
-    """Wait until cells[at] is not `seen`: whether it happened within so many looks."""
-    for looks in range(most):
-        if look(cells, at) != seen:
-            return True
-        wait(looks)
-    return False
+    """Wait until cells[at] is not `seen`: whether it happened within `most` nanoseconds."""
+    if look(cells, at) != seen:
+        return True
+    looks, waited, began = 0, 0, clock()
+    while look(cells, at) == seen:
+        if waited >= most:
+            return False
+        waited = wait(looks, began, waited)
+        looks += 1
+    return True

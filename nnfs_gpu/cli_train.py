@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,6 @@ from .storage import ModelFileError
 
 # The standard error of an accuracy near 0.91 is then between 0.003 and 0.0009.
 VALIDATION_POINTS = (10_000, 100_000)
-NARROW = 128  # widest layer whose products stay on one BLAS thread
 
 
 def run(config: Config, outputs: Outputs) -> int:
@@ -154,17 +152,16 @@ def train(
     """Train to the end, or until a signal ends it. Raises DivergedError."""
     new = not outputs.checkpoint.exists()
     try:
-        with one_blas_thread(config):
-            return model.train(
-                *training,
-                epochs=config.epochs,
-                batch_size=config.batch_size,
-                print_every=None,
-                validation_data=validation,
-                callbacks=[watch],
-                checkpoint=outputs.folder,
-                checkpoint_every=outputs.checkpoint_every,
-            )
+        return model.train(
+            *training,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            print_every=None,
+            validation_data=validation,
+            callbacks=[watch],
+            checkpoint=outputs.folder,
+            checkpoint_every=outputs.checkpoint_every,
+        )
     except (checkpoint.CheckpointError, ModelFileError) as error:
         raise InputError(str(error)) from error
     except DivergedError:
@@ -173,19 +170,6 @@ def train(
         raise
     finally:
         watch.display.end()
-
-
-def one_blas_thread(config: Config) -> AbstractContextManager[Any]:
-    """Products of narrow layers on one BLAS thread.
-
-    They gain nothing from a second one, and while other programs use the cores its waiting
-    costs more than the product (measured at load 2.5: 1.1 s against 15.5 s for five epochs).
-    """
-    if max((*config.hidden, config.classes)) > NARROW:
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, user_api="blas")
 
 
 # ---- after ----

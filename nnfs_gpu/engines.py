@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .interrupts import insist
+from .undo import Undo
+
 Array = Any
 Measured = tuple[Any, Any, Any]  # mean loss, penalty, accuracy of the batch before the update
 
@@ -17,6 +20,10 @@ Measured = tuple[Any, Any, Any]  # mean loss, penalty, accuracy of the batch bef
 class Engine(Protocol):
     """What does a training step: updates the parameters, and adds to the epoch's sums in
     `model.loss` and `model.accuracy`.
+
+    A step is done or not done, also where Ctrl-C or an error ends it: parameters, the optimizer's
+    state and count, dropout's calls and the sums agree. A batch in pieces that ends so is
+    forgotten; until `finish` the model is as it was before the first piece.
     """
 
     name: str
@@ -46,13 +53,25 @@ class LayerSteps:
     _right: Any
     _compared: int
     _gradients: list[Array]
+    _ahead: list[Any]  # what the layers' counters have come to
 
     def __init__(self, model: Any):
         self.model = model
+        self._undo = Undo(model)
         self._forget()
 
     def step(self, X: Array, y: Any) -> Measured:
         """One batch: forward, loss and penalty, accuracy, backward, update."""
+        try:
+            self._undo.begin()
+            measured = self._step(X, y)
+            self._undo.done()
+        except BaseException:
+            insist(self._undo.back)
+            raise
+        return measured
+
+    def _step(self, X: Array, y: Any) -> Measured:
         model = self.model
         output = model.forward(X, training=True)
         data_loss, penalty = model.loss.calculate(output, y, include_regularization=True)
@@ -69,9 +88,22 @@ class LayerSteps:
         by rows / total, all of them add up to the mean over the batch and the penalty once:
         the weights' sum is 1. The sums are in float64, whatever the dtype.
         """
-        model, backend, n = self.model, self.model.backend, X.shape[0]
+        n = X.shape[0]
         if self._rows + n > total:
             raise ValueError(f"accumulate: got rows {self._rows} to {self._rows + n} of {total}")
+        try:
+            if not self._rows:
+                self._undo.begin()
+            self._undo.take_up(self._ahead)
+            self._add(X, y, total)
+            self._ahead = self._undo.set_aside()
+            self._rows, self._total = self._rows + n, total
+        except BaseException:
+            insist(self._give_up)
+            raise
+
+    def _add(self, X: Array, y: Any, total: int) -> None:
+        model, backend, n = self.model, self.model.backend, X.shape[0]
         output = model.forward(X, training=True)
         losses = backend.sum(model.loss.forward(output, y))
         predictions = model.output_layer_activation.predictions(output)
@@ -85,13 +117,24 @@ class LayerSteps:
         self._loss = self._loss + losses
         self._right = self._right + backend.sum(comparisons)
         self._compared += comparisons.size
-        self._rows, self._total = self._rows + n, total
 
     def finish(self) -> Measured:
         """The update from all rows. Raises RuntimeError where some are missing."""
-        model, n = self.model, self._total
+        n = self._total
         if not n or self._rows != n:
             raise RuntimeError(f"finish: got {self._rows} of {n} rows; accumulate the rest first")
+        try:
+            self._undo.take_up(self._ahead)
+            measured = self._end()
+            self._forget()
+            self._undo.done()
+        except BaseException:
+            insist(self._give_up)
+            raise
+        return measured
+
+    def _end(self) -> Measured:
+        model, n = self.model, self._total
         penalty = model.loss.regularization_loss()
         gradients = iter(self._gradients)
         for layer in model.trainable_layers:
@@ -102,16 +145,20 @@ class LayerSteps:
         model.loss.accumulated_count += n
         model.accuracy.accumulated_sum = model.accuracy.accumulated_sum + right
         model.accuracy.accumulated_count += compared
-        self._forget()
         self._update()
         return loss / n, penalty, right / compared
 
     def _forget(self) -> None:
         self._rows = self._total = self._compared = 0
         self._loss = self._right = 0.0
-        self._gradients = []
+        self._gradients, self._ahead = [], []
+
+    def _give_up(self) -> None:
+        self._undo.back()
+        self._forget()
 
     def _update(self) -> None:
+        self._undo.keep()
         optimizer = self.model.optimizer
         optimizer.pre_update_params()
         for layer in self.model.trainable_layers:

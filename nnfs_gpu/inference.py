@@ -6,11 +6,12 @@ data.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import blas, checks
 from .data_blocks import block_rows
 
 Array = Any
@@ -18,12 +19,20 @@ Array = Any
 
 def evaluate(model: Any, data: Any, batch_size: int | None, verbose: bool) -> dict[str, float]:
     """Mean loss and accuracy of `model` on `data` (see `data.py`)."""
+    size = None if batch_size is None else checks.positive_int(batch_size, "batch_size")
+    loss, accuracy = blas.for_model(model, lambda: _measured(model, data, size))
+    if verbose:
+        print(f"validation, acc: {accuracy:.3f}, loss: {loss:.3f}")
+    return {"loss": loss, "accuracy": accuracy}
+
+
+def _measured(model: Any, data: Any, size: int | None) -> tuple[float, float]:
+    """Mean loss and accuracy, `size` samples at a time."""
     # Sums of its own: an epoch that is under way keeps the accumulated ones.
     backend = model.backend
     losses: Any = 0.0
     right: Any = 0.0
     compared = 0
-    size = None if batch_size is None else checks.positive_int(batch_size, "batch_size")
     for _, X, y in data.pieces(size):
         output = model.forward(X, training=False)
         losses = losses + backend.sum(model.loss.forward(output, y))
@@ -31,10 +40,7 @@ def evaluate(model: Any, data: Any, batch_size: int | None, verbose: bool) -> di
         comparisons = model.accuracy.compare(predictions, y)
         right = right + backend.sum(comparisons)
         compared += comparisons.size
-    loss, accuracy = float(losses) / data.samples, float(right) / compared
-    if verbose:
-        print(f"validation, acc: {accuracy:.3f}, loss: {loss:.3f}")
-    return {"loss": loss, "accuracy": accuracy}
+    return float(losses) / data.samples, float(right) / compared
 
 
 def predict(model: Any, X: Any, batch_size: int | None, check_finite: bool) -> Array:
@@ -44,14 +50,22 @@ def predict(model: Any, X: Any, batch_size: int | None, check_finite: bool) -> A
     samples = x.shape[0]
     size = samples if batch_size is None else checks.positive_int(batch_size, "batch_size")
     size = min(size, block_rows(model)) if mapped else size
+
+    def read(rows: slice) -> Array:
+        if not mapped:
+            return x[rows]
+        where = f"predict, rows {rows.start} to {min(rows.stop, samples) - 1}"
+        return model._inputs(x[rows], where, check_finite)
+
+    return blas.for_model(model, lambda: _outputs(model, X, read, samples, size), size)
+
+
+def _outputs(model: Any, X: Any, read: Callable[[slice], Array], samples: int, size: int) -> Array:
+    """The outputs of all samples, `size` at a time: where X lay."""
     result = None
     for start in range(0, samples, size):
         rows = slice(start, start + size)
-        part = x[rows]
-        if mapped:
-            where = f"predict, rows {start} to {start + part.shape[0] - 1}"
-            part = model._inputs(part, where, check_finite)
-        output = checks.like(X, model.backend, model.forward(part, False))
+        output = checks.like(X, model.backend, model.forward(read(rows), False))
         if output.shape[0] == samples:
             return output
         if result is None:

@@ -22,6 +22,7 @@ from .checkpoint import Checkpoint
 from .data import Held
 from .engines import Engine, steps_for
 from .inference import evaluate
+from .interrupts import new_pass
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
 ONE_CALL = 1 << 20  # samples in all epochs of one call: `stop_training` is looked at in between
@@ -167,8 +168,7 @@ class Training:
         if self.print_every:
             print(f"epoch: {epoch}")
         if not self.steps_done:
-            model.loss.new_pass()
-            model.accuracy.new_pass()
+            new_pass(model)
         order = epoch_order(self.data.samples, self.seed, epoch) if self.shuffle else None
         step, last, rows = self.steps_done, self.steps - 1, 0
         for total, X, y in self.data.pieces(self.batch_size, order, step):

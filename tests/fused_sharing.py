@@ -17,11 +17,11 @@ from fused_networks import (
 )
 from nnfs_gpu.kernels import fused_tables as k
 from nnfs_gpu.kernels.fused_step import train
-from nnfs_gpu.kernels.waiting import APART
+from nnfs_gpu.kernels.waiting import APART, FOREVER
 
 from nnfs_gpu import fused
 from nnfs_gpu.backend import workers
-from nnfs_gpu.fused import cpu
+from nnfs_gpu.fused import cpu, groups
 
 PATIENCE = 20
 ROLE, TURN = 2, 12  # places among the arguments of `train`
@@ -83,7 +83,7 @@ class Sharing:
     def rest(self):
         """Nobody follows any more."""
         self.crew.rest()
-        until(lambda: len(self.crew._wake._waiters) == len(self.crew._threads), "they stay")
+        until(lambda: len(self.crew._asleep) == len(self.crew._threads), "they stay")
 
 
 def cells_of(tables):
@@ -105,12 +105,12 @@ def sharing(monkeypatch, crew):
     for name, value in (
         ("SHARED_STEP", 0),
         ("INVITATION", 0),
-        ("WATCH", 1 << 40),
-        ("GROUP_FLOPS", 1),
-        ("GROUP_SAMPLES", 1),
+        ("WATCH", FOREVER),
         ("train", sharing.train),
     ):
         monkeypatch.setattr(cpu, name, value)
+    for name in ("GROUP_FLOPS", "GROUP_SAMPLES"):
+        monkeypatch.setattr(groups, name, 1)
     monkeypatch.setattr(crew, "invite", sharing.invite)
     monkeypatch.setattr(workers, "_workers", crew)
     monkeypatch.setattr("numba.get_num_threads", lambda: sharing.threads)

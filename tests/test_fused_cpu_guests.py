@@ -51,7 +51,7 @@ def memory(sharing, engine, model):
     """The bits of everything that `train` could write, when nobody follows any more."""
     sharing.rest()
     assert present(engine) == 0
-    shared = engine._sums, engine._totals, engine._gradient, engine._measured
+    shared = *engine.groups.arrays, engine._gradient, engine._measured
     tables = engine.layout.cells, engine.layout.call, engine.layout.penalties
     spaces = [room for room, _ in engine._workspaces.values()]
     return [a.tobytes() for a in (*shared, *tables, *spaces)], everything(model)
@@ -152,18 +152,18 @@ def test_threads_that_come_and_go_while_calls_are_written(sharing, monkeypatch):
     expected = history(network, 300, "float32")
     sharing.use(5)
     sharing.waits = False
-    for looks in (1, 10, 100, 1_000):
-        monkeypatch.setattr(cpu, "WATCH", looks)
+    for most in (1, 400, 4_000, 40_000):
+        monkeypatch.setattr(cpu, "WATCH", most)
         for _ in range(5):
             assert history(network, 300, "float32") == expected
 
 
-def test_following_ends_after_its_looks_or_at_the_signal(sharing):
+def test_following_ends_after_its_time_or_at_the_signal(sharing):
     model, engine, X, y = made(NETWORKS["narrow"], 300)
     engine.step(X, y)
     space, wanted = engine.layout.make_workspace(), np.zeros(1, np.int64)
     before = memory(sharing, engine, model), space[0].tobytes()
-    for seen, most in ((0, 0), (0, 1), (0, 2_000), (1, FOREVER)):
+    for seen, most in ((0, 0), (0, 1), (0, 100_000), (1, FOREVER)):
         watch = wanted.ctypes.data, seen, most
         train(engine._tables, space[1], k.FOLLOW, *cpu.NO_CALL, *watch, engine._like)
         assert (memory(sharing, engine, model), space[0].tobytes()) == before

@@ -29,7 +29,7 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
 )
 from nnfs_gpu.kernels import fused_tables as k
 
-from nnfs_gpu.fused import cpu
+from nnfs_gpu.fused import groups
 
 
 # ---- the same bits ----
@@ -47,10 +47,10 @@ def test_same_bits_with_any_number_of_threads(sharing, network, dtype):
 
 def test_same_bits_in_a_batch_of_many_waves(sharing, monkeypatch):
     """More groups than there is room for: a step is many calls, and so is each of a run."""
-    monkeypatch.setattr(cpu, "MOST_GROUPS", 4)
-    monkeypatch.setattr(cpu, "MOST_GROUP", 1)
+    monkeypatch.setattr(groups, "MOST_GROUPS", 4)
+    monkeypatch.setattr(groups, "MOST_GROUP", 1)
     network, n = NETWORKS["narrow"], 2_000
-    assert made(network, n)[1]._wave(n) < n // 2
+    assert made(network, n)[1].groups.in_a_call(n) < n // 2
     expected = history(network, n, "float32")
     for count in (2, 5):
         sharing.use(count)

@@ -7,6 +7,7 @@ and from plain Python at the limits of counts and turns.
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from nnfs_gpu.kernels.waiting import (
     APART,
     COUNTS,
     FOREVER,
+    PATIENCE,
     SHIFT,
     add,
     changed,
+    clock,
     look,
     put,
     reached,
@@ -25,7 +28,7 @@ from nnfs_gpu.kernels.waiting import (
 from numba import njit
 
 LAST_TURN = (1 << 63 - SHIFT) - 1  # the largest whose counts fit beside it
-MANY = 50_000_000  # looks, seconds of them: only a thread that never comes is not waited for
+MANY = 20_000_000_000  # ns: only a thread that never comes is not waited for
 THREADS = 6
 
 native = njit(nogil=True)
@@ -46,6 +49,11 @@ def add_to(cells, at, times, number):
 @native
 def look_at(cells, at):
     return look(cells, at)
+
+
+@native
+def read_clock():
+    return clock()
 
 
 @native
@@ -174,18 +182,27 @@ def test_no_addition_is_lost():
 
 
 # ---- waiting ----
-@pytest.mark.parametrize("looks", [0, 1, 2, 499, 500, 501, 502, 5_000])
-def test_waiting_ends_after_its_looks(looks):
-    """Before and after the look from which on the core is offered to others."""
+@pytest.mark.parametrize("most", [0, 1, 1_000, PATIENCE - 1, PATIENCE + 1, 3_000_000])
+def test_waiting_ends_after_its_time(most):
+    """By the clock, and not before: before and after the core is offered to others."""
     cells = new_cells()
     put_in(cells, 0, 41)
-    assert reached(cells, 0, 42, looks) is False
-    assert changed(cells, 0, 41, looks) is False
-    assert reached(cells, 0, 41, looks) is True
-    assert reached(cells, 0, 40, looks) is True
+    for wait, value in ((reached, 42), (changed, 41)):
+        begun = time.perf_counter_ns()
+        assert wait(cells, 0, value, most) is False
+        assert time.perf_counter_ns() - begun >= most
+    assert reached(cells, 0, 41, most) is True
+    assert reached(cells, 0, 40, most) is True
     for other in (40, 42):
-        assert changed(cells, 0, other, looks) is (looks > 0)
+        assert changed(cells, 0, other, most) is True
     assert cells[0] == 41
+
+
+def test_the_clock_is_pythons():
+    """The same units and the same beginning, wherever it is read."""
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    found = read_clock()
+    assert before <= found <= time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 def test_waiting_ends_when_another_thread_writes():

@@ -16,8 +16,9 @@ import weakref
 
 import numpy as np
 import pytest
+from nnfs_gpu.kernels import waiting
 
-from nnfs_gpu.backend import launch
+from nnfs_gpu.backend import affinity, launch
 from nnfs_gpu.backend import workers as module
 from nnfs_gpu.backend.workers import Workers
 
@@ -60,7 +61,7 @@ def assert_usable(crew):
 
 
 def all_asleep(crew):
-    return len(crew._wake._waiters) == len(crew._threads)
+    return len(crew._asleep) == len(crew._threads)
 
 
 # ---- who is called ----
@@ -73,7 +74,7 @@ def test_each_thread_is_called_once_with_a_number_of_its_own(crew, threads):
         assert len(calls) == expected
         assert dict(calls)[0] == ME()
         for number, thread in calls:
-            assert number == 0 or crew._threads[number - 1].ident == thread
+            assert number == 0 or crew._threads[number].ident == thread
     assert len(crew._threads) <= crew.count
 
 
@@ -175,7 +176,7 @@ def test_guests_stay_while_the_caller_goes_on(crew, guests):
     assert party.left == []
     assert len(party.came) == guests
     for number, thread, expected in party.came:
-        assert crew._threads[number - 1].ident == thread
+        assert crew._threads[number].ident == thread
         assert expected
     party.over = True
     until(lambda: len(party.left) == guests, "guests stay")
@@ -274,12 +275,12 @@ def test_nothing_of_the_callers_is_kept_alive(crew, fails):
 def test_threads_watch_for_more_and_sleep_in_the_end_or_at_a_rest(crew, monkeypatch):
     assert_usable(crew)
     until(lambda: all_asleep(crew), "threads watch on")
-    monkeypatch.setattr(module, "WATCH", 10 * PATIENCE)
+    monkeypatch.setattr(module, "WATCH", waiting.FOREVER)
     monkeypatch.setattr(module, "_workers", crew)
     for rest in (crew.rest, module.rest) * 3:
         for _ in range(2):
             assert_usable(crew)
-            assert len(crew._wake._waiters) == 0
+            assert not crew._asleep
         # Again and again: one thread may have been on its way to watching.
         until(lambda: rest() or all_asleep(crew), "threads watch on")  # noqa: B023
 
@@ -295,7 +296,7 @@ def cores(monkeypatch):
         if found["fails"]:
             raise OSError("forbidden")
 
-    monkeypatch.setattr(module, "_core", lambda: found["core"])
+    monkeypatch.setattr(affinity, "_core", lambda: found["core"])
     monkeypatch.setattr(os, "sched_getaffinity", lambda thread: found["allowed"], raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", set_affinity, raising=False)
     return found
@@ -304,7 +305,7 @@ def cores(monkeypatch):
 def test_workers_are_kept_off_the_callers_core(cores):
     crew = Workers(2)
     assert_usable(crew)
-    threads = [thread.native_id for thread in crew._threads]
+    threads = [thread.native_id for thread in crew._threads.values()]
     assert cores["set"] == [(thread, {1, 2}) for thread in threads]
     assert_usable(crew)
     assert len(cores["set"]) == 2  # nothing has changed

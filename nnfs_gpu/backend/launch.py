@@ -2,13 +2,16 @@
 
 A CPU kernel is a function kernel(start, stop, *inputs, *scalars, *outputs) over a range of
 rows (kernels/common.py). `launch` gives every thread a range; small work stays on the calling
-thread. As many threads run as `numba.get_num_threads()` says: NUMBA_NUM_THREADS sets it from
-outside, `numba.set_num_threads` from inside. Kernels hold no lock and share no output row, so
-results do not depend on the number of threads.
+thread. As many threads run as `numba.get_num_threads()` says (NUMBA_NUM_THREADS sets it from
+outside, `numba.set_num_threads` from inside), and where nobody has set it no more than the
+process has a quota for. Kernels hold no lock and share no output row, so results do not depend
+on the number of threads.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from . import quota
 from .arrays import common_dtype
 from .workers import Workers, of_this_process
 
@@ -56,7 +60,7 @@ def launch(
         arguments.append(a)
     threads = 1
     if work >= 2 * WORK_PER_THREAD:
-        threads = min(numba.get_num_threads(), work // WORK_PER_THREAD, rows)
+        threads = min(threads_allowed(), work // WORK_PER_THREAD, rows)
     if threads == 1:
         kernel(np.uint64(0), np.uint64(rows), *arguments)
     else:
@@ -106,6 +110,26 @@ def workers() -> Workers:
 def max_threads() -> int:
     """The most threads that Numba may use here: NUMBA_NUM_THREADS, else all cores."""
     return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+
+
+def threads_allowed() -> int:
+    """Threads to share work among, now and on this thread: see the module docstring."""
+    threads = numba.get_num_threads()
+    return threads if threads != max_threads() else default_threads()
+
+
+def default_threads() -> int:
+    """Threads that work is shared among where `numba.set_num_threads` was not called."""
+    return min(max_threads(), _quota() or max_threads())
+
+
+@functools.cache
+def _quota() -> int | None:
+    """Cores that the process has a quota for, unless the user has said how many threads to use."""
+    default = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined]
+    if "NUMBA_NUM_THREADS" in os.environ or max_threads() != default:
+        return None
+    return quota.cores()
 
 
 def _scalar(value: Any, dtype: np.dtype) -> Any:

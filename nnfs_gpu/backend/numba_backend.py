@@ -15,7 +15,7 @@ import numpy as np
 from ..kernels import activations, common, dense, losses, optimizers, philox, reductions, softmax
 from . import philox as streams
 from .arrays import check_bias, check_shapes, mean_over
-from .launch import launch, max_threads
+from .launch import default_threads, launch
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
 from .workers import rest
@@ -34,7 +34,7 @@ class NumbaBackend(NumpyBackend):
 
     @classmethod
     def version(cls) -> str:
-        return f"numba {numba.__version__}, {max_threads()} threads"
+        return f"numba {numba.__version__}, {default_threads()} threads"
 
     # ---- how kernels are called ----
     def _flat(self, kernel: Any, inputs: tuple, *scalars: Any, cost: int = 1) -> Array:

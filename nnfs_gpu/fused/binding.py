@@ -73,7 +73,11 @@ class Binding:
         self._last: tuple = (None, None, None)
 
     def prepare(self) -> None:
-        """Bring the tables up to date with the model's objects."""
+        """Bring the tables up to date with the model's objects.
+
+        What the tables hold is noted when they hold it, and unknown while they are written:
+        Ctrl-C may come in between.
+        """
         for s, part in enumerate(self.parts):
             dense = part.dense
             try:
@@ -84,8 +88,9 @@ class Binding:
                 self._bind(s, dense)
             factors = self._penalties(dense)
             if factors != self._factors[s]:
-                self._factors[s] = factors
+                self._factors[s] = ()
                 self.layout.factors[s, :4] = factors
+                self._factors[s] = factors
             if part.dropout is not None:
                 self._bind_dropout(s, part.dropout)
         rules = self._settings(self.optimizer)
@@ -94,12 +99,14 @@ class Binding:
                 raise RuntimeError("Accuracy_Regression has no precision yet; call init(y) first")
             rules = (*rules, self.accuracy.precision)
         if rules != self._rules:
-            self._rules = rules
+            self._rules = ()
             places = (*RATES.values(), *SETTINGS[self.plan.optimizer].values(), k.PRECISION)
             self.layout.rules[list(places[: len(rules)])] = rules
+            self._rules = rules
 
     def _bind(self, s: int, dense: Any) -> None:
         """Write the addresses of a layer's arrays into the table; make the state it lacks."""
+        self._bound[s] = (None,)
         row = self.layout.table[s]
         shapes = {"weight": dense.weights.shape, "bias": dense.biases.shape}
         row[k.W] = self._address(dense.weights, shapes["weight"], "weights")
@@ -137,6 +144,7 @@ class Binding:
         t = getattr(y, "values", y)
         if X is self._last[0] and t is self._last[1]:
             return self._last[2]
+        self._last = (None, None, None)  # what follows may not come to its end
         given = X, t
         plan, backend, dtype = self.plan, self.model.backend, self.layout.dtype
         if X.dtype != dtype or not X.flags.c_contiguous:

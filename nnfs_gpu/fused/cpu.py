@@ -18,13 +18,16 @@ import numba
 import numpy as np
 
 from ..backend import launch
+from ..interrupts import insist
 from ..kernels import fused_pointers as pointers
 from ..kernels import fused_tables as k
 from ..kernels.fused_narrow import narrow_group
 from ..kernels.fused_step import train
 from ..kernels.waiting import APART
 from .binding import Binding
+from .groups import Groups
 from .layout import Layout
+from .ledger import Ledger
 from .plan import Plan, stage_parts
 
 Array = Any
@@ -33,15 +36,7 @@ Array = Any
 # some 10 microseconds, and as much again until they have come.
 SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to help,
 INVITATION = 20_000_000  # and which have been done alone
-WATCH = 3_000  # looks at whether there is more to do, about a millisecond
-CALL = 5_000_000_000  # operations in one call at most: Ctrl-C is heard between two
-UPDATE = 16  # operations that collecting and updating a parameter is worth
-GROUP_FLOPS = 1_000_000  # a group of samples has at least so many,
-GROUP_SAMPLES = 128  # and so many samples: its gradient must be added to the others';
-HALF_GROUP = 64  # or half of a small batch, and so many
-MOST_GROUP = 8_192  # samples: longer sums in float32 would lose digits
-MOST_GROUPS = 32  # at a time: more threads than that find no work
-GROUP_BYTES = 256 << 20  # of all groups' gradients at a time
+WATCH = 1_000_000  # ns that those who help look for more to do
 NO_CALL = (0,) * 10
 WHOLE = k.GROUPS | k.COLLECT | k.FRESH | k.FINISH
 
@@ -66,23 +61,25 @@ class FusedSteps:
     def __init__(self, model: Any, plan: Plan):
         self.model, self.plan = model, plan
         self.parts = stage_parts(model)
-        self.loss, self.accuracy, self.optimizer = model.loss, model.accuracy, model.optimizer
+        self.optimizer = model.optimizer
         self.layout = Layout(plan)
         self._like = self.layout.dtype.type(0)
+        self.groups = Groups(self.layout)
         self._soft: bool | None = None  # whether the pointers in head are for soft targets
         self._outputs = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
         self._binding = Binding(model, self.layout, self.parts)
+        self._ledger = Ledger(model, self.parts, self._binding.gradients, self._outputs)
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
         self._missed = 0  # operations that others could have helped with
         self._crew: Any = None  # whose workers those are that follow
         self._tables = self.layout.head.ctypes.data
         self._gradient = np.zeros(self.layout.gradients)
         self._measured = np.zeros((1, k.MEASURED_FIELDS))
+        self._measured_at = self._measured.ctypes.data
         self.layout.head[k.GRADIENT] = self._gradient.ctypes.data
-        self.layout.head[k.MEASURED] = self._measured.ctypes.data
+        self._measure_into(self._measured)
         self._rows = self._total = 0  # of the batch under way
         self._turn = 1  # the next step, of all that the tables have seen
-        self._keep_per_group()
 
     def describe(self) -> str:
         """What `explain` says about this engine."""
@@ -90,7 +87,7 @@ class FusedSteps:
         kilobytes = self.layout.workspace * self.layout.dtype.itemsize / 1024
         return (
             f"tiles of {tile} samples, {kilobytes:.0f} KiB a thread, up to "
-            f"{numba.get_num_threads()} threads; compiled at first use, then cached on disk"
+            f"{launch.threads_allowed()} threads; compiled at first use, then cached on disk"
         )
 
     def compile(self) -> None:
@@ -98,17 +95,26 @@ class FusedSteps:
 
         Some seconds the first time on a machine, a quarter of a second later.
         """
+        self._measure_into(self._measured)
         self._train(0, k.ALONE, (0, 0, 1, 0, 1, 0, 0, 1, WHOLE, 0))
 
     # ---- steps ----
     def step(self, X: Array, y: Any) -> tuple[float, float, float]:
         """One step on the batch X, y: (mean loss, penalty, accuracy) before the update."""
+        return self._step(X, y, fresh=False)
+
+    def _step(self, X: Array, y: Any, fresh: bool) -> tuple[float, float, float]:
+        """`step`; `fresh`: the sums begin with it."""
         n = X.shape[0]
-        if n > self._wave(n):
+        if self._total:
+            raise RuntimeError("step: a batch is under way; call finish() first")
+        if n <= self.groups.in_a_call(n):
+            return self._whole(X, y, 1, self._measured, fresh)
+        try:
             self.accumulate(X, y, n)
-            return self.finish()
-        self._whole(X, y, 1)
-        return self._result(n)
+            return self._finish(fresh)
+        finally:
+            self._rows = self._total = 0
 
     def run(self, X: Array, y: Any, steps: int) -> tuple[Array, Array, Array, Array]:
         """`steps` steps on the same batch in few calls: losses, penalties, accuracies, rates,
@@ -118,28 +124,25 @@ class FusedSteps:
         """
         n = X.shape[0]
         measured = np.zeros((steps, k.MEASURED_FIELDS))
-        once = 1 if n > self._wave(n) else max(1, CALL // self._work(n))
+        cut, once = n > self.groups.in_a_call(n), self.groups.steps_in_a_call(n)
         for first in range(0, steps, once):
             part = measured[first : first + once]
-            self._new_pass()
-            if n > self._wave(n):
-                self.step(X, y)
+            if cut:
+                self._step(X, y, fresh=True)
                 part[0] = self._measured[0]
-                continue
-            self.layout.head[k.MEASURED] = part.ctypes.data
-            try:
-                self._whole(X, y, len(part))
-            finally:
-                self.layout.head[k.MEASURED] = self._measured.ctypes.data
-            self._measured[0] = part[-1]
-            self._result(n)
+            else:
+                try:
+                    self._whole(X, y, len(part), part, fresh=True)
+                finally:
+                    self._measure_into(self._measured)  # `part` does not live on
         losses, right = measured[:, 0] / n, measured[:, 1] / (n * self._outputs)
         return losses, measured[:, 2].copy(), right, measured[:, 3].copy()
 
     def accumulate(self, X: Array, y: Any, total: int) -> None:
         """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
 
-        Memory does not grow with `total`. Raises ValueError for more rows than `total`.
+        Memory does not grow with `total`. Raises ValueError for more rows than `total`. Where
+        Ctrl-C cuts it off, the batch is forgotten.
         """
         n, x_address, y_address = self._binding.addresses(X, y)
         if self._total == 0:
@@ -151,44 +154,73 @@ class FusedSteps:
             )
         self._total = total
         wide = self.plan.n_inputs * self.layout.dtype.itemsize
-        wave = self._wave(n)
-        for start in range(0, n, wave):
-            rows, row = min(wave, n - start), self._rows + start
-            at = x_address + start * wide, y_address + start * self._binding.target_bytes
-            self._call(
-                *at, rows, row, self._per(n), 1, k.GROUPS | k.COLLECT | (0 if row else k.FRESH)
-            )
-        self._rows += n
+        most, per, what = self.groups.in_a_call(n), self.groups.samples(n), k.GROUPS | k.COLLECT
+        try:
+            for start in range(0, n, most):
+                rows, row = min(most, n - start), self._rows + start
+                at = x_address + start * wide, y_address + start * self._binding.target_bytes
+                self._call(*at, rows, row, per, 1, what | (0 if row else k.FRESH), self._measured)
+            self._rows += n
+        except BaseException:
+            self._rows = self._total = 0
+            raise
 
     def finish(self) -> tuple[float, float, float]:
         """The update from all blocks: (mean loss, penalty, accuracy) of the batch before it."""
+        return self._finish(fresh=False)
+
+    def _finish(self, fresh: bool) -> tuple[float, float, float]:
         if self._rows != self._total or not self._total:
             raise RuntimeError(
                 f"finish: got {self._rows} of {self._total} samples; accumulate the rest first"
             )
         n, self._rows, self._total = self._total, 0, 0
-        self._call(0, 0, n, 0, n, 1, k.FINISH)
-        self._done(1)
-        return self._result(n)
+        return self._update(0, 0, n, n, 1, k.FINISH, self._measured, fresh)
 
     # ---- inside a step ----
-    def _whole(self, X: Array, y: Any, steps: int) -> None:
+    def _whole(
+        self, X: Array, y: Any, steps: int, into: Array, fresh: bool
+    ) -> tuple[float, float, float]:
         """Whole steps in one call."""
-        if self._total:
-            raise RuntimeError("step: a batch is under way; call finish() first")
         n, x_address, y_address = self._binding.addresses(X, y)
         self._binding.prepare()
-        self._call(x_address, y_address, n, 0, self._per(n), steps, WHOLE)
-        self._done(steps)
+        return self._update(
+            x_address, y_address, n, self.groups.samples(n), steps, WHOLE, into, fresh
+        )
 
-    def _call(self, x: int, y: int, n: int, row: int, per: int, steps: int, what: int) -> None:
+    def _update(
+        self, x: int, y: int, n: int, per: int, steps: int, what: int, into: Array, fresh: bool
+    ) -> tuple[float, float, float]:
+        """A call that changes the parameters, and what it leaves on the model: both or neither.
+
+        Nothing interrupts the call itself. Whether it was made can be seen from the cell in
+        which it opens its last step; then the rest is written, once more if need be.
+        """
+        before, last = self._ledger.before(fresh), self._turn + steps - 1
+        try:
+            self._call(x, y, n, 0, per, steps, what, into)
+            return self._ledger.done(before, n, steps, into)
+        except BaseException:
+            if self.layout.cells[k.OPENED * APART] == last:
+                insist(lambda: self._ledger.done(before, n, steps, into))
+            raise
+
+    def _call(
+        self, x: int, y: int, n: int, row: int, per: int, steps: int, what: int, into: Array
+    ) -> None:
         """`train` on this thread, and on others where they are worth it."""
         samples = n if what & k.GROUPS else 0
-        self._room(samples, per)
+        self.groups.make_room(-(-samples // per))
+        self._measure_into(into)
         turn, self._turn = self._turn, self._turn + steps
         step, count = self.optimizer.iterations, n * self._outputs
         role = k.LEAD if self._shared(samples, per, steps) else k.ALONE
         self._train(0, role, (x, y, n, row, per, steps, step, count, what, turn))
+
+    def _measure_into(self, into: Array) -> None:
+        """Have each step write what it measures into a row of `into`."""
+        at = self._measured_at if into is self._measured else into.ctypes.data
+        self.layout.head[k.MEASURED] = at
 
     def _load_pointers(self) -> None:
         """The functions that this plan needs: compiled, or loaded from the disk."""
@@ -227,8 +259,9 @@ class FusedSteps:
         """Whether others help with so many steps over n samples; invites them where they are not
         there, once they have been missed for as long as an invitation is worth.
         """
-        work = self._work(n)
-        threads = min(numba.get_num_threads(), max(-(-n // per), len(self.layout.pieces)))
+        work = self.groups.work(n)
+        allowed = launch.threads_allowed()
+        threads = min(allowed, max(-(-n // per), len(self.layout.pieces)))
         if threads == 1 or work < SHARED_STEP:
             return False
         crew = launch.workers()
@@ -236,7 +269,7 @@ class FusedSteps:
             self._crew = crew
             self.layout.cells[k.PRESENT * APART] = 0
         present = int(self.layout.cells[k.PRESENT * APART])
-        if present >= numba.get_num_threads():  # fewer are allowed than once were
+        if present >= allowed:  # fewer are allowed than once were
             crew.rest()
             return False
         if present < threads - 1:
@@ -258,64 +291,3 @@ class FusedSteps:
         if number not in self._workspaces:
             self._workspaces[number] = self.layout.make_workspace()
         return self._workspaces[number][1]
-
-    # ---- the model's objects, after a step ----
-    def _done(self, steps: int) -> None:
-        """What a step leaves behind on the layers and the optimizer."""
-        optimizer = self.optimizer
-        optimizer.iterations += steps - 1
-        optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
-        optimizer.post_update_params()
-        for part, (dweights, dbiases) in zip(self.parts, self._binding.gradients, strict=True):
-            part.dense.dweights, part.dense.dbiases = dweights, dbiases
-            if part.dropout is not None:
-                part.dropout.calls += steps
-        for layer in self.model.layers:
-            layer.inputs = layer.output = layer.dinputs = None
-
-    def _result(self, n: int) -> tuple[float, float, float]:
-        """Adds the step to the epoch's sums; (mean loss, penalty, accuracy)."""
-        loss, right, penalty, _ = self._measured[0].tolist()
-        count = n * self._outputs
-        self.loss.accumulated_sum += loss
-        self.loss.accumulated_count += n
-        if self.accuracy is not None:
-            self.accuracy.accumulated_sum += right
-            self.accuracy.accumulated_count += count
-        return loss / n, penalty, right / count
-
-    def _new_pass(self) -> None:
-        self.loss.new_pass()
-        if self.accuracy is not None:
-            self.accuracy.new_pass()
-
-    # ---- sizes ----
-    def _keep_per_group(self) -> None:
-        row = self.layout.gradients * self.layout.dtype.itemsize
-        self._most_groups = max(4, min(MOST_GROUPS, GROUP_BYTES // row))
-        self._sums = np.zeros((0, self.layout.gradients), self.layout.dtype)
-
-    def _per(self, n: int) -> int:
-        """Samples in a group: of n and the plan alone, never of the threads."""
-        worth = GROUP_FLOPS // max(1, self.plan.flops())
-        least = min(max(GROUP_SAMPLES, worth), max(HALF_GROUP, worth, -(-n // 2)))
-        even = -(-n // self._most_groups)
-        per = min(max(even, least), max(MOST_GROUP, least))
-        return -(-per // self.layout.panel) * self.layout.panel
-
-    def _wave(self, n: int) -> int:
-        """Samples whose groups' gradients there is room for at a time."""
-        return self._per(n) * self._most_groups
-
-    def _work(self, n: int) -> int:
-        """Operations of a step over n samples, roughly."""
-        return n * self.plan.flops() + UPDATE * self.layout.gradients
-
-    def _room(self, n: int, per: int) -> None:
-        """Make room for the sums of all groups, where there is less."""
-        groups = -(-n // per)
-        if groups > self._sums.shape[0]:
-            self._sums = np.empty((groups, self.layout.gradients), self.layout.dtype)
-            self._totals = np.empty((groups, 2))
-            self.layout.head[k.SUMS] = self._sums.ctypes.data
-            self.layout.head[k.TOTALS] = self._totals.ctypes.data

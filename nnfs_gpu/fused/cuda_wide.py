@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..interrupts import insist, new_pass
+from ..undo import Undo
 from .plan import CannotFuse, Plan, stage_parts
 
 Array = Any
@@ -39,6 +41,7 @@ class TiledSteps:
             raise CannotFuse(f"{plan.name} is wider than 128 and has dropout")
         self.model, self.plan, self.backend = model, plan, model.backend
         self._parts = stage_parts(model)
+        self._undo = Undo(model)
         widths = plan.n_inputs + sum(stage.n_outputs for stage in plan.stages)
         held = L2_BYTES // (2 * widths * plan.itemsize)
         self._tile = tile or max(LEAST_ROWS, held // 256 * 256)
@@ -55,8 +58,11 @@ class TiledSteps:
         """One step over all of X (N, I) and targets y: mean loss, penalty, accuracy."""
         if self._total:
             raise RuntimeError("step: a batch is under way; call finish() first")
-        self.accumulate(X, y, X.shape[0])
-        return self.finish()
+        try:
+            self.accumulate(X, y, X.shape[0])
+            return self.finish()
+        finally:
+            self._rows = self._total = 0
 
     def accumulate(self, X: Array, y: Any, total: int) -> None:
         """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
@@ -71,16 +77,20 @@ class TiledSteps:
             )
         if not self._total:
             self._gradients, self._loss, self._right = [], 0.0, 0.0
-        for start in range(0, n, self._tile):
-            rows = slice(start, min(start + self._tile, n))
-            outputs = self._forward(X[rows])
-            losses, comparisons, dz = self._end(outputs[-1], t[rows], total)
-            self._loss = self._loss + self.backend.sum(losses)
-            if comparisons is not None:
-                self._right = self._right + self.backend.sum(comparisons)
-            self._add(self._backward(dz, outputs))
-        self._total = total
-        self._rows += n
+        try:
+            for start in range(0, n, self._tile):
+                rows = slice(start, min(start + self._tile, n))
+                outputs = self._forward(X[rows])
+                losses, comparisons, dz = self._end(outputs[-1], t[rows], total)
+                self._loss = self._loss + self.backend.sum(losses)
+                if comparisons is not None:
+                    self._right = self._right + self.backend.sum(comparisons)
+                self._add(self._backward(dz, outputs))
+            self._total = total
+            self._rows += n
+        except BaseException:  # half of it is added: the batch is forgotten
+            self._rows = self._total = 0
+            raise
 
     def finish(self) -> tuple[Array, Array, Array]:
         """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
@@ -90,8 +100,15 @@ class TiledSteps:
             )
         n, self._rows, self._total = self._total, 0, 0
         penalty = self.model.loss.regularization_loss()
-        self._update(self._gradients)
-        return self._measured(self._loss, self._right, penalty, n)
+        try:
+            self._undo.begin()
+            self._update(self._gradients)
+            measured = self._measured(self._loss, self._right, penalty, n)
+            self._undo.done()
+        except BaseException:
+            insist(self._undo.back)
+            raise
+        return measured
 
     def _add(self, found: list[tuple[Array, Array]]) -> None:
         """A tile's gradients to those of the tiles before it, in order."""
@@ -164,6 +181,7 @@ class TiledSteps:
             ):
                 if l1 > 0 or l2 > 0:
                     self.backend.regularization_step(given, values, l1, l2)
+        self._undo.keep()
         optimizer.pre_update_params()
         for part in self._parts:
             optimizer.update_params(part.dense)
@@ -193,9 +211,7 @@ class TiledSteps:
         for step in range(steps):
             first = starts[step % len(starts)]
             if first == 0:
-                model.loss.new_pass()
-                if model.accuracy is not None:
-                    model.accuracy.new_pass()
+                new_pass(model)
             rows = slice(first, first + starts.step)
             record = self.step(X[rows], t[rows])
             measured.append((*record, model.optimizer.current_learning_rate))

@@ -1,0 +1,39 @@
+"""Acts that are done or not done, whenever Ctrl-C comes.
+
+Python raises KeyboardInterrupt between any two instructions of the main thread, and so may a
+signal handler of the user's own raise what it likes. An act that gives the same when it is done
+again can be made whole: where it was cut off, it is done once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def insist(act: Callable[[], Any]) -> None:
+    """Call `act` until it comes to its end, as often as Ctrl-C cuts it off; raise that then."""
+    interrupt = None
+    while True:
+        try:
+            act()
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
+
+
+def new_pass(model: Any) -> None:
+    """An epoch begins: the sums of the loss and of the accuracy are forgotten, both of them."""
+
+    def forget() -> None:
+        model.loss.new_pass()
+        if model.accuracy is not None:
+            model.accuracy.new_pass()
+
+    try:
+        forget()
+    except BaseException:
+        insist(forget)
+        raise
