@@ -8,27 +8,41 @@ rounded to the weights' dtype (the book's float64 dropout mask makes them float6
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from . import book_pickle
-from .book_pickle import Array, Record, RefusedError
+from .book_pickle import ForeignError
+from .book_stand_ins import Array, Record, RefusedError
 from .parts import ARRAYS, OPTIMIZER_ARRAYS, PARTS
 from .tensor_file import Document, ModelFileError, Tensors
 
+MOST_NAMED = 8  # classes in an error
 NAMES = frozenset(
     ["Model", "Layer_Input", "Activation_Softmax_Loss_CategoricalCrossentropy", *PARTS]
 )
 
 
-def parse(data: bytes, path: Any) -> tuple[Document, Tensors]:
+# What gets the weights out where the classes are, as one line of Python.
+WRITE_PARMS = (
+    "import pathlib, pickle; model = pickle.loads(pathlib.Path({model!r}).read_bytes()); "
+    "pathlib.Path({parms!r}).write_bytes(pickle.dumps([(layer.weights, layer.biases) "
+    "for layer in model.layers if hasattr(layer, 'weights')]))"
+)
+
+
+def parse(file: BinaryIO, path: Any) -> tuple[Document, Tensors]:
     """Document and tensors of a book's `.model` or `.parms`. Raises ModelFileError."""
+    size = os.fstat(file.fileno()).st_size
     try:
-        found = book_pickle.read(data, NAMES)
+        found = book_pickle.read(file, NAMES)
         if isinstance(found, Record):
-            return _model(found, len(data))
-        return _parameters(found, len(data))
+            return _model(found, size)
+        return _parameters(found, size)
+    except ForeignError as error:
+        raise ModelFileError(f"{path}: {_get_weights(error.names, path)}") from error
     except RefusedError as error:
         raise ModelFileError(
             f"{path}: is no .model or .parms file of the book's programs: it holds {error}; "
@@ -38,6 +52,21 @@ def parse(data: bytes, path: Any) -> tuple[Document, Tensors]:
         raise ModelFileError(
             f"{path}: a damaged pickle: {type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
+
+
+def _get_weights(names: list[str], path: Any) -> str:
+    """What to do about classes that only another program has."""
+    named = ", ".join(names[:MOST_NAMED])
+    named += f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    model = os.path.abspath(os.fsdecode(path))
+    parms = os.path.splitext(model)[0] + ".parms"
+    line = WRITE_PARMS.format(model=model, parms=parms)
+    return (
+        f"holds objects of classes that nnfs_gpu does not have: {named}; nothing in it was run. "
+        "For its weights make the model here, of parts that work alike, and take the file that "
+        f"its program's save_parameters has written: model.load_parameters({parms!r}). Where "
+        f"there is none, this line, in the program that has the classes, writes it: {line}"
+    )
 
 
 def _parameters(found: Any, size: int) -> tuple[Document, Tensors]:

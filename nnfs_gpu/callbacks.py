@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from . import checks
 
@@ -33,6 +33,12 @@ class Callback:
     def on_train_end(self, logs: dict[str, float]) -> None:
         """After the last epoch, with that epoch's logs; {} where none was finished."""
 
+    def on_exception(self, error: BaseException) -> None:
+        """An exception ends training, such as Ctrl-C or one of a callback; it goes on after.
+
+        Called for every callback that training began with, `on_train_end` done or not.
+        """
+
     # ---- for checkpoints ----
     def settings(self) -> dict[str, Any]:
         """What must be the same when a run is resumed: numbers, texts, lists."""
@@ -43,7 +49,39 @@ class Callback:
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take what `get_state` gave; called after `on_train_begin` when a run is resumed."""
+        """Take what `get_state` gave; called after `on_train_begin` when a run is resumed.
+
+        The state comes from a file: raise ValueError for one that is of another form. Set
+        attributes anew instead of changing what is in them; where the resume fails, in this
+        callback or in another, all attributes are put back.
+        """
+
+
+def checked(callbacks: Any) -> tuple[Callback, ...]:
+    """The callbacks as a tuple. Raises TypeError where they are no list of callback objects."""
+    if hasattr(callbacks, "on_epoch_end"):
+        raise TypeError(f"callbacks: got one {type(callbacks).__name__}, expected a list: [...]")
+    for callback in callbacks:
+        if isinstance(callback, type) or not hasattr(callback, "on_epoch_end"):
+            raise TypeError(
+                f"callbacks: got {callback!r}, expected an object with the methods of "
+                "nnfs_gpu.Callback; make one: EarlyStopping(...)"
+            )
+    return tuple(callbacks)
+
+
+def tell_of_exceptions(callbacks: Sequence[Callback], ending: contextlib.ExitStack) -> None:
+    """Where the block of `ending` is left by an exception, call `on_exception` of each.
+
+    In their order, and of all of them, whatever one of them raises.
+    """
+    for callback in reversed(callbacks):  # the last one pushed is called first
+
+        def tell(kind: Any, error: Any, trace: Any, callback: Callback = callback) -> None:
+            if error is not None and hasattr(callback, "on_exception"):
+                callback.on_exception(error)
+
+        ending.push(tell)
 
 
 class History:
@@ -89,8 +127,9 @@ class EarlyStopping(Callback):
                   should fall
     patience      epochs without improvement after which to stop; None: never stop
     min_delta     what counts as an improvement: a change of more than this
-    restore_best  at the end of training put back the parameters of the best epoch (those of
-                  the layers; the optimizer's state stays that of the last step)
+    restore_best  at the end of training, also by Ctrl-C or another exception, put back the
+                  parameters of the best epoch (those of the layers; the optimizer's state
+                  stays that of the last step)
 
     After training: `best` and `best_epoch` (from 1), `stopped_epoch` (None: ran to the end).
     NaN is never an improvement. Raises ValueError when training begins where nothing of the
@@ -130,10 +169,10 @@ class EarlyStopping(Callback):
         """Compare the epoch with the best one so far."""
         value = logs[self.monitor]
         if self._improved(value):
-            self.best, self.best_epoch, self.wait = value, epoch, 0
             if self.restore_best:
                 copy = self.model.backend.copy
                 self._parameters = [(copy(w), copy(b)) for w, b in self.model.get_parameters()]
+            self.best, self.best_epoch, self.wait = value, epoch, 0
             return
         self.wait += 1
         if self.patience is not None and self.wait >= self.patience:
@@ -148,8 +187,20 @@ class EarlyStopping(Callback):
 
     def on_train_end(self, logs: dict[str, float]) -> None:
         """Put the best parameters back, where that was asked for."""
+        self._restore()
+
+    def on_exception(self, error: BaseException) -> None:
+        """The same. A Ctrl-C that comes in the middle of it waits until it is done."""
+        try:
+            self._restore()
+        except KeyboardInterrupt:
+            self._restore()
+            raise
+
+    def _restore(self) -> None:
         if self._parameters:
             self.model.set_parameters(self._parameters)
+            self._parameters = []
 
     # ---- for checkpoints ----
     def settings(self) -> dict[str, Any]:
@@ -171,15 +222,40 @@ class EarlyStopping(Callback):
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take them back; training that had been stopped stays so."""
-        for name in self._NUMBERS:
-            setattr(self, name, state[name])
-        copy, asarray = self.model.backend.copy, self.model.backend.asarray
-        count = sum(isinstance(value, np.ndarray) for value in state.values()) // 2
-        self._parameters = [
-            (copy(asarray(state[f"{number}.weights"])), copy(asarray(state[f"{number}.biases"])))
-            for number in range(count)
-        ]
+        """Take them back; training that had been stopped stays so.
+
+        Raises ValueError, TypeError or KeyError, and changes nothing, for another state.
+        """
+        best, wait = state["best"], checks.seed(state["wait"], "wait")
+        if isinstance(best, bool) or not isinstance(best, (int, float)):
+            raise TypeError(f"best: got {type(best).__name__}, expected a number")
+        epochs = {name: _epoch(state[name], name) for name in ("best_epoch", "stopped_epoch")}
+        parameters = self._checked_parameters(state, epochs["best_epoch"])
+        self.best, self.wait, self._parameters = best, wait, parameters
+        self.best_epoch, self.stopped_epoch = epochs["best_epoch"], epochs["stopped_epoch"]
         self.model.stop_training = self.stopped_epoch is not None
 
+    def _checked_parameters(self, state: dict[str, Any], best_epoch: int | None) -> list[Any]:
+        """The best parameters in `state`, of the model's shapes and dtype, on its backend."""
+        copy, asarray = self.model.backend.copy, self.model.backend.asarray
+        found: list[Any] = []
+        needed = self.model.get_parameters() if self.restore_best and best_epoch else []
+        names = {f"{n}.{name}" for n in range(len(needed)) for name in ("weights", "biases")}
+        if state.keys() != {*self._NUMBERS, *names}:
+            raise ValueError(f"got {sorted(state)}, expected {sorted({*self._NUMBERS, *names})}")
+        for number, pair in enumerate(needed):
+            arrays = state[f"{number}.weights"], state[f"{number}.biases"]
+            for values, now in zip(arrays, pair, strict=True):
+                if (values.shape, values.dtype) != (now.shape, now.dtype):
+                    raise ValueError(
+                        f"best parameters: got {values.shape} {values.dtype}, expected "
+                        f"{now.shape} {now.dtype}"
+                    )
+            found.append(tuple(copy(asarray(values)) for values in arrays))
+        return found
+
     _NUMBERS = ("best", "best_epoch", "stopped_epoch", "wait")
+
+
+def _epoch(value: Any, name: str) -> int | None:
+    return None if value is None else checks.positive_int(value, name)

@@ -23,17 +23,21 @@ backend, data, batch size, shuffling, engine, callbacks' settings) is refused by
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, folder_lock, parts, storage, tensor_file
+from . import checks, file_forms, folder_lock, parts, random_state, storage, tensor_file
 from .backend import Backend
-from .callbacks import Callback, History
+from .callbacks import Callback
+from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
+from .checkpoint_settings import differences, settings_in, settings_of, with_memory
 from .tensor_file import Document, ModelFileError, Tensors
+from .tensor_reader import Forms
 
 if TYPE_CHECKING:
     from .training import Training
@@ -41,10 +45,6 @@ if TYPE_CHECKING:
 FILE = "checkpoint.safetensors"
 ROWS = 1 << 16  # of the data that are hashed at a time
 MOST_NAMED = 4  # differences in an error
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that belongs to another run than the one that is to go on from it."""
 
 
 class Checkpoint:
@@ -57,28 +57,41 @@ class Checkpoint:
     def __init__(self, folder: Any, every: int | None):
         self.every = None if every is None else checks.positive_int(every, "checkpoint_every")
         self.path = Path(folder) / FILE
+        self._folder = folder_lock.TrainingFolder(self.path.parent)
+        self._made: list[Path] = []  # folders
         self._settings: dict[str, Any] = {}
+        self._found: tuple[Document, Tensors] | None = None
         self._saved: tuple[int, int] | None = None  # (epochs, steps) done in the file
-        self._locked = False
 
     # ---- called by Training ----
+    def open(self, training: Training) -> None:
+        """Lock the folder and read the file in it, where there is one; nothing else changes.
+
+        Raises CheckpointError for another run's checkpoint, ModelFileError for a damaged
+        file, FolderLockedError while another training is at work there.
+        """
+        self._made = tensor_file.make_folder(self.path.parent)
+        self._folder.enter()
+        self._settings = settings_of(training)
+        if self.path.exists():
+            self._found = self._read(training)
+
     def begin(self, training: Training) -> bool:
         """Resume from the file and return True, or write the first one of a new run.
 
-        Raises CheckpointError for another run's checkpoint, ModelFileError for a damaged
-        file, FolderLockedError while another process trains there; then nothing has changed.
+        Raises ModelFileError for a state that does not fit; whoever calls puts back what has
+        changed by then.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._locked = folder_lock.lock(self.path.parent)
+        resumed = self._found is not None
+        if self._found is not None:
+            self._resume(training, *self._found)
+            self._found = None
         for left in self.path.parent.glob(f".{FILE}.*"):  # of a run killed while it wrote
             with contextlib.suppress(OSError):
                 left.unlink()
-        self._settings = _settings(training)
-        if self.path.exists():
-            self._resume(training, *read(self.path))
-            return True
-        self._save(training)
-        return False
+        if not resumed:
+            self._save(training)
+        return resumed
 
     def step_done(self, training: Training) -> None:
         """Write where `every` steps have been made."""
@@ -98,16 +111,16 @@ class Checkpoint:
             self._save(training)
 
     def leave(self) -> None:
-        """Let other processes have the folder, unless this one held it before `begin`."""
-        if self._locked:
-            folder_lock.release(self.path.parent)
+        """Let others have the folder. One that was made and has stayed empty is removed."""
+        self._folder.leave()
+        tensor_file.remove_empty(self._made)
 
     # ---- writing ----
     def _save(self, training: Training) -> None:
         training.fetch()
         model = training.model
         document, tensors = storage.contents(model)
-        storage.add_random_state(document, tensors)
+        random_state.add(document, tensors)
         document["kind"] = "checkpoint"
         document["training"] = {
             "settings": self._settings,
@@ -120,8 +133,8 @@ class Checkpoint:
             "callbacks": [],
         }
         for name, curve in training.history.history.items():
-            tensors[f"training.history.{name}"] = np.array(curve, np.float64)
-        for number, callback in enumerate(_with_memory(training.callbacks)):
+            tensors[f"{HISTORY}{name}"] = np.array(curve, np.float64)
+        for number, callback in enumerate(with_memory(training.callbacks)):
             numbers, arrays = _split(callback.get_state())
             document["training"]["callbacks"].append(numbers)
             for name, values in arrays.items():
@@ -130,69 +143,109 @@ class Checkpoint:
         self._saved = training.epochs_done, training.steps_done
 
     # ---- reading ----
-    def _resume(self, training: Training, document: Document, tensors: Tensors) -> None:
-        try:
+    def _read(self, training: Training) -> tuple[Document, Tensors]:
+        """Document and tensors, of this very run and of this model's shapes."""
+
+        def judge(document: Document, forms: Forms) -> None:
             stored = document["training"]
-            found = _differences(_settings_in(document, self._settings), self._settings)
-            done, steps = (checks.seed(stored[n], n) for n in ("epochs_done", "steps_done"))
+            self._check_progress(training, stored["epochs_done"], stored["steps_done"])
+            try:
+                file_forms.check_tensors(training.model, file_forms.own_tensors(forms))
+            except ValueError:
+                self._check_settings(document)  # what differs, in better words
+                raise
+
+        document, tensors = read(self.path, judge)
+        self._check_settings(document)
+        return document, tensors
+
+    def _check_settings(self, document: Document) -> None:
+        try:
+            found = differences(settings_in(document, self._settings), self._settings)
         except storage.NOT_A_MODEL as error:
-            raise ModelFileError(f"{self.path}: is no whole checkpoint: {error!r}") from error
+            raise not_whole(self.path, error) from error
         if found:
             more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
             raise CheckpointError(
                 f"{self.path} is of another run: {'; '.join(found[:MOST_NAMED])}{more}. Train "
                 "as before to go on with it, or give another folder to begin anew"
             )
-        if done > training.epochs:
+
+    def _check_progress(self, training: Training, epochs: int, steps: int) -> None:
+        if epochs > training.epochs:
             raise CheckpointError(
-                f"{self.path} has {done} epochs already, got epochs={training.epochs}; give at "
+                f"{self.path} has {epochs} epochs already, got epochs={training.epochs}; give at "
                 "least as many"
             )
         if steps > training.steps:
             raise ModelFileError(f"{self.path}: {steps} steps of an epoch of {training.steps}")
+
+    def _resume(self, training: Training, document: Document, tensors: Tensors) -> None:
         try:
-            self._restore(training, document, tensors)
+            actions = _restoring(training, document, tensors)
+            for action in actions:
+                action()
+        except ModelFileError as error:
+            raise ModelFileError(f"{self.path}: {error}") from error
         except storage.NOT_A_MODEL as error:
-            raise ModelFileError(f"{self.path}: does not fit the model: {error}") from error
+            raise ModelFileError(f"{self.path}: does not fit the model: {error!r}") from error
         self._saved = training.epochs_done, training.steps_done
 
-    def _restore(self, training: Training, document: Document, tensors: Tensors) -> None:
-        stored, model = document["training"], training.model
-        stream = storage.checked_random_state(document["random"], tensors.pop("random.key", None))
-        own = {name: a for name, a in tensors.items() if not name.startswith("training.")}
-        set_values = storage.checked_values(model, document["state"], own)
-        history = _history(tensors, stored["epochs_done"])
-        for role in ("loss", "optimizer", "accuracy"):
-            parts.take_arguments(getattr(model, role), document[role], role)
-        for layer, description in zip(model.layers, document["layers"], strict=True):
-            parts.take_arguments(layer, description, "layers")
+
+# ---- going on ----
+def _restoring(
+    training: Training, document: Document, tensors: Tensors
+) -> list[Callable[[], None]]:
+    """What is to be done, in this order, to go on; everything of ours is checked by now."""
+    stored, model = document["training"], training.model
+    stream = random_state.checked(document["random"], tensors.get(random_state.KEY))
+    set_values = storage.checked_values(model, document, file_forms.own_tensors(tensors))
+    roles = [(getattr(model, role), document[role], role) for role in storage.SINGLE]
+    pairs = zip(model.layers, document["layers"], strict=True)
+    roles += [(layer, description, "layers") for layer, description in pairs]
+    arguments = [(one[0], parts.checked_arguments(*one)) for one in roles]
+    history = history_in(tensors, stored["epochs_done"], training.metrics)
+    callbacks = _callback_states(training, stored["callbacks"], tensors)
+
+    def restore() -> None:
+        for part, values in arguments:
+            parts.set_attributes(part, values)
         set_values()
-        sums = zip((model.loss, model.accuracy), stored["accumulated"], strict=True)
-        for part, (total, count) in sums:
-            part.accumulated_sum, part.accumulated_count = float(total), int(count)
+        for part, sums in zip((model.loss, model.accuracy), stored["accumulated"], strict=True):
+            part.accumulated_sum, part.accumulated_count = float(sums[0]), sums[1]
         training.history = history
         training.epochs_done, training.steps_done = stored["epochs_done"], stored["steps_done"]
-        callbacks = _with_memory(training.callbacks)
-        for number, (callback, state) in enumerate(
-            zip(callbacks, stored["callbacks"], strict=True)
-        ):
-            prefix = f"training.callbacks.{number}."
-            arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
-            callback.set_state(state | arrays)
+
+    def restore_stream() -> None:
         if stream is not None:
             np.random.set_state(stream)
 
-
-def read(path: Path) -> tuple[Document, Tensors]:
-    """Document and tensors of a checkpoint. Raises ModelFileError for any other file."""
-    document, tensors = tensor_file.parse(tensor_file.read_bytes(path), path)
-    if document.get("kind") != "checkpoint":
-        raise ModelFileError(
-            f"{path}: holds {document.get('kind')!r}, expected a checkpoint; give another folder"
-        )
-    return document, tensors
+    return [restore, *callbacks, restore_stream]
 
 
+def _callback_states(
+    training: Training, states: list[dict[str, Any]], tensors: Tensors
+) -> list[Callable[[], None]]:
+    """For each callback that keeps something, what gives it its state."""
+
+    def give(callback: Callback, state: dict[str, Any]) -> None:
+        try:
+            callback.set_state(state)
+        except storage.NOT_A_MODEL as error:
+            raise ModelFileError(
+                f"holds a state that {type(callback).__name__} cannot take: {error!r}"
+            ) from error
+
+    actions: list[Callable[[], None]] = []
+    pairs = zip(with_memory(training.callbacks), states, strict=True)
+    for number, (callback, state) in enumerate(pairs):
+        prefix = f"training.callbacks.{number}."
+        arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
+        actions.append(functools.partial(give, callback, state | arrays))
+    return actions
+
+
+# ---- data ----
 def fingerprint(backend: Backend, values: Any) -> dict[str, Any]:
     """Shape, dtype and SHA-256 of an array of the backend, in little memory."""
     starts = range(0, values.shape[0], ROWS)
@@ -208,78 +261,6 @@ def hashed(shape: Iterable[int], dtype: np.dtype, parts: Iterable[np.ndarray]) -
     return {"shape": list(shape), "dtype": dtype.name, "sha256": digest.hexdigest()[:16]}
 
 
-def _settings(training: Training) -> dict[str, Any]:
-    """Everything that decides on the bits of a run, beside its start."""
-    backend = training.model.backend
-    callbacks = [
-        {"class": type(callback).__name__} | callback.settings()
-        for callback in _with_memory(training.callbacks)
-    ]
-    return {
-        "backend": backend.name,
-        "precise_dot": backend.precise_dot,
-        "book_random": backend.book_random,
-        **storage.describe(training.model),
-        **training.settings(),
-        "callbacks": callbacks,
-    }
-
-
-def _settings_in(document: Document, now: dict[str, Any]) -> dict[str, Any]:
-    """The settings in a checkpoint, to be compared with those of `now`.
-
-    A dropout seed that is not given, or is the one that the checkpoint has drawn, is taken
-    for the same: the one in the checkpoint is used.
-    """
-    settings, states = document["training"]["settings"], document["state"]["layers"]
-    layers = list(settings["layers"])
-    for i, (new, old, state) in enumerate(zip(now["layers"], layers, states, strict=False)):
-        if old["class"] == new["class"] == "Layer_Dropout" and new["seed"] in (None, state["seed"]):
-            layers[i] = old | {"seed": new["seed"]}
-    return settings | {"layers": layers}
-
-
-def _with_memory(callbacks: tuple[Callback, ...]) -> list[Callback]:
-    """Those that keep something: the others may come and go between two starts."""
-    kept = ("settings", "get_state")
-    return [
-        c for c in callbacks if any(getattr(type(c), m) is not getattr(Callback, m) for m in kept)
-    ]
-
-
 def _split(state: dict[str, Any]) -> tuple[dict[str, Any], Tensors]:
     arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
     return {name: value for name, value in state.items() if name not in arrays}, arrays
-
-
-def _history(tensors: Tensors, epochs: int) -> History:
-    history, prefix = History(), "training.history."
-    history.epoch = list(range(1, epochs + 1))
-    for name, values in tensors.items():
-        if name.startswith(prefix):
-            if values.shape != (epochs,):
-                raise ValueError(f"{name}: got shape {values.shape}, expected ({epochs},)")
-            history.history[name.removeprefix(prefix)] = values.tolist()
-    return history
-
-
-def _differences(old: Any, new: Any, where: str = "") -> list[str]:
-    """What differs between two trees of dicts, lists and values, in words."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs: Any = [(key, old.get(key), new.get(key)) for key in (old | new)]
-    elif isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)) and len(old) == len(new):
-        pairs = [(i, *pair) for i, pair in enumerate(zip(old, new, strict=True))]
-    else:
-        if old == new:
-            return []
-        return [f"{where} was {_short(old)}, is now {_short(new)}"]
-    dot = f"{where}." if where else ""
-    return [text for key, a, b in pairs for text in _differences(a, b, f"{dot}{key}")]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict) and "class" in value:
-        return str(value["class"])
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[" + ", ".join(_short(one) for one in value) + "]"
-    return repr(value)

@@ -7,6 +7,7 @@ what to do. Nothing here runs inside a training step of `Model.train`.
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any, Self
 
 import numpy as np
@@ -71,7 +72,10 @@ def seed(value: Any, name: str) -> int:
 
 
 def _number(value: Any) -> int | float | None:
+    """`value` as a Python number; None for what is none, or a whole number no float can hold."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return None
     return value if isinstance(value, (int, float)) else None
 
 

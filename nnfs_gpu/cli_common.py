@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import storage
+from . import storage, tensor_file
 from ._version import __version__
 from .backend import Backend, BackendUnavailableError, get_backend, use_backend
 from .model import Model
@@ -158,8 +158,7 @@ class OutputFolder:
         try:
             if path.exists() and not path.is_dir():
                 raise InputError(f"--out {path}: is a file, expected a folder")
-            self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
-            path.mkdir(parents=True, exist_ok=True)
+            self._made = tensor_file.make_folder(path)
             tempfile.TemporaryFile(dir=path).close()
         except OSError as error:
             self.discard()
@@ -167,9 +166,7 @@ class OutputFolder:
 
     def discard(self) -> None:
         """Remove the folders that were made here and that nobody has filled."""
-        for folder in self._made:  # the innermost first
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        tensor_file.remove_empty(self._made)
 
 
 def check_target(target: str | None, option: str) -> None:

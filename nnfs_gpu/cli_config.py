@@ -15,9 +15,9 @@ from typing import Any
 
 import typer
 
-from . import checkpoint, optimizers
+from . import checkpoint, checks, optimizers
 from .cli_common import InputError, describe
-from .storage import ModelFileError
+from .storage import NOT_A_MODEL, ModelFileError
 
 STEPS = 4_000  # what the default number of epochs aims at
 EPOCHS = (5, 500)  # and its bounds
@@ -139,13 +139,13 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
         document, _ = checkpoint.read(outputs.checkpoint)
     except (ModelFileError, OSError) as error:
         raise InputError(describe(error)) from error
-    callbacks = document.get("training", {}).get("callbacks", [])
-    states = [one["config"] for one in callbacks if "config" in one]
-    names = {field.name for field in fields(Config)}
-    if len(states) != 1 or states[0].keys() != names:
-        raise InputError(f"{outputs.checkpoint}: not a checkpoint of nnfs-gpu train")
-    stored = Config(**states[0] | {"hidden": tuple(states[0]["hidden"])})
-    for name in sorted(given & names - {"epochs"}):
+    try:
+        stored = stored_config(document)
+    except (InputError, *NOT_A_MODEL) as error:
+        raise InputError(
+            f"{outputs.checkpoint}: not a checkpoint of nnfs-gpu train ({describe(error)})"
+        ) from error
+    for name in sorted(given & {field.name for field in fields(Config)} - {"epochs"}):
         before, now = getattr(stored, name), getattr(config, name)
         if now not in (before, "auto"):
             option = "--" + name.replace("_", "-")
@@ -158,3 +158,27 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
     if epochs < done:
         raise InputError(f"--epochs {epochs}: the run in {outputs.folder} has {done} epochs done")
     return replace(stored, epochs=epochs)
+
+
+def stored_config(document: Any) -> Config:
+    """The settings in a checkpoint of the command, checked as those of a command are.
+
+    Raises InputError, or one of NOT_A_MODEL, for any other checkpoint.
+    """
+    states = [one["config"] for one in document["training"]["callbacks"] if "config" in one]
+    if len(states) != 1:
+        raise ValueError(f"it has settings of {len(states)} commands")
+    (state,) = states
+    config = Config(**state | {"hidden": tuple(state["hidden"])})
+    sizes = "samples", "classes", "epochs", "batch_size"
+    for name, size in [(name, getattr(config, name)) for name in sizes]:
+        checks.positive_int(size, name)
+    if max(config.samples, config.classes) > 10**9 or checks.seed(config.seed, "seed") >= 2**32:
+        raise ValueError("samples, classes or seed larger than any command's")
+    parse_widths(",".join(str(checks.positive_int(n, "hidden")) for n in config.hidden))
+    checks.positive(config.learning_rate, "learning_rate")
+    checks.not_negative(config.decay, "decay")
+    known = config.optimizer in RULES and config.dtype in ("float32", "float64")
+    if not known or not isinstance(config.backend, str):
+        raise ValueError("an optimizer, a dtype or a backend that there is not")
+    return config

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from . import checks
 from .callbacks import Callback
 from .cli_common import CommandError
 
@@ -156,9 +157,11 @@ class TrainingWatch(Callback):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.steps = state["steps"]
-        self.training_seconds = self._earlier_seconds = state["training_seconds"]
-        self._earlier_speed = state["samples_per_second"]
+        steps = checks.seed(state["steps"], "steps")
+        names = "training_seconds", "samples_per_second"
+        seconds, speed = (checks.not_negative(state[name], name) for name in names)
+        self.steps, self._earlier_speed = steps, speed
+        self.training_seconds = self._earlier_seconds = seconds
 
     def _take_time(self) -> None:
         """Add the time since the last call. Waits for the device, so never in every step."""

@@ -62,7 +62,8 @@ class Held:
             rows = self.backend.asarray(order, np.int64)
             X, y = X[rows], y[rows]
         if batch_size is None or batch_size >= self.samples:
-            yield None, X, y
+            if first == 0:
+                yield None, X, y
             return
         if self._batches[0] != batch_size:
             starts = range(0, self.samples, batch_size)

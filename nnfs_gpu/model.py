@@ -19,6 +19,7 @@ from .callbacks import Callback, History
 from .data import data_of
 from .layers import Layer_Input
 from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
+from .rollback import all_or_nothing
 from .training import Training
 
 Array = Any
@@ -234,8 +235,9 @@ class Model:
             layer.checked_parameters(*values)
             for layer, values in zip(layers, parameters, strict=True)
         ]
-        for layer, values in zip(layers, checked, strict=True):
-            layer.set_parameters(*values)
+        with all_or_nothing(*layers):
+            for layer, values in zip(layers, checked, strict=True):
+                layer.set_parameters(*values)
 
     def save_parameters(self, path: Any) -> None:
         """Write weights and biases to a safetensors file (see `nnfs_gpu.storage`)."""

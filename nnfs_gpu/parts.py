@@ -1,12 +1,13 @@
 """What each class is made from, and what state it gathers: the vocabulary of model files.
 
 `describe` turns an object into its class name and constructor arguments, `construct` builds
-it again, `get_state` and `set_state` move what training has changed beside the arrays. Only
+it again, `get_state` gives what training has changed beside the arrays. Only
 the classes in `PARTS` can be named, so that a file can build nothing else.
 """
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,11 +35,16 @@ def _precision(value: Any, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class Part:
-    """One class: its constructor's arguments and, with a check for each, its state."""
+    """One class: its constructor's arguments and, with a check for each, its state.
+
+    flags  arguments that are True or False: a constructor takes anything for them, a file
+           must not hold anything
+    """
 
     make: Callable[..., Any]
     arguments: tuple[str, ...] = ()
     state: dict[str, Callable[[Any, str], Any]] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
 def _optimizer(make: Callable[..., Any], *arguments: str) -> Part:
@@ -63,7 +69,7 @@ PARTS: dict[str, Part] = {
     "Loss_BinaryCrossentropy": Part(losses.Loss_BinaryCrossentropy),
     "Loss_MeanSquaredError": Part(losses.Loss_MeanSquaredError),
     "Loss_MeanAbsoluteError": Part(losses.Loss_MeanAbsoluteError),
-    "Accuracy_Categorical": Part(accuracy.Accuracy_Categorical, ("binary",)),
+    "Accuracy_Categorical": Part(accuracy.Accuracy_Categorical, ("binary",), flags=("binary",)),
     "Accuracy_Regression": Part(accuracy.Accuracy_Regression, (), {"precision": _precision}),
     "Optimizer_SGD": _optimizer(optimizers.Optimizer_SGD, "momentum"),
     "Optimizer_Adagrad": _optimizer(optimizers.Optimizer_Adagrad, "epsilon"),
@@ -98,22 +104,31 @@ def describe(part: Any) -> dict[str, Any] | None:
 
 def construct(description: dict[str, Any], role: str) -> Any:
     """The object that `describe` described. Raises ValueError or TypeError for anything else."""
+    if not isinstance(description, dict):
+        raise TypeError(f"{role}: got {type(description).__name__}, expected a class and arguments")
     arguments = dict(description)
     name = arguments.pop("class")
     if name not in PARTS or not name.startswith(ROLES[role]):
-        raise ValueError(f"unknown class {name!r} for {role}")
+        raise ValueError(f"unknown class {reprlib.repr(name)} for {role}")
+    for flag in PARTS[name].flags:
+        if arguments.get(flag, False) not in (True, False):
+            raise TypeError(f"{name} {flag}: got {reprlib.repr(arguments[flag])}, expected a bool")
     return PARTS[name].make(**arguments)
 
 
-def take_arguments(part: Any, description: dict[str, Any], role: str) -> None:
-    """Set the arguments that may have changed since construction, such as a learning rate."""
-    if description["class"] == "Layer_Dense":
-        for name in _PENALTIES:
-            setattr(part, name, checks.not_negative(description[name], name))
-        return
+def checked_arguments(part: Any, description: dict[str, Any], role: str) -> dict[str, Any]:
+    """Attributes for the arguments that may have changed since `part` was constructed.
+
+    Such as a learning rate; sizes never. Raises ValueError, TypeError or KeyError for a
+    description of something else than an object of the class of `part`.
+    """
+    name = description["class"]
+    if name != type(part).__name__:
+        raise ValueError(f"{role}: got {reprlib.repr(name)}, expected {type(part).__name__}")
+    if name == "Layer_Dense":
+        return {one: checks.not_negative(description[one], one) for one in _PENALTIES}
     fresh = construct(description, role)
-    for name in PARTS[description["class"]].arguments:
-        setattr(part, name, getattr(fresh, name))
+    return {one: getattr(fresh, one) for one in PARTS[name].arguments}
 
 
 def get_state(part: Any) -> dict[str, Any]:
@@ -133,9 +148,9 @@ def checked_state(part: Any, state: dict[str, Any]) -> dict[str, Any]:
     return {name: check(state[name], name) for name, check in known.items()}
 
 
-def set_state(part: Any, state: dict[str, Any]) -> None:
-    """Take a checked state."""
-    for name, value in state.items():
+def set_attributes(part: Any, values: dict[str, Any]) -> None:
+    """Take a checked state, or checked arguments."""
+    for name, value in values.items():
         setattr(part, name, value)
 
 

@@ -28,11 +28,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import book_files, chain, checks, parts, tensor_file
+from . import book_files, chain, file_forms, parts, random_state, tensor_file, tensor_reader
 from .backend import get_backend, use_backend
 from .book_pickle import is_pickle
 from .parts import ARRAYS, OPTIMIZER_ARRAYS
+from .random_state import KEY as RANDOM_KEY
+from .random_state import checked as checked_stream
 from .tensor_file import Document, ModelFileError, Tensors, write_atomically
+from .tensor_reader import Forms, Judge, short
 
 if TYPE_CHECKING:
     from .model import Model
@@ -40,9 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["ModelFileError", "load", "load_parameters", "save", "save_parameters"]
 __all__ += ["write_atomically"]
 
-MOST_UNCHECKED = 1 << 20  # weights that are built before their number is compared
 SINGLE = ("loss", "optimizer", "accuracy")
-NOT_A_MODEL = (KeyError, TypeError, ValueError, AttributeError)  # what a made-up document raises
+# What a made-up document raises: names and types that are others, numbers that no float holds.
+NOT_A_MODEL = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 # ---- saving ----
@@ -54,7 +57,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
     """
     document, tensors = contents(model)
     if model.backend.book_random:
-        add_random_state(document, tensors)
+        random_state.add(document, tensors)
     tensor_file.write(path, document, tensors)
 
 
@@ -102,12 +105,28 @@ def save_parameters(model: Model, path: str | os.PathLike) -> None:
 
 
 # ---- loading ----
-def read(path: str | os.PathLike) -> tuple[Document, Tensors]:
-    """Document and tensors of our file or of a book's pickle. Raises ModelFileError."""
-    data = tensor_file.read_bytes(path)
-    if is_pickle(data):
-        return book_files.parse(data, path)
-    return tensor_file.parse(data, path)
+def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
+    """Document and tensors of our file or of a book's pickle. Raises ModelFileError.
+
+    `judge` sees the document and the tensors' shapes, of ours before a tensor is read; what it
+    raises for them becomes a ModelFileError that names the file.
+    """
+
+    def judged(document: Document, forms: Forms) -> None:
+        try:
+            judge(document, forms)
+        except ModelFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+        except NOT_A_MODEL as error:
+            raise _cannot_be_built(path, error) from error
+
+    with tensor_reader.open_file(path) as file:
+        if not is_pickle(file.read(9)):
+            return tensor_reader.read(file, path, judged)
+        file.seek(0)
+        document, tensors = book_files.parse(file, path)
+    judged(document, tensor_reader.forms_of(tensors))
+    return document, tensors
 
 
 def load(path: str | os.PathLike, *, random_state: bool = False) -> Model:
@@ -115,28 +134,34 @@ def load(path: str | os.PathLike, *, random_state: bool = False) -> Model:
 
     Raises FileNotFoundError, or ModelFileError for a foreign, truncated or altered file.
     """
-    document, tensors = read(path)
-    if document.get("kind") not in ("model", "checkpoint"):
-        raise ModelFileError(
-            f"{path}: holds {document.get('kind')!r}, expected a model; use "
-            "Model.load_parameters for parameters"
-        )
-    key = tensors.pop("random.key", None)
-    tensors = {name: a for name, a in tensors.items() if not name.startswith("training.")}
+    document, tensors = read(path, _judge_model)
+    key = tensors.pop(RANDOM_KEY, None)
     try:
-        _check_size(document, tensors)
-        with use_backend(get_backend(get_backend().name, dtype=str(document["dtype"]))):
+        with use_backend(get_backend(get_backend().name, dtype=document["dtype"])):
             model = _build(document)
-        stream = checked_random_state(document.get("random"), key)
-        set_values = checked_values(model, document.get("state"), tensors)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from error
+        stream = checked_stream(document.get("random"), key)
+        set_values = checked_values(model, document, file_forms.own_tensors(tensors))
     except NOT_A_MODEL as error:
-        raise ModelFileError(f"{path}: its architecture cannot be built: {error}") from error
+        raise _cannot_be_built(path, error) from error
     set_values()
     if random_state and stream is not None:
         np.random.set_state(stream)
     return model
+
+
+def _cannot_be_built(path: Any, error: Exception) -> ModelFileError:
+    reason = " ".join(str(error).split())
+    return ModelFileError(f"{path}: its architecture cannot be built: {reason[:500]}")
+
+
+def _judge_model(document: Document, forms: Forms) -> None:
+    """Whether the file can hold a model: what it is, and that its tensors are its layers'."""
+    kind = document.get("kind")
+    if kind not in ("model", "checkpoint"):
+        raise ModelFileError(
+            f"holds {short(kind)}, expected a model; use Model.load_parameters for parameters"
+        )
+    file_forms.judge_layers(document, forms)
 
 
 def load_parameters(model: Model, path: str | os.PathLike) -> None:
@@ -145,37 +170,22 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
     Raises FileNotFoundError, or ModelFileError where anything does not fit; then nothing
     has changed.
     """
-    _, tensors = read(path)
-    names = [name.split(".") for name in tensors if name.endswith(tuple(f".{a}" for a in ARRAYS))]
-    numbers = sorted({int(n) for n, *rest in names if n.isdecimal() and len(rest) == 1})
-    held: Any = [tuple(tensors.get(f"{n}.{name}") for name in ARRAYS) for n in numbers]
-    found = [[_form(a) for a in pair] for pair in held]
-    needed = [[_form(a) for a in pair] for pair in model.get_parameters()]
-    if found != needed:
-        raise ModelFileError(
-            f"{path}: holds weights and biases {_words(found)}, but the model needs "
-            f"{_words(needed)}; make the model with the same layers and dtype"
-        )
+    needed = [[file_forms.form(a) for a in pair] for pair in model.get_parameters()]
+
+    def judge(_: Document, forms: Forms) -> None:
+        found = [[forms.get(name) for name in pair] for pair in file_forms.parameter_names(forms)]
+        if found != needed:
+            raise ModelFileError(
+                f"holds weights and biases {file_forms.words(found)}, but the model needs "
+                f"{file_forms.words(needed)}; make the model with the same layers and dtype"
+                + file_forms.other_dtype(found, needed)
+            )
+
+    _, tensors = read(path, judge)
+    held: Any = [
+        tuple(tensors[name] for name in pair) for pair in file_forms.parameter_names(tensors)
+    ]
     model.set_parameters(held)
-
-
-def _form(values: Any) -> tuple[tuple[int, ...], str] | None:
-    return None if values is None else (tuple(values.shape), values.dtype.name)
-
-
-def _words(forms: list[list[Any]]) -> str:
-    one = [" ".join("none" if f is None else f"{f[0]} {f[1]}" for f in pair) for pair in forms]
-    return "; ".join(one) or "(none)"
-
-
-def _check_size(document: Document, tensors: Tensors) -> None:
-    """ValueError for layers larger than the file, before anything is allocated for them."""
-    dense = [layer for layer in document["layers"] if layer["class"] == "Layer_Dense"]
-    size = checks.positive_int
-    needed = sum(size(d["n_inputs"], "n_inputs") * size(d["n_neurons"], "n_neurons") for d in dense)
-    held = sum(values.size for values in tensors.values())
-    if needed > max(held, MOST_UNCHECKED):
-        raise ValueError(f"its layers need {needed} weights, the file holds {held} numbers")
 
 
 def _build(document: Document) -> Model:
@@ -194,14 +204,15 @@ def _build(document: Document) -> Model:
     return model
 
 
-def checked_values(model: Model, state: Any, tensors: Tensors) -> Callable[[], None]:
+def checked_values(model: Model, document: Document, tensors: Tensors) -> Callable[[], None]:
     """A function that puts arrays and state into `model`; everything is checked before.
 
-    `state` None (format 1): parts stay as constructed. Raises ModelFileError, ValueError,
-    TypeError or KeyError for what does not fit the model.
+    Format 1 has no state: parts stay as constructed. Raises ModelFileError or one of
+    NOT_A_MODEL for what does not fit the model.
     """
-    _check_tensors(model, tensors)
-    states = [] if state is None else _checked_states(model, state)
+    file_forms.check_tensors(model, tensor_reader.forms_of(tensors))
+    first = document.get("format_version") == 1
+    states = [] if first else _checked_states(model, document["state"])
 
     def set_values() -> None:
         _claim_layers(model)
@@ -213,27 +224,9 @@ def checked_values(model: Model, state: Any, tensors: Tensors) -> Callable[[], N
                 elif getattr(layer, name, None) is not None:
                     delattr(layer, name)
         for part, one in states:
-            parts.set_state(part, one)
+            parts.set_attributes(part, one)
 
     return set_values
-
-
-def _check_tensors(model: Model, tensors: Tensors) -> None:
-    needed: dict[str, Any] = {}
-    allowed: dict[str, Any] = {}
-    for number, layer in enumerate(model.layers):
-        if hasattr(layer, "weights"):
-            shapes = {"weight": layer.weights.shape, "bias": layer.biases.shape}
-            needed |= {f"{number}.weights": shapes["weight"], f"{number}.biases": shapes["bias"]}
-            allowed |= {f"{number}.{name}": shapes[name.split("_")[0]] for name in OPTIMIZER_ARRAYS}
-    found = {name: values.shape for name, values in tensors.items()}
-    others = {a.dtype.name for a in tensors.values()} - {model.backend.dtype.name}
-    if others or not needed.items() <= found.items() <= (needed | allowed).items():
-        raise ModelFileError(
-            f"holds parameters {found} of {', '.join(others) or model.backend.dtype.name}, but "
-            f"its architecture needs {needed} of {model.backend.dtype.name}, and beside them "
-            "only the optimizer's arrays of the same shapes"
-        )
 
 
 def _checked_states(model: Model, state: Any) -> list[tuple[Any, dict[str, Any]]]:
@@ -243,25 +236,3 @@ def _checked_states(model: Model, state: Any) -> list[tuple[Any, dict[str, Any]]
         raise ValueError(f"got {len(states)} states for {len(targets)} parts")
     pairs = zip(targets, states, strict=True)
     return [(part, parts.checked_state(part, one)) for part, one in pairs]
-
-
-# ---- NumPy's global stream ----
-def add_random_state(document: Document, tensors: Tensors) -> None:
-    """Note where the stream stands. (It is an MT19937 unless somebody has replaced it.)"""
-    state: Any = np.random.get_state(legacy=False)
-    if state["bit_generator"] == "MT19937":
-        position = {"pos": int(state["state"]["pos"]), "has_gauss": int(state["has_gauss"])}
-        document["random"] = position | {"gauss": float(state["gauss"])}
-        tensors["random.key"] = state["state"]["key"]
-
-
-def checked_random_state(position: Any, key: Any) -> tuple | None:
-    """What `np.random.set_state` takes; None where the file has none. Raises ValueError."""
-    if position is None:
-        return None
-    if key is None or key.shape != (624,) or key.dtype != np.uint32:
-        raise ValueError("random.key: expected (624,) uint32")
-    pos, has_gauss, gauss = (position[name] for name in ("pos", "has_gauss", "gauss"))
-    if not (isinstance(pos, int) and 0 <= pos <= 624 and has_gauss in (0, 1)):
-        raise ValueError(f"random: got {position}, expected a position from 0 to 624")
-    return "MT19937", key, pos, has_gauss, float(gauss)

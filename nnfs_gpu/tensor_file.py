@@ -6,7 +6,7 @@ bytes of all tensors: a file in which anything was altered is refused. One entry
 safetensors writes several in no fixed order; so equal content gives equal bytes.
 
 Format 1 (before 0.2) had the entries format, format_version, architecture and sha256, the
-last of the tensors alone; it is read, not written.
+last of the tensors alone; it is read, not written. Reading: `tensor_reader.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 KEY, VERSION = "nnfs_gpu", 2
+MOST_HEADER = 16 << 20  # bytes of names, shapes and document; read whole before anything else
 
 Document = dict[str, Any]
 Tensors = dict[str, np.ndarray]
@@ -36,14 +37,22 @@ class ModelFileError(ValueError):
 def write(path: str | os.PathLike, document: Document, tensors: Tensors) -> None:
     """Write both to `path`, replacing it only when the new file is complete.
 
-    Raises OSError where the folder cannot be written.
+    Raises OSError where the folder cannot be written, TypeError or ValueError for a document
+    that no file can hold.
     """
     from safetensors.numpy import save as to_bytes
 
     tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
     document = document | {"format_version": VERSION}
     document["sha256"] = seal(document, tensors)
-    write_atomically(path, to_bytes(tensors, {KEY: _canonical(document)}))
+    data = to_bytes(tensors, {KEY: _canonical(document)})
+    header = int.from_bytes(data[:8], "little")
+    if header > MOST_HEADER:
+        raise ValueError(
+            f"{path}: got {header} bytes beside the tensors, expected at most {MOST_HEADER}; "
+            "keep long lists of numbers in a callback's state as NumPy arrays"
+        )
+    write_atomically(path, data)
 
 
 def seal(document: Document, tensors: Tensors) -> str:
@@ -54,6 +63,14 @@ def seal(document: Document, tensors: Tensors) -> str:
         values = np.ascontiguousarray(tensors[name])
         digest.update(f"\0{name}\0{values.dtype.name}\0{values.shape}\0".encode())
         digest.update(values.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def seal_1(tensors: Tensors) -> str:
+    """The checksum of format 1: names and bytes of the tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0" + np.ascontiguousarray(tensors[name]).tobytes())
     return digest.hexdigest()
 
 
@@ -96,94 +113,44 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
             shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to hear of
+            temporary.unlink()
         if isinstance(error, OSError) and error.errno and error.filename is None:
             error.filename = str(path)  # a full disk's error does not say where
         raise
     _sync_folder(path.parent)
 
 
+def make_folder(path: str | os.PathLike) -> list[Path]:
+    """Make the folder `path` where it is missing; those that were made, the innermost first.
+
+    The folder that each stands in is forced to the disk, too: else a power cut takes the new
+    one, with all the files that were forced into it. Raises OSError where that cannot be.
+    """
+    folder = Path(path)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        remove_empty(made)
+        raise
+    for one in reversed(made):
+        _sync_folder(one.parent)
+    return made
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Take back folders that `make_folder` made, as long as nobody has filled them."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself last. Not every system can: the file is whole either way."""
+    """Make a new name in it last. Not every system can: a file is whole either way."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-# ---- reading ----
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """The content of a file. Raises FileNotFoundError where there is none."""
-    if not Path(path).is_file():
-        what = "is a folder, expected a model file" if Path(path).is_dir() else "no such model file"
-        raise FileNotFoundError(f"{path}: {what}")
-    return Path(path).read_bytes()
-
-
-def parse(data: bytes, path: Any) -> tuple[Document, Tensors]:
-    """Document and tensors of a file's bytes, format 1 or 2, with the seal checked.
-
-    Raises ModelFileError, with `path` in it, for a foreign, truncated or altered file.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    try:
-        tensors = from_bytes(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file ({error})") from error
-    metadata = header.get("__metadata__", {})
-    document = _format_2(metadata, path) if KEY in metadata else _format_1(metadata, path)
-    sealed = seal_1(tensors) if document["format_version"] == 1 else seal(document, tensors)
-    if document.get("sha256") != sealed:
-        raise ModelFileError(f"{path}: was altered or damaged: its checksum differs")
-    return document, tensors
-
-
-def _format_2(metadata: dict[str, str], path: Any) -> Document:
-    document = _json(metadata[KEY], path)
-    if document.get("format_version") != VERSION:
-        raise ModelFileError(
-            f"{path}: got format version {document.get('format_version')!r}, expected {VERSION}; "
-            "a newer nnfs_gpu may read it"
-        )
-    return document
-
-
-def _format_1(metadata: dict[str, str], path: Any) -> Document:
-    found = metadata.get("format"), metadata.get("format_version")
-    if found != ("nnfs_gpu", "1"):
-        raise ModelFileError(
-            f"{path}: got format {found[0]!r} version {found[1]!r}, expected a file that "
-            f"nnfs_gpu wrote: metadata {KEY!r}, or format 'nnfs_gpu' version '1'"
-        )
-    architecture = _json(metadata.get("architecture", ""), path)
-    return architecture | {
-        "format_version": 1,
-        "kind": "model",
-        "sha256": metadata.get("sha256"),
-    }
-
-
-def seal_1(tensors: Tensors) -> str:
-    """The checksum of format 1: names and bytes of the tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + b"\0" + np.ascontiguousarray(tensors[name]).tobytes())
-    return digest.hexdigest()
-
-
-def _json(text: str, path: Any) -> Document:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: its architecture cannot be read ({error})") from error
-    if not isinstance(document, dict):
-        raise ModelFileError(
-            f"{path}: its architecture cannot be read: got {type(document).__name__}, "
-            "expected an object"
-        )
-    return document

@@ -11,18 +11,22 @@ Where an epoch is one step and a fused engine does it, it does many in one call.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from . import checks
-from .callbacks import Callback, History
+from .callbacks import Callback, History, tell_of_exceptions
+from .callbacks import checked as checked_callbacks
 from .checkpoint import Checkpoint
 from .data import Held
 from .engines import Engine, steps_for
 from .inference import evaluate
 from .interrupts import new_pass
+from .random_state import stream_kept
+from .rollback import all_or_nothing
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
 ONE_CALL = 1 << 20  # samples in all epochs of one call: `stop_training` is looked at in between
@@ -69,7 +73,7 @@ class Training:
         self.batch_size = batch_size
         self.print_every = checks.positive_int(print_every, "print_every") if print_every else 0
         self.validation = validation
-        self.callbacks = _checked(callbacks)
+        self.callbacks = checked_callbacks(callbacks)
         self.shuffle, self.seed = bool(shuffle), checks.seed(seed, "seed")
         self._check_data()
         self.steps = -(-data.samples // (batch_size or data.samples))  # of an epoch
@@ -80,6 +84,7 @@ class Training:
             self.checkpoint = Checkpoint(checkpoint, checkpoint_every)
         elif checkpoint_every is not None:
             raise ValueError("checkpoint_every: needs checkpoint, the folder to write to")
+        self.metrics = METRICS + (VALIDATION_METRICS if validation else ())
         self.epochs_done = self.steps_done = 0
         self.history = History()
         self._pending: list[tuple[int, Any, Any, Any, float]] = []
@@ -119,24 +124,46 @@ class Training:
 
     # ---- the loop ----
     def run(self) -> History:
-        """Train to the end, or until a callback stops it; returns the history."""
+        """Train to the end, or until a callback stops it; returns the history.
+
+        Where an exception ends it, the callbacks hear of it, each, whatever the others do.
+        """
+        with contextlib.ExitStack() as ending:
+            try:
+                self._begin(ending)
+                self._epochs()
+                if self.checkpoint is not None:
+                    self.checkpoint.end(self)
+            finally:
+                if self.checkpoint is not None:
+                    self.checkpoint.leave()
+            logs = self.history.last()
+            for callback in self.callbacks:
+                callback.on_train_end(logs)
+        return self.history
+
+    def _begin(self, ending: contextlib.ExitStack) -> None:
+        """Up to the first step. What fails here, such as a resume, has changed nothing."""
         model = self.model
-        self.data.init_accuracy(model.accuracy)
-        model.stop_training = False
-        self._begin()
-        try:
+        parts = model.loss, model.optimizer, model.accuracy
+        with all_or_nothing(model, *model.layers, *parts, *self.callbacks), stream_kept():
+            for callback in self.callbacks:
+                callback.model = model
+            if self.checkpoint is not None:
+                self.checkpoint.open(self)
+            self.data.init_accuracy(model.accuracy)
+            model.stop_training = False
+            logs = {
+                "epochs": self.epochs,
+                "steps": self.steps,
+                "samples": self.data.samples,
+                "metrics": self.metrics,
+            }
+            for callback in self.callbacks:
+                callback.on_train_begin(dict(logs))
             if self.checkpoint is not None and self.checkpoint.begin(self):
                 self.engine = self._engine()  # for the parameters just read
-            self._epochs()
-            if self.checkpoint is not None:
-                self.checkpoint.end(self)
-        finally:
-            if self.checkpoint is not None:
-                self.checkpoint.leave()
-        logs = self.history.last()
-        for callback in self.callbacks:
-            callback.on_train_end(logs)
-        return self.history
+            tell_of_exceptions(self.callbacks, ending)
 
     def _epochs(self) -> None:
         """The epochs that are left."""
@@ -151,20 +178,11 @@ class Training:
                 self.checkpoint.epoch_done(self)
         self.fetch()
 
-    def _begin(self) -> None:
-        logs = {
-            "epochs": self.epochs,
-            "steps": self.steps,
-            "samples": self.data.samples,
-            "metrics": METRICS + (VALIDATION_METRICS if self.validation else ()),
-        }
-        for callback in self.callbacks:
-            callback.model = self.model
-            callback.on_train_begin(dict(logs))
-
     def _steps(self) -> bool:
         """The steps of an epoch that are left; False where a callback stopped between two."""
         model, engine, epoch = self.model, self.engine, self.epochs_done + 1
+        if self.steps_done == self.steps:  # killed between the last step and the epoch's end
+            return True
         if self.print_every:
             print(f"epoch: {epoch}")
         if not self.steps_done:
@@ -274,16 +292,3 @@ class Training:
             f"(data_loss: {data_loss:.3f}, reg_loss: {penalty:.3f}), "
             f"lr: {self.model.optimizer.current_learning_rate}"
         )
-
-
-def _checked(callbacks: Any) -> tuple[Callback, ...]:
-    """The callbacks as a tuple. Raises TypeError where they are no list of callback objects."""
-    if hasattr(callbacks, "on_epoch_end"):
-        raise TypeError(f"callbacks: got one {type(callbacks).__name__}, expected a list: [...]")
-    for callback in callbacks:
-        if isinstance(callback, type) or not hasattr(callback, "on_epoch_end"):
-            raise TypeError(
-                f"callbacks: got {callback!r}, expected an object with the methods of "
-                "nnfs_gpu.Callback; make one: EarlyStopping(...)"
-            )
-    return tuple(callbacks)

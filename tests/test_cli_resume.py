@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from cli_runs import ENVIRONMENT, command, posix, run, together
@@ -77,6 +79,30 @@ def test_a_killed_run_goes_on_to_the_same_files(whole, tmp_path):
     assert metrics(tmp_path) == metrics(whole)
     assert metrics(whole)["steps"] == STEPS
     assert sorted(os.listdir(tmp_path)) == sorted(os.listdir(whole))
+
+
+@posix
+def test_killed_at_its_writes_where_an_epoch_is_one_step(tmp_path):
+    """Between the step and the epoch's end, too: the step is not made again."""
+    program = Path(__file__).with_name("kill_table.py")
+    one = ("train", "--samples", 100, "--epochs", 6, "--hidden", "8", "--no-plot")
+    one += ("--backend", "numpy", "--checkpoint-every", 1)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(*one, "--out", whole).returncode == 0
+    for number, moment, *arguments in (
+        (2, "after", *one, "--out", killed),
+        (1, "after", "train", "--resume", killed, "--no-plot", "--checkpoint-every", 1),
+        (2, "half", "train", "--resume", killed, "--no-plot", "--checkpoint-every", 1),
+        (2, "whole", "train", "--resume", killed, "--no-plot", "--checkpoint-every", 2),
+    ):
+        died = [sys.executable, program, "command", number, moment, *arguments]
+        done = subprocess.run(list(map(str, died)), capture_output=True, env=ENVIRONMENT)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert run("train", "--resume", killed, "--no-plot").returncode == 0
+    names = [(folder / "model.safetensors").read_bytes() for folder in (whole, killed)]
+    assert names[0] == names[1]
+    assert metrics(killed) == metrics(whole)
+    assert metrics(killed)["steps"] == 6
 
 
 def test_empty_finished_and_growing_folders(whole, tmp_path):

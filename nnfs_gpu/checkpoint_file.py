@@ -1,0 +1,83 @@
+"""A checkpoint's file as it is read: judged before its tensors are, and the curve in it.
+
+For `checkpoint.py`, which says what the file holds, and for `nnfs-gpu train --resume`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import checks, file_forms, storage, tensor_reader
+from .callbacks import History
+from .tensor_file import Document, ModelFileError, Tensors
+from .tensor_reader import Forms, Judge, short
+
+HISTORY = "training.history."  # what the names of its tensors begin with
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that belongs to another run than the one that is to go on from it."""
+
+
+def read(path: Any, judge: Judge | None = None) -> tuple[Document, Tensors]:
+    """Document and tensors of a checkpoint. Raises ModelFileError for any other file.
+
+    `judge` sees the document and the tensors' shapes, which fit one another, before the
+    tensors are read.
+    """
+
+    def judged(document: Document, forms: Forms) -> None:
+        if document.get("kind") != "checkpoint":
+            raise ModelFileError(
+                f"{path}: holds {short(document.get('kind'))}, expected a checkpoint; give "
+                "another folder"
+            )
+        try:
+            file_forms.judge_layers(document, forms)
+            _judge_training(document["training"], forms)
+            if judge is not None:
+                judge(document, forms)
+        except (CheckpointError, ModelFileError):  # of `judge`
+            raise
+        except storage.NOT_A_MODEL as error:
+            raise not_whole(path, error) from error
+
+    with tensor_reader.open_file(path) as file:
+        return tensor_reader.read(file, path, judged)
+
+
+def not_whole(path: Any, error: Exception) -> ModelFileError:
+    return ModelFileError(f"{path}: is no whole checkpoint: {repr(error)[:300]}")
+
+
+def _judge_training(stored: dict[str, Any], forms: Forms) -> None:
+    """What a checkpoint adds to a model. Raises one of NOT_A_MODEL for another form."""
+    epochs, _ = (checks.seed(stored[n], n) for n in ("epochs_done", "steps_done"))
+    for total, count in stored["accumulated"]:
+        if isinstance(total, bool) or not isinstance(total, (int, float)):
+            raise TypeError(f"accumulated: got {short(total)}, expected a number")
+        float(total)
+        checks.seed(count, "accumulated count")
+    if len(stored["accumulated"]) != 2:
+        raise ValueError("accumulated: expected the sums of loss and accuracy")
+    states = stored["callbacks"]
+    if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
+        raise TypeError(f"callbacks: got {short(states)}, expected a list of states")
+    mine = tuple(f"training.callbacks.{number}." for number in range(len(states)))
+    for name, form in forms.items():
+        if name.startswith(HISTORY):
+            if form != ((epochs,), "float64"):
+                raise ValueError(f"{short(name)}: got {short(form)}, expected ({epochs},) float64")
+        elif name.startswith("training.") and not name.startswith(mine):
+            raise ValueError(f"got a tensor {short(name)}")
+
+
+def history_in(tensors: Tensors, epochs: int, names: tuple[str, ...]) -> History:
+    """The curve so far. Raises ValueError where a number of the epochs is missing."""
+    history = History()
+    history.epoch = list(range(1, epochs + 1))
+    found = {n.removeprefix(HISTORY): a for n, a in tensors.items() if n.startswith(HISTORY)}
+    if found.keys() != set(names if epochs else ()):
+        raise ValueError(f"history: got {short(sorted(found))}, expected {', '.join(names)}")
+    history.history = {name: found[name].tolist() for name in names if epochs}
+    return history

@@ -1,0 +1,182 @@
+"""Reading sealed safetensors files (`tensor_file.py`): the header is judged before the rest.
+
+A file is opened once. Its first eight bytes promise a header of some length; the header
+promises tensors. Neither promise is believed: a length that the file does not have, or that no
+file of ours needs, is refused before anything of that length is read, and the caller's `judge`
+sees document, names, shapes and dtypes, and may refuse them, before the tensors are read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import reprlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .tensor_file import KEY, MOST_HEADER, VERSION, Document, ModelFileError, Tensors, seal, seal_1
+
+Forms = dict[str, tuple[tuple[int, ...], str]]  # name -> shape, NumPy's name of the dtype
+Judge = Callable[[Document, Forms], None]  # raises ModelFileError for what is not to be read
+
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BOOL": 1}
+BYTES |= {f"{kind}{8 * size}": size for kind in "IU" for size in (1, 2, 4, 8)}
+NUMPY_NAMES = {"BOOL": "bool", "F": "float", "I": "int", "U": "uint"}
+MOST_AXES = 32  # of an array in NumPy 1
+NOT_JSON = (ValueError, RecursionError)  # of what json cannot read
+
+
+def open_file(path: str | os.PathLike) -> BinaryIO:
+    """The file, open for reading. Raises FileNotFoundError where there is none."""
+    if not Path(path).is_file():
+        what = "is a folder, expected a model file" if Path(path).is_dir() else "no such model file"
+        raise FileNotFoundError(f"{path}: {what}")
+    return open(path, "rb")
+
+
+def read(file: BinaryIO, path: Any, judge: Judge) -> tuple[Document, Tensors]:
+    """Document and tensors of an open file, format 1 or 2, with the seal checked.
+
+    Raises ModelFileError, with `path` in it, for a foreign, truncated or altered file, and
+    what `judge` raises.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    header = _header_text(file, path)
+    try:
+        metadata, forms = _parts(_object(header.decode()), _rest(file, header))
+    except NOT_JSON as error:
+        raise _unreadable(path, error) from error
+    document = _format_2(metadata, path) if KEY in metadata else _format_1(metadata, path)
+    judge(document, forms)
+    file.seek(0)
+    data = file.read()
+    try:
+        tensors = from_bytes(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise _unreadable(path, error) from error
+    if data[8 : 8 + len(header)] != header or forms_of(tensors) != forms:
+        raise ModelFileError(f"{path}: was changed while it was read; read it again")
+    sealed = seal_1(tensors) if document["format_version"] == 1 else seal(document, tensors)
+    if document.get("sha256") != sealed:
+        raise ModelFileError(f"{path}: was altered or damaged: its checksum differs")
+    return document, tensors
+
+
+def forms_of(tensors: Tensors) -> Forms:
+    """What a header says of `tensors`."""
+    return {name: (tuple(values.shape), values.dtype.name) for name, values in tensors.items()}
+
+
+def short(value: Any) -> str:
+    """`value` of a file in an error: its repr, cut where it is long."""
+    return reprlib.repr(value)
+
+
+# ---- the header ----
+def _header_text(file: BinaryIO, path: Any) -> bytes:
+    file.seek(0)
+    start = file.read(8)
+    length, size = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size
+    if len(start) < 8:
+        raise _unreadable(path, f"it has {size} bytes, expected 8 and a header")
+    if length > min(size - 8, MOST_HEADER):
+        most = f"at most {MOST_HEADER}" if length > MOST_HEADER else f"{size - 8}"
+        raise _unreadable(path, f"it promises a header of {length} bytes, expected {most}")
+    return file.read(length)
+
+
+def _rest(file: BinaryIO, header: bytes) -> int:
+    return os.fstat(file.fileno()).st_size - 8 - len(header)
+
+
+def _unreadable(path: Any, reason: Any) -> ModelFileError:
+    text = " ".join(str(reason).split())
+    return ModelFileError(f"{path}: not a readable safetensors file ({text[:200]})")
+
+
+def _parts(header: dict[str, Any], size: int) -> tuple[dict[str, str], Forms]:
+    """Metadata and forms. Raises ValueError where the tensors are not `size` bytes together."""
+    metadata = header.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ValueError(f"__metadata__ is {short(metadata)}, expected texts by name")
+    forms, held = {}, 0
+    for name, entry in header.items():
+        shape, dtype = _form(name, entry)
+        forms[name] = shape, _numpy_name(dtype)
+        held += math.prod(shape) * BYTES[dtype]
+    if held != size:
+        raise ValueError(f"it promises tensors of {short(held)} bytes, it has {size}")
+    return metadata, forms
+
+
+def _form(name: str, entry: Any) -> tuple[tuple[int, ...], str]:
+    """Shape and safetensors' dtype of one entry. Raises ValueError for anything else."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{short(name)} has no dtype, shape and data_offsets")
+    dtype, shape = entry["dtype"], entry["shape"]
+    if not isinstance(dtype, str) or dtype not in BYTES:
+        raise ValueError(f"{short(name)}: dtype {short(dtype)}, expected one of {', '.join(BYTES)}")
+    sizes = isinstance(shape, list) and all(type(n) is int and 0 <= n < 2**63 for n in shape)
+    if not sizes or len(shape) > MOST_AXES:
+        raise ValueError(
+            f"{short(name)}: shape {short(shape)}, expected at most {MOST_AXES} whole numbers"
+        )
+    return tuple(shape), dtype
+
+
+def _numpy_name(dtype: str) -> str:
+    return NUMPY_NAMES.get(dtype) or NUMPY_NAMES[dtype[0]] + dtype[1:]
+
+
+# ---- the document ----
+def _format_2(metadata: dict[str, str], path: Any) -> Document:
+    document = _document(metadata[KEY], path)
+    if document.get("format_version") != VERSION:
+        raise ModelFileError(
+            f"{path}: got format version {short(document.get('format_version'))}, expected "
+            f"{VERSION}; a newer nnfs_gpu may read it"
+        )
+    return document
+
+
+def _format_1(metadata: dict[str, str], path: Any) -> Document:
+    found = metadata.get("format"), metadata.get("format_version")
+    if found != ("nnfs_gpu", "1"):
+        raise ModelFileError(
+            f"{path}: got format {short(found[0])} version {short(found[1])}, expected a file "
+            f"that nnfs_gpu wrote: metadata {KEY!r}, or format 'nnfs_gpu' version '1'"
+        )
+    document = _document(metadata.get("architecture", ""), path)
+    document |= {"format_version": 1, "kind": "model", "sha256": metadata.get("sha256")}
+    return document
+
+
+def _document(text: str, path: Any) -> Document:
+    try:
+        document = _object(text)
+        json.dumps(document).encode()  # as `seal` will: not nested too deep, no half characters
+    except NOT_JSON as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(f"{path}: its architecture cannot be read ({reason})") from error
+    return document
+
+
+def _object(text: str) -> dict[str, Any]:
+    """JSON whose names are each there once. Raises ValueError for anything but an object."""
+    found = json.loads(text, object_pairs_hook=_once)
+    if not isinstance(found, dict):
+        raise ValueError(f"got {type(found).__name__}, expected an object")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two readers of a name that is there twice could each take another value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
