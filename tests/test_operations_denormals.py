@@ -81,5 +81,5 @@ def test_the_emulated_device_would_lose_them_with_cupys_option(name, monkeypatch
     backend = EmulatedCupyBackend("float32")
     monkeypatch.setattr(cuda_compile, "NUMBERS", ("--ftz=true",))
     found, expected, ulps = first_result(backend, name)
-    with pytest.raises(AssertionError, match="differ|Arrays are not equal"):
+    with pytest.raises(AssertionError, match=r"differ|Arrays are not equal"):
         assert_close(found, expected, expected.dtype, ulps=ulps, what=name)

@@ -4,9 +4,9 @@
 set of definitions by g++ behind `shim.h`, with a small C function beside every kernel that
 unpacks its arguments; libraries are kept in a folder named after their source.
 Definitions, and whether float32 denormals are flushed to 0, come from `cuda_compile.options`,
-which the GPU's compiler gets. Arrays are copied between guards: bytes of NaN, then memory that must not be touched. A kernel
-that writes outside fails, one that reads outside fails or gets NaN. Arguments are checked
-against the kernel's parameters, which the GPU's launch cannot do.
+which the GPU's compiler gets. Arrays are copied between guards: bytes of NaN, then memory that
+must not be touched. A kernel that writes outside fails, one that reads outside fails or gets NaN.
+Arguments are checked against the kernel's parameters, which the GPU's launch cannot do.
 """
 
 from __future__ import annotations
