@@ -68,9 +68,16 @@ class FakeCupy(DeviceModule):
 
 
 class StrictEmulator(Emulator):
-    """The launch refuses NumPy arrays, as `cuda_launch` does, and is recorded by graphs."""
+    """The launch refuses NumPy arrays, as `cuda_launch` does, and is recorded by graphs.
+
+    fails   raised by every launch, where it is set
+    """
+
+    fails: Exception | None = None
 
     def launch(self, file, kernel, grid, block, arguments, dtype, **definitions):
+        if self.fails is not None:
+            raise self.fails
         plain = [host(a) for a in arguments]
         launch = partial(super().launch, file, kernel, grid, block, plain, dtype, **definitions)
         if Stream.recording is None:
