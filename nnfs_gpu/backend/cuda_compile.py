@@ -6,6 +6,10 @@ through the bindings that CuPy has (`cupy.cuda.nvrtc`), and `cuda_launch` loads 
 `options` is what really runs: the launch, the tests that compile without a device and the
 emulator of the tests all take their options from it.
 
+What CuPy itself computes for the backends it still compiles itself, and flushes: `equal` and
+`close`, the scaling and adding up of gradients in tiles (fused/cuda_wide.py), conversions of
+arrays that lie on the device, and optimizer steps on arrays that are not contiguous.
+
 Code is kept on disk (`cuda_cache`), since NVRTC takes 0.1 to 3 seconds for a file.
 Source of the options: NVRTC User Guide, "Supported Compile Options".
 """

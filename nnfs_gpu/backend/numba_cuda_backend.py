@@ -57,7 +57,7 @@ class NumbaCudaBackend(NumpyBackend):
     to_numpy = CupyBackend.to_numpy
 
     def _current_device(self) -> int | None:
-        return None if SIMULATOR else self.xp.cuda.Device().id
+        return self.xp.cuda.Device().id if hasattr(self.xp, "cuda") else None
 
     def synchronize(self) -> None:
         if not SIMULATOR:
