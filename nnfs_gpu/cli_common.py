@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import storage, tensor_file
 from ._version import __version__
 from .backend import Backend, BackendUnavailableError, get_backend, use_backend
+from .backend.cuda_errors import DeviceError, DeviceMemoryError
 from .model import Model
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def run_command(command: Any, arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             return 1
+        return _fail(describe(error), 1)
+    except (DeviceError, DeviceMemoryError) as error:
         return _fail(describe(error), 1)
     except MemoryError as error:
         return _fail(

@@ -14,6 +14,24 @@ from . import checks
 STATE_ARRAYS = ("weight_momentums", "weight_cache", "bias_momentums", "bias_cache")
 
 
+def moved(layer: Any, name: str, w: Any) -> Any:
+    """The layer's array `name`, which belongs to its parameter `w`, where `w` lies.
+
+    A NumPy array that somebody assigned on a layer of a GPU, or the other way round, is moved
+    and cast once, and the layer then holds what was moved. Raises ValueError for another shape.
+    """
+    held = getattr(layer, name)
+    if type(held) is not type(w):
+        held = layer.backend.asarray(held, w.dtype)
+        if held.shape != w.shape:
+            raise ValueError(
+                f"{type(layer).__name__} {name}: got shape {held.shape}, expected {w.shape}, that "
+                "of its parameter"
+            )
+        setattr(layer, name, held)
+    return held
+
+
 class Optimizer:
     """Learning rate with decay: rate / (1 + decay * iterations)."""
 
@@ -34,8 +52,8 @@ class Optimizer:
         """Change the parameters of `layer` by its dweights and dbiases."""
         if not hasattr(layer, "dweights"):
             raise RuntimeError(f"{type(layer).__name__} has no gradient; call backward first")
-        self._update(layer, layer.weights, layer.dweights, "weight")
-        self._update(layer, layer.biases, layer.dbiases, "bias")
+        self._update(layer, layer.weights, moved(layer, "dweights", layer.weights), "weight")
+        self._update(layer, layer.biases, moved(layer, "dbiases", layer.biases), "bias")
 
     def post_update_params(self) -> None:
         """Once after the layers' updates: count the step."""
@@ -65,7 +83,7 @@ class Optimizer:
         if state is None:
             state = layer.backend.zeros(w.shape)
             setattr(layer, name, state)
-        return state
+        return moved(layer, name, w)
 
 
 class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name

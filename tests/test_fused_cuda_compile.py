@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from test_cuda_compile import assert_no_spills, build, nvrtc  # noqa: F401 - a fixture
+from test_cuda_compile import ALLOWED, FLUSHING, assert_no_spills, build
+from test_cuda_compile import nvrtc as nvrtc  # a fixture
 
 from nnfs_gpu.fused import Plan, Stage
 from nnfs_gpu.fused.cuda_kernel import LABELS, NUMBERS, Build, Device, choose, end_of
@@ -80,7 +81,7 @@ class Job:
         return choose(self.plan, targets, self.penalties, self.rows, device, self.part)
 
 
-def assert_good(nvrtc, jobs):  # noqa: F811 - the fixture
+def assert_good(nvrtc, jobs):
     """Every job compiles, without spills, within what its device has; registers are printed."""
 
     def compiled(job):
@@ -101,6 +102,7 @@ def assert_one(job: Job, built) -> None:
     assert count * launch.threads * blocks <= 1 << 16
     if of.dtype == "float32":
         assert ".f64" not in built.ptx, f"{of.name}: float64 in {built.what}"
+        assert set(FLUSHING.findall(built.ptx)) <= ALLOWED, f"{of.name}: {built.what}"
     fixed = re.search(r"(\d+) bytes smem", built.log)
     shared = (int(fixed[1]) if fixed else 0) + definitions.get("SHARED", 0)
     assert shared <= DEVICES[job.architecture].shared
@@ -109,9 +111,9 @@ def assert_one(job: Job, built) -> None:
 
 
 @pytest.mark.parametrize("architecture", DEVICES)
-def test_every_architecture(nvrtc, architecture):  # noqa: F811
+def test_every_architecture(nvrtc, architecture):
     """Both kinds of kernel for small and large batches, and each dtype of the deepest net."""
-    _, known = nvrtc.nvrtcGetSupportedArchs()
+    known = nvrtc.getSupportedArchs()
     if int(architecture.removeprefix("sm_")) not in known:
         problem = f"this NVRTC does not know {architecture}"
         pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
@@ -123,12 +125,12 @@ def test_every_architecture(nvrtc, architecture):  # noqa: F811
     assert_good(nvrtc, jobs)
 
 
-def test_the_goals_networks(nvrtc):  # noqa: F811
+def test_the_goals_networks(nvrtc):
     plans = [plan(*widths, dtype=dtype) for widths in GOALS for dtype in REALS]
     assert_good(nvrtc, [Job(of, "sm_90", rows) for of in plans for rows in (300, 1_000_000)])
 
 
-def test_other_plans(nvrtc):  # noqa: F811
+def test_other_plans(nvrtc):
     """Other losses, dropout, penalties, and rows that come in parts."""
     jobs = [Job(of, "sm_90", MANY_BLOCKS) for of in OTHERS]
     for of in (plan(2, 64, 3), plan(2, 64, 64, 3)):
@@ -138,7 +140,7 @@ def test_other_plans(nvrtc):  # noqa: F811
     assert_good(nvrtc, jobs)
 
 
-def test_shared_memory_is_read_16_bytes_at_a_time(nvrtc):  # noqa: F811
+def test_shared_memory_is_read_16_bytes_at_a_time(nvrtc):
     """In the products: loads that bring four numbers outnumber single ones."""
     for of in (plan(2, 64, 3), plan(2, 64, 64, 3)):
         definitions = sorted(Job(of, "sm_90", MANY_BLOCKS).build().definitions)

@@ -94,19 +94,20 @@ def test_float32_kernels_hold_no_float64_instructions(compiled):
     assert checked == {kernel["name"] for kernel in compiled} - IN_FLOAT64
 
 
-def test_kernels_are_deterministic_keep_nan_and_divide_exactly(compiled):
+def test_kernels_are_deterministic_keep_nan_and_denormals_and_divide_exactly(compiled):
+    unwanted = ("atomics", "lose NaN", "approximate division", "flushed denormals")
     for kernel in compiled:
-        found = {k: kernel[k] for k in ("atomics", "lose NaN", "approximate division")}
-        assert set(found.values()) == {0}, kernel
+        assert {kernel[name] for name in unwanted} == {0}, kernel
 
 
 # ---- the launch on a device, with CuPy and Numba's driver replaced ----
 class DeviceArray:
     """What a launch asks of a CuPy array."""
 
-    def __init__(self, a):
+    def __init__(self, a, device=0):
         self.a, self.dtype, self.shape = a, a.dtype, a.shape
         self.flags = types.SimpleNamespace(c_contiguous=a.flags.c_contiguous)
+        self.data = types.SimpleNamespace(device_id=device)
         self.__cuda_array_interface__ = a.__array_interface__
 
     def copy(self, order):
@@ -127,9 +128,11 @@ class Kernel:
 
 @pytest.fixture
 def device(monkeypatch):
-    """The launch as on a GPU; CuPy's stream is at address 7."""
-    stream = types.SimpleNamespace(ptr=7)
-    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(get_current_stream=lambda: stream))
+    """The launch as on the current GPU, 0; CuPy's stream is at address 7."""
+    stream = types.SimpleNamespace(ptr=7, device=0)
+    runtime = types.SimpleNamespace(getDevice=lambda: stream.device)
+    cuda = types.SimpleNamespace(get_current_stream=lambda: stream, runtime=runtime)
+    cupy = types.SimpleNamespace(cuda=cuda)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setattr(launching, "SIMULATOR", False)
     fake = types.SimpleNamespace(
@@ -160,6 +163,18 @@ def test_launch_converts_arguments_and_uses_cupys_stream(device):
     device.ptr = 0  # the default stream has no address
     launching.launch_cuda(kernel, 5, 64, *arrays)
     assert kernel.grids[1] == (5, 64, 0, 0)
+
+
+def test_the_default_streams_of_two_devices_are_two(device):
+    """Both are at address 0: a launch that is kept for one must not go to the other."""
+    device.ptr, kernel = 0, Kernel()
+    for number in (0, 1, 0):
+        device.device = number
+        out = DeviceArray(np.zeros(4, np.float32), number)
+        launching.launch_cuda(kernel, 1, 32, (), (out,))
+    assert len(kernel.grids) == 2
+    with pytest.raises(ValueError, match=r"lies on device 1, and device 0 is the current one"):
+        launching.launch_cuda(kernel, 1, 32, (), (DeviceArray(np.zeros(4, np.float32), 1),))
 
 
 def test_launch_refuses_what_a_kernel_cannot_take(device):

@@ -49,7 +49,7 @@ _REMEDIES = {  # for errors that the backend itself does not foresee
     "numpy": "reinstall it with: pip install --upgrade numpy",
 }
 
-_made: dict[tuple, Backend] = {}
+_made: dict[tuple, dict[int | None, Backend]] = {}  # by settings, then by device
 _default: Backend | None = None
 
 
@@ -82,7 +82,8 @@ def get_backend(
     book_random  draw dropout masks from NumPy's global stream, in the book's order
 
     Settings left at None are those of the current default backend. The same name and
-    settings give the same object. A backend given as `name` comes back as it is.
+    settings give the same object on the same device: where the caller's current CUDA device is
+    another one, so is the backend. A backend given as `name` comes back as it is.
 
     Raises ValueError for an unknown name or dtype, BackendUnavailableError with the reason
     and the remedy for a backend that cannot work here.
@@ -142,6 +143,9 @@ def _get_default() -> Backend:
         except ValueError as error:
             raise ValueError(f"{error} (environment variable {ENVIRONMENT_VARIABLE})") from None
         _default = _make(chosen, np.dtype(np.float32), False, False)
+    if _default._device != _default._current_device():  # the caller has gone to another GPU
+        one = _default
+        return _make(one.name, one.dtype, one.precise_dot, one.book_random)
     return _default
 
 
@@ -187,13 +191,18 @@ def _load(name: str) -> Any:
 
 
 def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> Backend:
-    key = (name, dtype, precise_dot, book_random)
-    if key not in _made:
-        status = _probe(name)
-        if not status.usable:
-            raise BackendUnavailableError(
-                f"backend {name!r} cannot be used: {status.reason}; {status.remedy}, "
-                "or choose another backend"
-            ) from status.error
-        _made[key] = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
-    return _made[key]
+    by_device = _made.setdefault((name, dtype, precise_dot, book_random), {})
+    for made in by_device.values():  # any of them knows where the caller is
+        current = made._current_device()
+        if current in by_device:
+            return by_device[current]
+        break
+    status = _probe(name)
+    if not status.usable:
+        raise BackendUnavailableError(
+            f"backend {name!r} cannot be used: {status.reason}; {status.remedy}, "
+            "or choose another backend"
+        ) from status.error
+    new = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
+    by_device[new._device] = new
+    return new

@@ -1,10 +1,14 @@
-"""The one place where CUDA C++ kernels are compiled and started.
+"""The one place where CUDA C++ kernels are loaded and started.
 
-A kernel file is compiled by NVRTC for the device at hand, once for each dtype and set of
-definitions (`-DC=3`), and kept in CuPy's cache on disk. A definition SHARED is also the number
-of bytes of dynamic shared memory that a block gets. The text is `cuda_source.source`'s.
-`launch` converts the arguments, because a wrong size would pass silently: CuPy gives a Python
-float eight bytes, and a kernel that expects a float32 reads four of them.
+A kernel file is compiled for the device at hand (`cuda_compile`) and loaded once for each dtype
+and set of definitions (`-DC=3`). A definition SHARED is also the number of bytes of dynamic
+shared memory that a block gets. `launch` converts the arguments, because a wrong size would
+pass silently: CuPy gives a Python float eight bytes, and a kernel that expects a float32 reads
+four of them.
+
+Work goes to the caller's current device and CuPy's current stream on it; a kernel is loaded for
+each device by itself, and an array of another device is refused: a kernel would follow its
+address into memory that is not there.
 """
 
 from __future__ import annotations
@@ -15,9 +19,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .cuda_source import source
-
-REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+from . import cuda_compile
+from .cuda_errors import check_device
 
 Grid = tuple[int, ...]
 
@@ -26,18 +29,19 @@ class Prepared:
     """A launch to be made again and again: looked up, checked and converted once.
 
     Calling it starts the kernel on CuPy's current stream of the device that it was prepared on.
+    Raises ValueError where another device is the current one, or an array lies on another.
     """
 
-    def __init__(self, function: Any, grid: Grid, block: int, shared: int, real: Any):
+    def __init__(self, device: int, function: Any, grid: Grid, block: int, shared: int, real: Any):
+        self._device, self._real = device, real
         self._function, self._grid, self._block, self._shared = function, grid, (block,), shared
-        self._real = real
         self._arguments: list[Any] = []
 
     def put(self, first: int, *arguments: Any) -> None:
         """Other arguments from place `first` on, as `CudaLauncher.launch` takes them."""
-        real = self._real
+        real, device = self._real, self._device
         self._arguments[first : first + len(arguments)] = [
-            _array(a)
+            _array(a, device)
             if isinstance(a, cupy.ndarray)
             else np.int64(a)
             if type(a) is int
@@ -48,6 +52,12 @@ class Prepared:
         ]
 
     def __call__(self) -> None:
+        current = cupy.cuda.runtime.getDevice()
+        if current != self._device:
+            raise ValueError(
+                f"a kernel for device {self._device} was started while device {current} is the "
+                f"current one: put the call into `with cupy.cuda.Device({self._device}):`"
+            )
         self._function(self._grid, self._block, self._arguments, shared_mem=self._shared)
 
 
@@ -55,6 +65,7 @@ class CudaLauncher:
     """Starts kernels on the current device and CuPy's current stream."""
 
     def __init__(self) -> None:
+        self._modules: dict[tuple, Any] = {}
         self._functions: dict[tuple, Any] = {}
         self.launched: set[tuple[str, str]] = set()  # (file, kernel): tests ask which ran
 
@@ -74,7 +85,7 @@ class CudaLauncher:
                    integers and floats `dtype`; NumPy scalars stay as they are
 
         Returns at once: the device works on its own. Raises ValueError for an array that is
-        not contiguous, TypeError for one that is not on the device.
+        not contiguous or lies on another device, TypeError for one that is on none.
         """
         self.prepare(file, kernel, grid, block, arguments, dtype, **definitions)()
 
@@ -89,27 +100,34 @@ class CudaLauncher:
         **definitions: Any,
     ) -> Prepared:
         """What `launch` would start, compiled but not started."""
-        key = (cupy.cuda.runtime.getDevice(), file, kernel, dtype, *definitions.items())
-        function = self._functions.get(key)
+        device = cupy.cuda.runtime.getDevice()
+        key = (device, file, dtype, *definitions.items())
+        function = self._functions.get((kernel, key))
         if function is None:
-            function = self._functions[key] = self._compile(file, kernel, dtype, definitions)
+            function = self._functions[kernel, key] = self._load(key, kernel, definitions)
             self.launched.add((file, kernel))
-        made = Prepared(function, grid, block, definitions.get("SHARED", 0), dtype.type)
+        made = Prepared(device, function, grid, block, definitions.get("SHARED", 0), dtype.type)
         made.put(0, *arguments)
         return made
 
-    @staticmethod
-    def _compile(file: str, kernel: str, dtype: np.dtype, definitions: dict[str, Any]) -> Any:
-        defined = (f"-D{name}={value}" for name, value in definitions.items())
-        options = ("-std=c++17", f"-DREAL={REALS[dtype]}", *defined)
-        module = cupy.RawModule(code=source(file), options=options, backend="nvrtc")
+    def _load(self, key: tuple, kernel: str, definitions: dict[str, Any]) -> Any:
+        """`kernel` of the module for `key` = (device, file, dtype, *definitions)."""
+        device, file, dtype = key[:3]
+        module = self._modules.get(key)
+        if module is None:
+            capability = int(cupy.cuda.Device(device).compute_capability)
+            code = cuda_compile.code_for(cupy.cuda.nvrtc, file, dtype, capability, definitions)
+            module = self._modules[key] = cupy.cuda.Module()
+            module.load(code)
         function = module.get_function(kernel)
         if "SHARED" in definitions:  # more than 48 KiB must be asked for
-            function.max_dynamic_shared_size_bytes = definitions["SHARED"]
+            attribute = cupy.cuda.driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            cupy.cuda.driver.funcSetAttribute(function.ptr, attribute, definitions["SHARED"])
         return function
 
 
-def _array(a: Any) -> Any:
+def _array(a: Any, device: int) -> Any:
+    check_device(a, device)
     if not a.flags.c_contiguous:
         raise ValueError(
             f"kernel argument of shape {a.shape} is not contiguous; use cupy.ascontiguousarray"

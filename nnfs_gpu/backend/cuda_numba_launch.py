@@ -21,6 +21,7 @@ from numba import cuda
 
 from ..kernels import cuda_elements
 from .arrays import common_dtype
+from .cuda_errors import check_device
 from .cuda_probe import device_name, import_cupy
 from .driver import UnavailableError, cuda_driver
 
@@ -62,9 +63,9 @@ def launch_cuda(
         return
     import cupy
 
-    stream = cupy.cuda.get_current_stream().ptr
-    arguments = [a if isinstance(a, np.generic) else _to_numba(a) for a in arguments]
-    _configured(kernel, blocks, threads, stream, shared)(*arguments)
+    device, stream = cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr
+    arguments = [a if isinstance(a, np.generic) else _to_numba(a, device) for a in arguments]
+    _configured(kernel, blocks, threads, device, stream, shared)(*arguments)
 
 
 def kernel_arguments(
@@ -93,19 +94,25 @@ def _scalar(value: Any, dtype: np.dtype) -> Any:
     return dtype.type(value) if isinstance(value, float | np.floating) else np.uint64(value)
 
 
-def _to_numba(a: Any) -> Any:
+def _to_numba(a: Any, device: int) -> Any:
     if not hasattr(a, "__cuda_array_interface__"):
         raise TypeError(
             f"got a {type(a).__name__}, expected an array on the GPU: "
             "convert with backend.asarray(x)"
         )
+    check_device(a, device)
     return cuda.as_cuda_array(a, sync=False)
 
 
 @functools.lru_cache(maxsize=4096)
-def _configured(kernel: Any, blocks: int, threads: int, stream: int, shared: int) -> Any:
-    """The kernel with its grid, on the stream at this address. Made once: it costs more than
-    the launch, and warns of small grids, which are what small batches have."""
+def _configured(
+    kernel: Any, blocks: int, threads: int, device: int, stream: int, shared: int
+) -> Any:
+    """The kernel with its grid, on the stream at this address of this device.
+
+    Made once: it costs more than the launch, and warns of small grids, which are what small
+    batches have. (Address 0 is the default stream of any device: so the key has the device.)
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         on = cuda.external_stream(stream) if stream else 0

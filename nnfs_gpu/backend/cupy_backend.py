@@ -2,6 +2,7 @@
 
 Each method allocates its result from CuPy's pool, chooses a launch and returns; nothing waits
 for the device. What each kernel does, and what it moves, stands at its head in kernels/*.cu.
+Work goes to the current device and stream of the caller, as CuPy's own does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from . import philox as streams
 from .arrays import check_bias, check_real, common_dtype, mean_over, on_gpu
 from .cuda_calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
 from .cuda_copies import to_device
+from .cuda_errors import reported
 from .cuda_probe import what_works
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
@@ -22,15 +24,24 @@ LOW, HIGH = CLIP, 1 - CLIP
 _HOST = NumpyBackend()
 
 
+@reported
 class CupyBackend(NumpyBackend):
-    """CUDA C++ kernels on CuPy arrays."""
+    """CUDA C++ kernels on CuPy arrays, of the device that is current when this is made.
+
+    Operations raise DeviceMemoryError and DeviceError of `cuda_errors` beside what the
+    protocol says.
+    """
 
     name = "cupy"
 
     def __init__(self, dtype: Any = np.float32, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp, launcher = self._runtime()
+        self._device = self._current_device()
         self._calls = Calls(self.xp, launcher, self.dtype)
+
+    def _current_device(self) -> int | None:
+        return self.xp.cuda.Device().id if hasattr(self.xp, "cuda") else None
 
     def _runtime(self) -> tuple[Any, Any]:
         """The array module and the launcher; the tests put NumPy and an emulator here."""

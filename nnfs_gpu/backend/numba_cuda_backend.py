@@ -20,6 +20,7 @@ import numpy as np
 from ..kernels import cuda_blocks, cuda_elements, cuda_grids
 from . import philox as streams
 from .arrays import check_bias, check_shapes, mean_over
+from .cuda_errors import reported
 from .cuda_numba_calls import GridCalls
 from .cuda_numba_launch import SIMULATOR, array_module, what_works
 from .cupy_backend import CupyBackend
@@ -31,6 +32,7 @@ NAN = float("nan")
 WIDE = 64  # columns above which a row of softmax has a block instead of a thread
 
 
+@reported
 class NumbaCudaBackend(NumpyBackend):
     """Numba CUDA kernels, compiled for the device when first launched with a dtype.
 
@@ -42,6 +44,7 @@ class NumbaCudaBackend(NumpyBackend):
     def __init__(self, dtype: Any = np.float32, *, threads: int = 256, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp = array_module()
+        self._device = self._current_device()
         self._calls = GridCalls(self.xp, threads)
 
     @classmethod
@@ -52,6 +55,9 @@ class NumbaCudaBackend(NumpyBackend):
     # ---- arrays: CuPy's, as in the cupy backend ----
     asarray = CupyBackend.asarray
     to_numpy = CupyBackend.to_numpy
+
+    def _current_device(self) -> int | None:
+        return self.xp.cuda.Device().id if hasattr(self.xp, "cuda") else None
 
     def synchronize(self) -> None:
         if not SIMULATOR:

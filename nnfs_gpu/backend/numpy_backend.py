@@ -43,6 +43,11 @@ class NumpyBackend:
         self.dtype = real_dtype(dtype)
         self.precise_dot = precise_dot
         self.book_random = book_random
+        self._device: int | None = None
+
+    def _current_device(self) -> int | None:
+        """The number of the device that work goes to now; None for the CPU."""
+        return None
 
     @classmethod
     def version(cls) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import philox
+from ..optimizers import moved
 from .plan import Plan, StageParts
 
 Array = Any
@@ -71,8 +72,8 @@ class Parameters:
     def refresh(self) -> None:
         """Let the layers' attributes be parts of our arrays, with the values that they have.
 
-        An attribute that somebody assigned since the last step is copied; one that is not
-        there yet (the state before the first step) begins as zeros.
+        An attribute that somebody assigned since the last step is copied, from the host too;
+        one that is not there yet (the state before the first step) begins as zeros.
         """
         if not self._same():
             self._take()
@@ -94,7 +95,7 @@ class Parameters:
             if held is None:
                 view[...] = 0
             else:
-                view[...] = held
+                view[...] = moved(layer, name, view)
             setattr(layer, name, view)
 
 

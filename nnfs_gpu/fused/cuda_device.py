@@ -30,8 +30,11 @@ def device_of(xp: Any) -> Device:
     """The current device; for NumPy arrays the emulator, taken as a small one."""
     if xp is np:
         return Device(processors=3, shared=99 * 1024, dynamic=False)
-    attributes = xp.cuda.Device().attributes
-    return Device(attributes["MultiProcessorCount"], attributes["MaxSharedMemoryPerBlockOptin"])
+    runtime, device = xp.cuda.runtime, xp.cuda.Device().id
+    return Device(
+        runtime.deviceGetAttribute(runtime.cudaDevAttrMultiProcessorCount, device),
+        runtime.deviceGetAttribute(runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+    )
 
 
 def captured(xp: Any, launch: Callable[[], Any], times: int) -> Callable[[], None]:

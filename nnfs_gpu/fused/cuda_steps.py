@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.cuda_errors import reported
 from ..backend.numpy_backend import CLIP
 from . import cuda_device, cuda_kernel
 from .cuda_buffers import Parameters, Schedule, Settings
@@ -24,6 +25,7 @@ GRAPH_STEPS = 32  # launches of a CUDA graph: a replay costs the CPU as much as 
 DATA, SIZES = 0, 16  # places of the kernel's arguments that change from launch to launch
 
 
+@reported
 class KernelSteps:
     """Whole training steps of `model` as `plan` describes it.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..interrupts import insist, new_pass
 from ..undo import Undo
+from ..backend.cuda_errors import reported
 from .plan import CannotFuse, Plan, stage_parts
 
 Array = Any
@@ -23,6 +24,7 @@ L2_BYTES = 24 << 20  # of a tile's activations and gradients: half of the cache 
 LEAST_ROWS = 1024  # of a tile: fewer would not fill a GPU
 
 
+@reported
 class TiledSteps:
     """Whole training steps, a tile of rows at a time.
 

@@ -3,9 +3,10 @@
 `Emulator.launch` takes what the GPU's launch takes. A kernel file is compiled once for each
 set of definitions by g++ behind `shim.h`, with a small C function beside every kernel that
 unpacks its arguments; libraries are kept in a folder named after their source.
-Arrays are copied between guards: bytes of NaN, then memory that must not be touched. A kernel
-that writes outside fails, one that reads outside fails or gets NaN. Arguments are checked
-against the kernel's parameters, which the GPU's launch cannot do.
+Definitions, and whether float32 denormals are flushed to 0, come from `cuda_compile.options`,
+which the GPU's compiler gets. Arrays are copied between guards: bytes of NaN, then memory that
+must not be touched. A kernel that writes outside fails, one that reads outside fails or gets NaN.
+Arguments are checked against the kernel's parameters, which the GPU's launch cannot do.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.backend import cuda_source
+from nnfs_gpu.backend import cuda_compile, cuda_source
 
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "kernels"
@@ -90,8 +91,10 @@ class Emulator:
         types = self._kernels[file][kernel]
         if len(types) != len(arguments):
             raise TypeError(f"{kernel}: {len(types)} parameters, {len(arguments)} arguments")
-        library = self._library(file, dtype, definitions)
+        options = cuda_compile.options(dtype, "sm_90", definitions)
+        library = self._library(file, options)
         library.shim_run_backwards(int(self.backwards))
+        library.shim_flush_denormals(int(dtype == np.float32 and "--ftz=true" in options))
         run = getattr(library, f"run_{kernel}")
         run.restype = ctypes.c_char_p
         guarded: list[_Guarded | None] = []
@@ -125,11 +128,11 @@ class Emulator:
             self._sources[file] = cuda_source.text(f"{file}.cu")
         return self._sources[file]
 
-    def _library(self, file: str, dtype: np.dtype, definitions: dict[str, Any]) -> ctypes.CDLL:
-        key = (file, dtype, *sorted(definitions.items()))
+    def _library(self, file: str, options: tuple[str, ...]) -> ctypes.CDLL:
+        definitions = tuple(option[2:] for option in options if option.startswith("-D"))
+        key = (file, *sorted(definitions))
         if key not in self._libraries:
-            real = {"float32": "float", "float64": "double"}[dtype.name]
-            self._libraries[key] = _compile(file, self._text(file), {"REAL": real, **definitions})
+            self._libraries[key] = _compile(file, self._text(file), definitions)
         return self._libraries[key]
 
 
@@ -198,9 +201,10 @@ def kernels_of(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _compile(file: str, text: str, definitions: dict[str, Any]) -> ctypes.CDLL:
+def _compile(file: str, text: str, definitions: tuple[str, ...]) -> ctypes.CDLL:
+    """`definitions` as a compiler takes them after -D: NAME=value."""
     parts = [(HERE / "shim.h").read_text()]
-    parts += [f"#define {name} {value}" for name, value in sorted(definitions.items())]
+    parts += [f"#define {one.replace('=', ' ', 1)}" for one in sorted(definitions)]
     parts += [cuda_source.text("common.cuh")]
     parts += [f'#line 1 "{file}.cu"', text]
     parts += [_wrapper(name, types) for name, types in kernels_of(text).items()]

@@ -11,7 +11,8 @@
 // Shared memory is filled with NaN before every block, so that a value nobody wrote shows.
 // Blocks, warps and lanes run in order, or all backwards: a result that depends on which comes
 // first, for want of a barrier, differs between the two. Registers, occupancy and memory
-// transactions are not modelled.
+// transactions are not modelled. With shim_flush_denormals, float32 denormals become 0 as NVRTC's
+// --ftz=true makes them (on x86; elsewhere a grid that asks for it fails).
 #pragma once
 #include <csetjmp>
 #include <csignal>
@@ -20,6 +21,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 #define __global__
 #define __device__
@@ -215,6 +219,18 @@ static void on_fault(int, siginfo_t* fault, void*) {
   siglongjmp(end_of_grid, 1);
 }
 
+// Flush to zero and denormals are zero: bits 15 and 6 of MXCSR, put back when the grid is done.
+static bool flush;
+#if defined(__x86_64__)
+struct Flushing {
+  const unsigned before = _mm_getcsr();
+  Flushing() { if (flush) _mm_setcsr(before | 0x8040); }
+  ~Flushing() { _mm_setcsr(before); }
+};
+#else
+struct Flushing { Flushing() { if (flush) snprintf(error, sizeof error, "no flush to zero here"); } };
+#endif
+
 // Runs a grid; nullptr, or what went wrong.
 static const char* run_grid(dim3_ grid, dim3_ block, void (*f)(void*), void* argument) {
   threads = block.x * block.y * block.z;
@@ -227,7 +243,8 @@ static const char* run_grid(dim3_ grid, dim3_ block, void (*f)(void*), void* arg
   ours.sa_flags = SA_SIGINFO;
   sigaction(SIGSEGV, &ours, &before_segv);
   sigaction(SIGBUS, &ours, &before_bus);
-  if (!sigsetjmp(end_of_grid, 1)) {
+  Flushing while_running;
+  if (!error[0] && !sigsetjmp(end_of_grid, 1)) {
     const int blocks = grid.x * grid.y * grid.z;
     bool good = true;
     for (int k = 0; good && k < blocks; k++) {
@@ -242,6 +259,7 @@ static const char* run_grid(dim3_ grid, dim3_ block, void (*f)(void*), void* arg
 }
 
 extern "C" void shim_run_backwards(int yes) { backwards = yes; }
+extern "C" void shim_flush_denormals(int yes) { flush = yes; }
 
 static void meet_block(int l) { line[current] = l; wait(AT_BLOCK); }
 static void meet_warp(unsigned m, int l) { mask[current] = m; line[current] = l; wait(AT_WARP); }
