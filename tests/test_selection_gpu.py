@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import nnfs_gpu.backend as selection
-from nnfs_gpu import Layer_Dense, available_backends, cli_use, get_backend, use_backend
+from nnfs_gpu import Layer_Dense, available_backends, cli_info, get_backend, use_backend
 from nnfs_gpu.backend import BackendUnavailableError, cuda_probe, driver
 from nnfs_gpu.backend.cupy_backend import CupyBackend
 
@@ -238,7 +238,7 @@ def test_the_numba_cuda_backend_needs_the_same(broken, monkeypatch):
 
 def test_info_says_the_same(broken, capsys):
     reason, remedy = broken
-    assert cli_use.info("-") == 0
+    assert cli_info.run("-") == 0
     found = json.loads(capsys.readouterr().out)
     assert re.search(reason, found["backends"]["cupy"]["reason"])
     assert re.search(remedy, found["backends"]["cupy"]["remedy"])
