@@ -42,6 +42,7 @@ def resolved(requirements, python):
     """{package: version} that would be installed on Linux; None where no index answers."""
     if UV:
         command = [UV, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "-"]
+        command += ["--python", sys.executable, "--no-python-downloads"]
         command += ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]
         done = run(command, "\n".join(requirements))
         found = re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE)
