@@ -13,10 +13,9 @@ at the launch (0 here), in the dtype of the results.
 import math
 
 import numpy as np
-from numba import cuda
 
 from . import activations, losses
-from .cuda_device import device, larger
+from .cuda_device import cuda, device, larger
 
 CHUNK = 4096  # elements that one block adds up
 ROWS = 256  # rows that one thread adds up in a column

@@ -18,10 +18,13 @@ Under the simulator (NUMBA_ENABLE_CUDASIM=1) the same functions run as plain Pyt
 
 import math
 import types
-
-from numba import cuda
+import warnings
 
 from . import common
+
+with warnings.catch_warnings():  # of numba-cuda's making: under `python -W error` it would not load
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from numba import cuda
 
 
 def larger(a, b):

@@ -6,10 +6,8 @@ k..k+1: the formula stands there, once, and the compiler takes the loop of one r
 Neighbouring threads touch neighbouring elements, so a warp reads its memory in one piece.
 """
 
-from numba import cuda
-
 from . import activations, losses, optimizers, softmax
-from .cuda_device import device
+from .cuda_device import cuda, device
 
 # ---- activations ----
 

@@ -12,10 +12,9 @@ becomes `bad`, which the caller sets to NaN.
 import math
 
 import numpy as np
-from numba import cuda
 
 from . import losses, philox, reductions, softmax
-from .cuda_device import device
+from .cuda_device import cuda, device
 
 # ---- softmax of rows of up to 64 classes ----
 

@@ -6,7 +6,7 @@
     130  interrupted by Ctrl-C; a training run has saved what it had (143: by SIGTERM)
 
 Errors are one line on stderr that begins with "error:". This file only reads the command;
-cli_train.py and cli_use.py do the work and are imported when a command runs, so that
+cli_train.py, cli_use.py and others do the work and are imported when a command runs, so that
 `nnfs-gpu --help` answers at once.
 """
 
@@ -264,9 +264,9 @@ def predict(
 @app.command()
 def info(json_target: JsonTarget = None) -> int:
     """Show which backends work on this machine, why others do not, and the versions."""
-    from . import cli_use
+    from . import cli_info
 
-    return cli_use.info(json_target)
+    return cli_info.run(json_target)
 
 
 @app.command()

@@ -1,21 +1,16 @@
-"""`nnfs-gpu evaluate`, `predict` and `info`: a trained model at work, and what this machine has."""
+"""`nnfs-gpu evaluate` and `predict`: a trained model at work."""
 
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
 from . import datasets
-from .backend import available_backends, get_backend, use_backend
-from .backend.driver import cuda_driver
+from .backend import use_backend
 from .cli_common import (
     BATCH,
     InputError,
@@ -178,54 +173,3 @@ def csv_lines(classes: np.ndarray, probabilities: np.ndarray) -> Iterator[bytes]
             classes[start : start + BATCH], probabilities[start : start + BATCH], strict=True
         )
         yield "".join(line % (label, *row) for label, row in part).encode()
-
-
-# ---- info ----
-def info(json_target: str | None) -> int:
-    """What this machine has for nnfs_gpu; returns the exit code."""
-    console = console_for(json_target)
-    check_target(json_target, "--json")
-    found = _information()
-    if json_target is not None:
-        write(to_json(found), json_target)
-    table = Table("backend", "")
-    table.add_column("what was found", overflow="fold")
-    table.add_column("what to do", overflow="fold")
-    for name, status in found["backends"].items():
-        usable = Text("works", "green") if status["usable"] else Text("no", "red")
-        table.add_row(name, usable, Text(status["reason"]), Text(status["remedy"]))
-    console.print(table)
-    numba_threads = found["numba_threads"]
-    rows = {
-        "auto takes": found["auto"],
-        "CPU cores": f"{found['cpus']}, of which this process may use {found['usable_cpus']}",
-        "Numba threads": "-" if numba_threads is None else str(numba_threads),
-        "CUDA driver": found["cuda_driver"],
-        "versions": ", ".join(f"{k} {v or 'missing'}" for k, v in found["versions"].items()),
-    }
-    console.print(two_columns(rows))
-    return 0
-
-
-def _information() -> dict[str, Any]:
-    backends = available_backends()
-    try:
-        import numba
-
-        numba_threads = int(numba.get_num_threads())
-    except Exception:  # the table says why: a broken installation may raise anything
-        numba_threads = None
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return {
-        "backends": {
-            name: {"usable": status.usable, "reason": status.reason, "remedy": status.remedy}
-            for name, status in backends.items()
-        },
-        "auto": get_backend("auto").name,
-        "cpus": os.cpu_count(),
-        "usable_cpus": len(affinity(0)) if affinity else os.cpu_count(),
-        "numba_threads": numba_threads,
-        "cuda_version": cuda_driver()[0],
-        "cuda_driver": cuda_driver()[1],
-        "versions": versions(),
-    }

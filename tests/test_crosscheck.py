@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from nnfs_gpu import get_backend
+from nnfs_gpu import cli_crosscheck, get_backend
 from nnfs_gpu.backend import protocol
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
-from nnfs_gpu.crosscheck import BOUNDS, STEPS, compare, crosscheck
+from nnfs_gpu.crosscheck import BOUNDS, STEPS, Difference, compare, crosscheck
 from nnfs_gpu.crosscheck_table import TABLE
 
 
@@ -106,11 +108,17 @@ def test_command(tmp_path):
     command = [sys.executable, "-m", "nnfs_gpu.cli", "crosscheck"]
     done = subprocess.run(
         [*command, "--backend", "numba", "--json", str(tmp_path / "c.json")],
+        env=os.environ | {"COLUMNS": "80"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    for line in TABLE:
+        mine = [text for text in lines if text[:40].rstrip() == line.name]
+        assert [text.split()[-1] for text in mine] == ["pass", "pass"], line.name
     written = json.loads((tmp_path / "c.json").read_text())
     assert (written["backend"], written["against"], written["passed"]) == (
         "numba",
@@ -124,6 +132,22 @@ def test_command(tmp_path):
     assert same.returncode == 2
     assert same.stderr.startswith("error:")
     assert "Traceback" not in same.stderr
+
+
+def test_numbers_of_any_size_leave_the_names_whole(capsys):
+    """A backend that is wrong by powers of ten, or infinitely: nothing is cut off."""
+    sizes = (0.0, 1.25e-45, 123456.789, 1.7e308, np.inf, np.nan)
+    found = [
+        Difference(
+            max((line.name for line in TABLE), key=len), "float32", x, x, x, x, 4096.0, False
+        )
+        for x in sizes
+    ]
+    console = Console(width=80)
+    console.print(cli_crosscheck._table("a against b, float32", "float32", found))
+    lines = capsys.readouterr().out.splitlines()
+    assert "…" not in "".join(lines)
+    assert [line.split()[-1] for line in lines[2:]] == ["FAIL"] * len(sizes)
 
 
 def test_an_absent_backend_is_one_line():

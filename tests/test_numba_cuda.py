@@ -10,17 +10,22 @@ as on the others. The simulator and the compiler need processes of their own: se
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 import sys
+import tomllib
 import types
 import warnings
 
 import numpy as np
 import pytest
-from conftest import program_output, simulator_started, start_program
+from conftest import ROOT, program_output, simulator_started, start_program
 from helpers import DTYPES
 from operation_table import OPERATIONS
 
 from nnfs_gpu.backend import cuda_numba_launch as launching
+from nnfs_gpu.backend import cuda_probe
 from nnfs_gpu.backend.driver import UnavailableError
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 
@@ -199,11 +204,19 @@ def unavailable():
 
 
 def test_says_what_is_missing_stage_by_stage(device, monkeypatch):
+    monkeypatch.setattr(cuda_probe, "installed_wheels", list)
+    monkeypatch.setattr(cuda_probe, "cuda_driver", lambda: (None, "no CUDA driver: nowhere"))
     reason, remedy = unavailable()
     assert "numba-cuda is not installed" in reason
     assert "pip install" in remedy
     assert "NUMBA_ENABLE_CUDASIM=1" in remedy
     launching.cuda.implementation = "NVIDIA"
+    launching._compile.cache_clear()
+    reason, remedy = unavailable()  # this numba-cuda has no compiler
+    assert f"does not work beside NumPy {np.__version__}" in reason
+    assert "AttributeError" in reason
+    assert "'numba-cuda[cu13]>=0.30.4' 'numpy<2.5'" in remedy
+    monkeypatch.setattr(launching, "_compile", lambda: None)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "cupy", None)
         reason, remedy = unavailable()
@@ -211,17 +224,87 @@ def test_says_what_is_missing_stage_by_stage(device, monkeypatch):
         assert "pip install" in remedy
         with pytest.raises(UnavailableError, match="CuPy is not installed"):
             NumbaCudaBackend()
-    monkeypatch.setattr(launching, "cuda_driver", lambda: (None, "no CUDA driver: nowhere"))
+    sys.modules["cupy"].__version__ = "14.2"
     reason, remedy = unavailable()
     assert reason == "no CUDA driver: nowhere"
     assert "install the NVIDIA driver" in remedy
-    monkeypatch.setattr(launching, "cuda_driver", lambda: (13000, "CUDA 13.0, 1 device(s)"))
-    monkeypatch.setattr(launching.metadata, "version", lambda name: "0.30")
+    assert "NUMBA_ENABLE_CUDASIM=1" in remedy
+    monkeypatch.setattr(cuda_probe, "what_works", lambda: "cupy 14.2, CUDA 13.0, a GPU")
+    monkeypatch.setattr(launching.metadata, "version", lambda name: "0.30.4")
+    launching._run.cache_clear()
     reason, remedy = unavailable()  # this CuPy has no arrays
     assert "a small kernel does not run: AttributeError" in reason
     assert "CUDA 13.0" in remedy
-    monkeypatch.setattr(launching, "_device", lambda: "a GPU")
-    assert NumbaCudaBackend.version() == "numba-cuda 0.30, CUDA 13.0, 1 device(s), a GPU"
+    monkeypatch.setattr(launching, "_run", lambda: None)
+    assert NumbaCudaBackend.version() == "numba-cuda 0.30.4, cupy 14.2, CUDA 13.0, a GPU"
+
+
+# A package `numba_cuda` of paper stands in the place of `numba.cuda`: what loads it finds this.
+MISFITS = {
+    "a name that NumPy has no longer": (
+        "raise AttributeError(\"module 'numpy' has no attribute 'row_stack'\")",
+        "AttributeError: module 'numpy' has no attribute 'row_stack'",
+    ),
+    "a package that is gone": (
+        "import cuda_core_that_is_gone",
+        "ModuleNotFoundError: No module named 'cuda_core_that_is_gone'",
+    ),
+    "a deprecation, under -W error": (
+        "import warnings; warnings.warn('of timedelta64', DeprecationWarning)\n"
+        "raise AttributeError('row_stack')",
+        "AttributeError: row_stack",
+    ),
+}
+PROGRAM = """
+import importlib.abc, importlib.util, sys, json
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        return importlib.util.spec_from_loader(name, self) if name == "numba.cuda" else None
+    def exec_module(self, module):
+        exec(CODE)
+
+CODE = sys.argv[1]
+sys.meta_path.insert(0, Finder())
+import nnfs_gpu
+found = nnfs_gpu.available_backends()
+again = nnfs_gpu.available_backends()["numba-cuda"]
+status = found["numba-cuda"]
+assert status == again
+print(json.dumps([status.reason, status.remedy, found["numba"].usable, found["cupy"].reason]))
+"""
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_numba_cuda_that_does_not_load_names_numpy_and_the_remedy(name):
+    """In a program that takes warnings for errors, and no other backend suffers."""
+    code, expected = MISFITS[name]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    reason, remedy, numba_works, cupy = json.loads(done.stdout)
+    assert reason.startswith("numba-cuda ")
+    assert f"does not work beside NumPy {np.__version__}" in reason
+    assert reason.endswith(expected)
+    assert "driver" not in reason
+    assert "'numpy<2.5'" in remedy
+    assert numba_works
+    assert "numpy" not in cupy.lower()
+
+
+def test_the_remedy_is_the_pair_of_the_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for major in (12, 13):
+        extra = project["optional-dependencies"][f"cuda{major}"]
+        remedy = launching._misfit(ValueError("no")).remedy.replace("cu13", f"cu{major}")
+        wanted = dict(re.findall(r"'([\w-]+)(?:\[\w+\])?([<>=.\d]+)'", remedy))
+        assert set(wanted) == {"numba-cuda", "numpy"}
+        for package, limit in wanted.items():
+            assert any(t.startswith(package) and t.endswith(limit) for t in extra), (package, limit)
 
 
 def test_simulator_is_named_and_needs_numpy_2(monkeypatch):

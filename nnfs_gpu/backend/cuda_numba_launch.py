@@ -17,13 +17,33 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import cuda
 
-from ..kernels import cuda_elements
+from . import cuda_probe
 from .arrays import common_dtype
 from .cuda_errors import check_device
-from .cuda_probe import device_name, import_cupy
-from .driver import UnavailableError, cuda_driver
+from .cuda_probe import import_cupy, in_a_line
+from .driver import UnavailableError, cuda_driver, extra
+
+
+def _misfit(error: Exception) -> UnavailableError:
+    """numba-cuda that does not load or compile: most often beside a NumPy it does not know."""
+    try:
+        found = metadata.version("numba-cuda")
+    except metadata.PackageNotFoundError:
+        found = "(in Numba)"
+    major = (extra(cuda_driver()[0]) or "cuda13").removeprefix("cuda")
+    return UnavailableError(
+        f"numba-cuda {found} does not work beside NumPy {np.__version__}, Numba "
+        f"{numba.__version__} and the CUDA libraries here: {in_a_line(error)}",
+        f"pip install --upgrade 'numba-cuda[cu{major}]>=0.30.4' 'numpy<2.5'",
+    )
+
+
+try:
+    from ..kernels import cuda_elements
+    from ..kernels.cuda_device import cuda
+except Exception as error:  # a package that does not fit its neighbours may raise anything
+    raise _misfit(error) from error
 
 SIMULATOR = bool(getattr(numba.config, "ENABLE_CUDASIM", False))
 MOST_BLOCKS = 2**31 - 1  # of a grid, a limit of CUDA
@@ -128,7 +148,7 @@ def array_module() -> Any:
 def what_works() -> str:
     """What runs the kernels here; UnavailableError with the first thing that is missing.
 
-    In stages: Numba's CUDA target, CuPy, driver and device, a kernel compiled and run.
+    In stages: Numba's CUDA target, a kernel compiled, what the cupy backend needs, a kernel run.
     """
     if SIMULATOR:
         return _simulator()
@@ -136,20 +156,25 @@ def what_works() -> str:
     if getattr(cuda, "implementation", "") != "NVIDIA":
         raise UnavailableError(
             "numba-cuda is not installed (the CUDA target inside Numba is deprecated)",
-            f"pip install 'nnfs-gpu[cuda13]' (or cuda12), or {simulate}",
+            f"{cuda_probe.install()}, or {simulate}",
         )
-    array_module()
-    version, found = cuda_driver()
-    if version is None:
-        raise UnavailableError(found, f"install the NVIDIA driver, or {simulate}")
     try:
-        return f"numba-cuda {metadata.version('numba-cuda')}, {found}, {_device()}"
+        _compile()
+    except Exception as error:
+        raise _misfit(error) from error
+    try:
+        found = cuda_probe.what_works()
+    except UnavailableError as error:
+        raise UnavailableError(str(error), f"{error.remedy}, or {simulate}") from error
+    try:
+        _run()
     except Exception as error:
         raise UnavailableError(
-            f"a small kernel does not run: {type(error).__name__}: {error}",
+            f"a small kernel does not run: {in_a_line(error)}",
             f"look at nvidia-smi; install numba-cuda for this driver ({found}): "
             "pip install 'numba-cuda[cu13]' or 'numba-cuda[cu12]'",
         ) from error
+    return f"numba-cuda {metadata.version('numba-cuda')}, {found}"
 
 
 def _simulator() -> str:
@@ -162,12 +187,23 @@ def _simulator() -> str:
 
 
 @functools.cache
-def _device() -> str:
-    """The device's name, after a kernel ran on it."""
+def _compile() -> None:
+    """A kernel that does nothing, to PTX: loads all of numba-cuda and its compiler, no driver."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        cuda.compile_ptx(_nothing, numba.types.void(), cc=cuda_probe.OLDEST)
+
+
+def _nothing() -> None:
+    return None
+
+
+@functools.cache
+def _run() -> None:
+    """A kernel, on the device."""
     import cupy
 
     x, y = cupy.full(1, -2, np.float32), cupy.ones(1, np.float32)
     launch_cuda(cuda_elements.relu_forward, 1, 32, (x,), (y,))
     if float(y[0]) != 0:
         raise RuntimeError("it ran and wrote nothing")
-    return device_name(cupy)

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from .cuda_numba_launch import SIMULATOR, array_module, what_works  # first: it may not load
+
+# isort: split
 from ..kernels import cuda_blocks, cuda_elements, cuda_grids
 from . import philox as streams
 from .arrays import check_bias, check_shapes, mean_over
 from .cuda_errors import reported
 from .cuda_numba_calls import GridCalls
-from .cuda_numba_launch import SIMULATOR, array_module, what_works
 from .cupy_backend import CupyBackend
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.cuda_errors import reported
 from ..interrupts import insist, new_pass
 from ..undo import Undo
-from ..backend.cuda_errors import reported
 from .plan import CannotFuse, Plan, stage_parts
 
 Array = Any
