@@ -11,6 +11,7 @@ import numpy as np
 
 from . import checks
 from .backend import get_backend
+from .backend.arrays import plain
 
 Array = Any
 
@@ -53,9 +54,9 @@ class Accuracy:
 
 
 def _array(y: Any) -> Array:
-    """Targets as an array: the values of checked ones, else as they are."""
+    """Targets as an array with NumPy's methods: the values of checked ones, else as they are."""
     y = y.values if isinstance(y, checks.Targets) else y
-    return y if hasattr(y, "dtype") else np.asarray(y)
+    return y if isinstance(getattr(y, "dtype", None), np.dtype) else plain(y, "y")
 
 
 def _same_shape(predictions: Array, targets: Array) -> None:

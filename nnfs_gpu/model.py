@@ -278,9 +278,9 @@ class Model:
 
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
         """Data, checked and on the backend."""
-        X = checks.matrix(self.backend, X, self._width_in(), what)
+        given, X = X, checks.matrix(self.backend, X, self._width_in(), what, "X")
         if check_finite:
-            checks.finite(self.backend, X, what)
+            checks.finite(self.backend, X, what, "X", given)
         return X
 
     def _targets(self, X: Array, y: Any, what: str) -> checks.Targets:
