@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, data_remedies
 from .backend import get_backend
 from .backend.arrays import plain
 
@@ -98,13 +98,14 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
         return self.backend.equal(predictions, targets)
 
     def _classes(self, y: Any) -> Array:
-        checked, y = isinstance(y, checks.Labels), _array(y)
+        given, checked, y = y, isinstance(y, checks.Labels), _array(y)
         if y.ndim == 2 and (y.shape[1] > 1 or checked):  # checked: rows for a single class
             return self.backend.argmax(self.backend.asarray(y))
         if y.ndim <= 2 and (y.ndim != 1 or y.dtype.kind not in "iu"):
+            remedy = data_remedies.for_labels(given, plain(y, "y"), 2**31)
             raise TypeError(
                 f"accuracy: got targets of shape {y.shape} and dtype {y.dtype}, expected whole "
-                "numbers of shape (N,) or one-hot rows; use y.reshape(-1).astype('int32')"
+                f"numbers of shape (N,) or one-hot rows: {remedy}"
             )
         return self.backend.asarray(y, np.int32)
 

@@ -32,14 +32,14 @@ def positive_int(value: Any, name: str) -> int:
 
 def pair(value: Any, name: str) -> tuple[Any, Any]:
     """`value`, which must be a tuple or list of two: data and targets."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        kind, rest = type(value).__name__, ""
-        if isinstance(value, (tuple, list)):
-            kind = f"{kind} of {len(value)}"
-            rest = "; weights of samples are not known here: use the first two of them"
-            rest = rest if len(value) == 3 else ""
-        raise TypeError(f"{name}: got {kind}, expected a pair (X, y){rest}")
-    return value[0], value[1]
+    if isinstance(value, (tuple, list)):
+        if len(value) == 2:
+            return value[0], value[1]
+        rest = f"; weights of samples are not known: use {name}[:2]" if len(value) == 3 else ""
+        raise TypeError(
+            f"{name}: got a {type(value).__name__} of {len(value)}, expected a pair (X, y){rest}"
+        )
+    raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
 
 
 def not_negative(value: Any, name: str) -> Any:

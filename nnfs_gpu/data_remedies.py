@@ -19,7 +19,7 @@ def not_a_matrix(given: Any, shape: tuple[int, ...], width: int | None, name: st
 
     name  "X" for what a model is given; layers get their data from each other, as x
     """
-    x, numbers = called(given, name), int(np.prod(shape[1:]))
+    x, numbers = called(given, name, "reshape"), int(np.prod(shape[1:]))
     if len(shape) != 2:
         return f"got shape {shape}, expected (samples, features){_in_rows(x, shape, width, name)}"
     if shape[0] == 0:
@@ -46,11 +46,21 @@ def _in_rows(x: str, shape: tuple[int, ...], width: int | None, name: str) -> st
             return f"{hint}: use {x}.reshape(1, -1)"
         if name == "X" and width == 1:
             return f"{hint}, one feature of many: use {x}.reshape(-1, 1)"
-        return hint
+        return hint if name != "X" else f"{hint}, of {width} features here"
     if name != "X" or not shape:
         return ""
     first = "" if width in (None, numbers) else f", and begin with Layer_Dense({numbers}, ...)"
     return f"; use {x}.reshape(len({x}), -1){first}"
+
+
+def for_parameter(given: Any, got: tuple[int, ...], shape: tuple[int, int], name: str) -> str:
+    """How to bring weights or biases of shape `got` to `shape`; "" where nobody knows."""
+    x = called(given, name)
+    if len(got) == 2 and got == shape[::-1]:
+        return f"; use {x}.T"
+    if len(got) == 1 and got[0] == shape[1] and shape[0] == 1:
+        return f"; use {x}.reshape(1, -1)"
+    return f"; use {x}.reshape{shape}" if np.prod(got) == shape[0] * shape[1] else ""
 
 
 # ---- targets ----
@@ -62,7 +72,7 @@ def for_labels(given: Any, y: np.ndarray, classes: int) -> str:
             f"class indices need shape (N,): use {name}.reshape(-1)"
         )
     if y.ndim == 0:
-        return f"one label is {called(None, 'y')}.reshape(-1), of shape (1,)" if y.size else ""
+        return f"use {name}.reshape(-1), one label" if y.dtype.kind in "iu" else ""
     if y.shape[0] == 0:
         return ""
     if y.ndim == 1:
@@ -196,7 +206,7 @@ def _for_rows(y: np.ndarray, name: str, classes: int) -> str:
     if y.shape[1] != classes and y.shape[0] == classes:
         return f"use {name}.T"
     if y.shape[1] < classes:
-        return f"the class of each row is {name}.argmax(axis=1): use {name}.argmax(axis=1)"
+        return f"use {name}.argmax(axis=1), the class of each row"
     if y.shape[1] > classes:
         return f"for {y.shape[1]} classes end with Layer_Dense(..., {y.shape[1]})"
     with np.errstate(all="ignore"):
@@ -204,9 +214,7 @@ def _for_rows(y: np.ndarray, name: str, classes: int) -> str:
     if not np.isfinite(sums).all():
         return for_bad_numbers(name, 2)
     if (y < 0).any():
-        return "scores are no probabilities: take the class of each row, use " + (
-            f"{name}.argmax(axis=1)"
-        )
+        return f"scores are no probabilities: use {name}.argmax(axis=1), the class of each row"
     if (sums == 0).any():
         return (
             f"a row without a class: leave it out: keep = {name}.any(axis=1); use X[keep] and "

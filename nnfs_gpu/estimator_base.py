@@ -23,7 +23,7 @@ except ImportError as error:
         '"nnfs-gpu[sklearn]"'
     ) from error
 
-from . import checks
+from . import checks, divergence
 from .backend import Backend, BackendUnavailableError
 from .callbacks import EarlyStopping
 from .estimator_network import backend_for, build, from_bytes, predict, to_bytes
@@ -175,7 +175,7 @@ class EstimatorBase(BaseEstimator):
         self, model: Model, X: Array, targets: Array, held_out: Any, callbacks: Any, seed: int
     ) -> dict[str, np.ndarray]:
         """Train `model`; returns what was measured, one number an epoch."""
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported below
+        with divergence.reported_by_caller():  # below
             history = model.train(
                 X,
                 targets,
@@ -189,9 +189,11 @@ class EstimatorBase(BaseEstimator):
             )
         curves = {name: np.array(values) for name, values in history.history.items()}
         finite = np.isfinite(curves["loss"])
-        if not finite.all():
+        if not finite.all() or not divergence.finite_parameters(model):
+            what = "the loss of" if not finite.all() else "a weight after"
+            epoch = np.argmin(finite) + 1 if not finite.all() else len(finite)
             raise ValueError(
-                f"training diverged: the loss of epoch {np.argmin(finite) + 1} is not finite; "
+                f"training diverged: {what} epoch {epoch} is not finite; "
                 "take a lower learning_rate, or scale the features (StandardScaler)"
             )
         return curves

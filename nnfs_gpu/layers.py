@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, data_remedies
 from .backend import get_backend
 
 Array = Any
@@ -82,10 +82,13 @@ class Layer_Dense:  # noqa: N801 - the book's name
         mine = value is getattr(self, f"_{name}", None)  # as after layer.weights += change
         return value if mine else self.backend.copy(value)
 
-    def _parameter(self, value: Any, shape: tuple[int, int], name: str) -> Array:
-        value = self.backend.asarray(value)
+    def _parameter(self, given: Any, shape: tuple[int, int], name: str) -> Array:
+        value = checks.array(self.backend, given, "Layer_Dense", name)
         if value.shape != shape:
-            raise ValueError(f"Layer_Dense {name}: got shape {value.shape}, expected {shape}")
+            raise ValueError(
+                f"Layer_Dense {name}: got shape {value.shape}, expected {shape}"
+                + data_remedies.for_parameter(given, value.shape, shape, name)
+            )
         return value
 
     def forward(self, inputs: Any, training: bool = True) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, divergence
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint
 from .data import Held
@@ -81,6 +81,7 @@ class Training:
             raise ValueError("checkpoint_every: needs checkpoint, the folder to write to")
         self.epochs_done = self.steps_done = 0
         self.history = History()
+        self._finite = divergence.FiniteWatch()
         self._pending: list[tuple[int, Any, Any, Any, float]] = []
 
     def _check_data(self) -> None:
@@ -126,7 +127,8 @@ class Training:
         try:
             if self.checkpoint is not None and self.checkpoint.begin(self):
                 self.engine = self._engine()  # for the parameters just read
-            self._epochs()
+            with divergence.numpy_quiet():
+                self._epochs()
             if self.checkpoint is not None:
                 self.checkpoint.end(self)
         finally:
@@ -135,6 +137,7 @@ class Training:
         logs = self.history.last()
         for callback in self.callbacks:
             callback.on_train_end(logs)
+        self._finite.end(model, self.epochs_done)
         return self.history
 
     def _epochs(self) -> None:
@@ -142,12 +145,14 @@ class Training:
         while self.epochs_done < self.epochs and not self.model.stop_training:
             if self._one_call():
                 self._many_epochs()
+                self._finite.tell()
                 continue
             if not self._steps():
                 break
             self._finish_epoch()
             if self.checkpoint is not None:
                 self.checkpoint.epoch_done(self)
+            self._finite.tell()
         self.fetch()
 
     def _begin(self) -> None:
@@ -231,6 +236,7 @@ class Training:
             METRICS, (losses, losses, penalties, accuracies, rates), strict=True
         ):
             self.history.history.setdefault(name, []).extend(curve)
+        self._finite.look_at_all(self.epochs_done + 1, losses, "loss")
         self.epochs_done += epochs
 
     # ---- the end of an epoch ----
@@ -253,6 +259,7 @@ class Training:
             data_loss, penalty = float(data_loss), float(penalty)
             values = (data_loss + penalty, data_loss, penalty, float(accuracy), float(rate))
             self.history.append(epoch, dict(zip(METRICS, values, strict=True)))
+            self._finite.look(epoch, values[0], "loss")
         self._pending.clear()
 
     def _show_epoch(self, epoch: int, logs: dict[str, float]) -> None:
@@ -263,6 +270,7 @@ class Training:
             verbose = bool(self.print_every)
             measured = evaluate(self.model, self.validation, self.batch_size, verbose)
             measured = {f"val_{key}": value for key, value in measured.items()}
+            self._finite.look(epoch, measured["val_loss"], "val_loss")
             self.history.append(epoch, measured)
             logs = logs | measured
         for callback in self.callbacks:

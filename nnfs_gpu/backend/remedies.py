@@ -13,9 +13,9 @@ import numpy as np
 Array = Any
 
 
-def called(given: Any, name: str) -> str:
-    """The expression for `given` as an array with NumPy's methods: its name, where it has them."""
-    if isinstance(given, np.ndarray) or (hasattr(given, "astype") and hasattr(given, "reshape")):
+def called(given: Any, name: str, *methods: str) -> str:
+    """The expression for `given` as an array with these methods of NumPy's, else with all."""
+    if all(hasattr(given, method) for method in methods or ("astype", "reshape", "argmax")):
         return name
     return f"{name}.detach().cpu().numpy()" if hasattr(given, "detach") else f"np.asarray({name})"
 
