@@ -6,7 +6,7 @@ between two steps counts; and here work is shared out to threads.
 
 After a step the layers hold the new weights and biases, `dweights` and `dbiases` with the
 penalty's gradient, and the optimizer's state under the book's names. They do not hold
-`inputs`, `output` and `dinputs`: those never existed as a whole, and are None.
+`inputs`, `output` and `dinputs`: those never existed as a whole, and say so when read.
 `dweights` and `dbiases` are the engine's arrays and are written again by the next step.
 """
 
@@ -22,6 +22,7 @@ from ..kernels import fused_ends as ends
 from ..kernels import fused_tables as k
 from ..kernels.fused_step import train
 from ..kernels.waiting import APART
+from ..passing import forget
 from .binding import Binding
 from .layout import Layout
 from .plan import Plan, stage_parts
@@ -268,8 +269,7 @@ class FusedSteps:
             part.dense.dweights, part.dense.dbiases = dweights, dbiases
             if part.dropout is not None:
                 part.dropout.calls += steps
-        for layer in self.model.layers:
-            layer.inputs = layer.output = layer.dinputs = None
+        forget(self.model)
 
     def _result(self, n: int) -> tuple[float, float, float]:
         """Adds the step to the epoch's sums; (mean loss, penalty, accuracy)."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..passing import forget
 from .plan import CannotFuse, Plan, stage_parts
 
 Array = Any
@@ -168,8 +169,7 @@ class TiledSteps:
         for part in self._parts:
             optimizer.update_params(part.dense)
         optimizer.post_update_params()
-        for layer in self.model.layers:
-            layer.inputs = layer.output = layer.dinputs = None
+        forget(self.model)
 
     def _measured(self, loss: Any, right: Any, penalty: Any, n: int) -> tuple[Any, Any, Any]:
         model = self.model
