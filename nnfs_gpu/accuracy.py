@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, data_remedies
 from .backend import get_backend
+from .backend.arrays import plain
 
 Array = Any
 
@@ -53,9 +54,9 @@ class Accuracy:
 
 
 def _array(y: Any) -> Array:
-    """Targets as an array: the values of checked ones, else as they are."""
+    """Targets as an array with NumPy's methods: the values of checked ones, else as they are."""
     y = y.values if isinstance(y, checks.Targets) else y
-    return y if hasattr(y, "dtype") else np.asarray(y)
+    return y if isinstance(getattr(y, "dtype", None), np.dtype) else plain(y, "y")
 
 
 def _same_shape(predictions: Array, targets: Array) -> None:
@@ -97,13 +98,14 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
         return self.backend.equal(predictions, targets)
 
     def _classes(self, y: Any) -> Array:
-        checked, y = isinstance(y, checks.Labels), _array(y)
+        given, checked, y = y, isinstance(y, checks.Labels), _array(y)
         if y.ndim == 2 and (y.shape[1] > 1 or checked):  # checked: rows for a single class
             return self.backend.argmax(self.backend.asarray(y))
         if y.ndim <= 2 and (y.ndim != 1 or y.dtype.kind not in "iu"):
+            remedy = data_remedies.for_labels(given, plain(y, "y"), 2**31)
             raise TypeError(
                 f"accuracy: got targets of shape {y.shape} and dtype {y.dtype}, expected whole "
-                "numbers of shape (N,) or one-hot rows; use y.reshape(-1).astype('int32')"
+                f"numbers of shape (N,) or one-hot rows: {remedy}"
             )
         return self.backend.asarray(y, np.int32)
 

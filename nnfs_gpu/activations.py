@@ -9,17 +9,18 @@ from typing import Any
 
 from . import checks
 from .backend import get_backend
+from .passing import Passed
 
 Array = Any
 
 
-class Activation_ReLU:  # noqa: N801 - the book's name
+class Activation_ReLU(Passed):  # noqa: N801 - the book's name
     """output = max(inputs, 0), any shape. The derivative at 0 is taken as 0."""
 
     def __init__(self) -> None:
         self.backend = get_backend()
-        self.inputs: Array | None = None
-        self.output: Array | None = None
+        self.inputs = None
+        self.output = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """inputs -> output, same shape."""
@@ -38,7 +39,7 @@ class Activation_ReLU:  # noqa: N801 - the book's name
         return outputs
 
 
-class Activation_Softmax:  # noqa: N801 - the book's name
+class Activation_Softmax(Passed):  # noqa: N801 - the book's name
     """Turns each row of scores into probabilities: output = exp(x) / sum(exp(x)).
 
     The largest score of the row is subtracted first: the result is the same and exp cannot
@@ -47,8 +48,8 @@ class Activation_Softmax:  # noqa: N801 - the book's name
 
     def __init__(self) -> None:
         self.backend = get_backend()
-        self.inputs: Array | None = None
-        self.output: Array | None = None
+        self.inputs = None
+        self.output = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """inputs (N, C) -> output (N, C), rows with sum 1."""
@@ -73,7 +74,7 @@ class Activation_Softmax:  # noqa: N801 - the book's name
         return checks.like(outputs, self.backend, classes)
 
 
-class Activation_Sigmoid:  # noqa: N801 - the book's name
+class Activation_Sigmoid(Passed):  # noqa: N801 - the book's name
     """output = 1 / (1 + exp(-inputs)), any shape (book, chapter 16).
 
     Each output is a probability of its own: of "yes" in a yes-or-no question. Written with
@@ -82,8 +83,8 @@ class Activation_Sigmoid:  # noqa: N801 - the book's name
 
     def __init__(self) -> None:
         self.backend = get_backend()
-        self.inputs: Array | None = None
-        self.output: Array | None = None
+        self.inputs = None
+        self.output = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """inputs -> output between 0 and 1, same shape."""
@@ -103,7 +104,7 @@ class Activation_Sigmoid:  # noqa: N801 - the book's name
         return checks.like(outputs, self.backend, yes)
 
 
-class Activation_Linear:  # noqa: N801 - the book's name
+class Activation_Linear(Passed):  # noqa: N801 - the book's name
     """output = inputs: the output activation of regression (book, chapter 17).
 
     Nothing is copied: operations leave their arguments untouched.
@@ -111,8 +112,8 @@ class Activation_Linear:  # noqa: N801 - the book's name
 
     def __init__(self) -> None:
         self.backend = get_backend()
-        self.inputs: Array | None = None
-        self.output: Array | None = None
+        self.inputs = None
+        self.output = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """The inputs themselves, as an array of the backend."""

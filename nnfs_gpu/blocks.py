@@ -19,6 +19,7 @@ from typing import Any
 
 from . import checks
 from .backend import get_backend
+from .backend.tables import is_table
 
 BLOCK = 1 << 18  # rows of a block of `spiral_blocks`
 
@@ -26,8 +27,9 @@ BLOCK = 1 << 18  # rows of a block of `spiral_blocks`
 class Blocks:
     """A source of blocks.
 
-    source       a function that returns an iterator of (X, y), called for every pass; or a
-                 list of such pairs; or an iterator, which is used up after one pass
+    source       a function that returns an iterator of (X, y), called for every pass; or what
+                 gives a new one when it is iterated over, as a list of such pairs and a
+                 DataLoader of PyTorch do; or an iterator, which is used up after one pass
     samples      rows of a pass; None: counted in a pass of its own before training
     fingerprint  numbers and texts that tell these data from others, for checkpoints
 
@@ -42,10 +44,7 @@ class Blocks:
                 "iterator of blocks (X, y), or a list of them"
             )
         if samples is None and runs_out(source):
-            raise ValueError(
-                f"Blocks: got a {type(source).__name__}, which can be used once, and no samples; "
-                "give samples=N, its rows, or a function that returns a new iterator"
-            )
+            raise ValueError(f"Blocks: {_used_once(source, 'source')}")
         self.source = source
         self.samples = None if samples is None else checks.positive_int(samples, "Blocks samples")
         self._fingerprint = fingerprint
@@ -83,16 +82,77 @@ def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLO
 
 
 def is_source(x: Any) -> bool:
-    """Whether `x` gives blocks: it is no array and no list."""
-    if hasattr(x, "dtype") or isinstance(x, type):
+    """Whether `x` gives blocks: it is no array, no table and no list."""
+    if hasattr(x, "dtype") or isinstance(x, type) or is_table(x):
         return False
     iterates = hasattr(x, "__iter__") and (hasattr(x, "samples") or hasattr(x, "__next__"))
     return callable(x) or iterates
 
 
-def as_source(x: Any) -> Any:
-    """`x` itself where it has `samples` and `__iter__`, else `Blocks` around it."""
-    return x if hasattr(x, "samples") and hasattr(x, "__iter__") else Blocks(x)
+def as_source(x: Any, name: str) -> Any:
+    """`x` itself where it has `samples` and `__iter__`, else `Blocks` around it.
+
+    Raises ValueError, with the argument's `name`, for an iterator.
+    """
+    if hasattr(x, "samples") and hasattr(x, "__iter__"):
+        return x
+    if runs_out(x):
+        raise ValueError(_used_once(x, name))
+    return Blocks(x)
+
+
+def _used_once(x: Any, name: str) -> str:
+    return (
+        f"got a {type(x).__name__}, which can be used once, and no samples; give samples=N, its "
+        "rows, or a function that returns a new iterator. Where all of it fits into memory use "
+        f"Blocks(list({name})) for batches, X, y = zip(*{name}) for single samples"
+    )
+
+
+def targets_inside(x: Any, name: str) -> str:
+    """What to do with an `x` that is no source but holds its targets; "" for what does not.
+
+    name  of the argument that `x` was
+    """
+    kind = type(x).__name__
+    if is_table(x) or isinstance(x, (dict, str)) or hasattr(x, "dtype"):
+        return ""
+    if isinstance(x, (list, tuple)):
+        return {
+            "batches": f"got a {kind} of batches (X, y), which go in Blocks: use Blocks({name})",
+            "samples": f"got a {kind} of single samples (x, y): use X, y = zip(*{name})",
+        }.get(holds_pairs(x), "")
+    if _is_torch_dataset(x) or (hasattr(x, "__getitem__") and not hasattr(x, "__iter__")):
+        remedy = f"use Blocks(torch.utils.data.DataLoader({name}, batch_size=1024))"
+        if hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+            remedy += f", or X, y = zip(*[{name}[i] for i in range(len({name}))])"
+        return f"got a {kind}, which gives single samples (x, y): {remedy}"
+    if hasattr(x, "__iter__"):  # a DataLoader of PyTorch, and its like
+        return f"got a {kind}; what gives batches (X, y) goes in Blocks: use Blocks({name})"
+    return ""
+
+
+def holds_pairs(x: Any) -> str:
+    """Whether a list holds "batches" (X, y) or single "samples" (x, y); "" for others."""
+    if not x or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in x):
+        return ""
+    if all(_axes(data) >= 2 for data, _ in x):
+        return "batches"
+    return "samples" if all(_axes(data) and not _axes(target) for data, target in x) else ""
+
+
+def _axes(x: Any) -> int:
+    """The axes of an array or of nested lists, told by their first elements."""
+    if hasattr(x, "shape"):
+        return len(x.shape)
+    return 1 + (_axes(x[0]) if len(x) else 0) if isinstance(x, (list, tuple)) else 0
+
+
+def _is_torch_dataset(x: Any) -> bool:
+    """PyTorch's own class, told by its name: nothing is imported."""
+    return any(
+        c.__name__ == "Dataset" and c.__module__.startswith("torch.") for c in type(x).__mro__
+    )
 
 
 def runs_out(source: Any) -> bool:

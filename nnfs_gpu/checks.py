@@ -12,7 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from . import data_remedies
 from .backend import Backend
+from .backend.arrays import incoming, on_gpu, plain
+from .backend.remedies import called
 
 Array = Any
 
@@ -30,9 +33,14 @@ def positive_int(value: Any, name: str) -> int:
 
 def pair(value: Any, name: str) -> tuple[Any, Any]:
     """`value`, which must be a tuple or list of two: data and targets."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
-    return value[0], value[1]
+    if isinstance(value, (tuple, list)):
+        if len(value) == 2:
+            return value[0], value[1]
+        rest = f"; weights of samples are not known: use {name}[:2]" if len(value) == 3 else ""
+        raise TypeError(
+            f"{name}: got a {type(value).__name__} of {len(value)}, expected a pair (X, y){rest}"
+        )
+    raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
 
 
 def not_negative(value: Any, name: str) -> Any:
@@ -84,21 +92,25 @@ def like(given: Any, backend: Backend, result: Array) -> Array:
     return backend.to_numpy(result) if isinstance(given, (np.ndarray, list, tuple)) else result
 
 
-def matrix(backend: Backend, x: Any, width: int | None, what: str) -> Array:
-    """`x` as an (N, width) array of the backend's dtype, N >= 1."""
-    x = backend.asarray(x)
-    if x.ndim != 2:
-        hint = "; one sample is x.reshape(1, -1)" if x.ndim == 1 else ""
-        raise ValueError(f"{what}: got shape {x.shape}, expected (samples, features){hint}")
-    if x.shape[0] == 0:
-        raise ValueError(f"{what}: got an empty batch of shape {x.shape}, expected samples")
-    if width is None and x.shape[1] == 0:
-        raise ValueError(f"{what}: got shape {x.shape}, expected (samples, features >= 1)")
-    if width is not None and x.shape[1] != width:
-        raise ValueError(
-            f"{what}: got shape {x.shape}, expected (samples, {width}): "
-            f"{x.shape[1]} features do not fit {width}"
-        )
+def array(backend: Backend, x: Any, what: str, name: str) -> Array:
+    """`x` as an array of the backend's dtype. Raises with `what` and `name` in front."""
+    try:
+        if type(x) is not backend.xp.ndarray or x.dtype.kind not in "fiub":
+            x = incoming(x, name)
+        return backend.asarray(x)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{what}: {error}") from error
+
+
+def matrix(backend: Backend, given: Any, width: int | None, what: str, name: str = "x") -> Array:
+    """`given` as an (N, width) array of the backend's dtype, N >= 1.
+
+    what, name  the call and its argument, for the errors
+    """
+    x = array(backend, given, what, name)
+    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != (width or x.shape[1] or -1):
+        raise ValueError(f"{what}: {data_remedies.not_a_matrix(given, x.shape, width, name)}")
     return x
 
 
@@ -115,14 +127,26 @@ def gradient(backend: Backend, dvalues: Any, output: Array | None, what: str) ->
     return dvalues
 
 
-def finite(backend: Backend, x: Array, what: str) -> None:
-    """ValueError where `x` holds NaN or infinity. Waits for the device."""
-    if not backend.all_finite(x):
-        bad = np.argwhere(~np.isfinite(backend.to_numpy(x)))
-        raise ValueError(
-            f"{what}: got NaN or infinity in {len(bad)} place(s), the first at index "
-            f"{tuple(int(i) for i in bad[0])}; expected finite numbers: clean the data first"
+def finite(backend: Backend, x: Array, what: str, name: str, given: Any) -> None:
+    """ValueError where `x` holds NaN or infinity. Waits for the device.
+
+    name, given  the argument that `x` was made of, for the remedy
+    """
+    here = isinstance(x, backend.xp.ndarray)
+    if backend.all_finite(x) if here else np.isfinite(x).all():
+        return
+    host = backend.to_numpy(x) if here else x
+    bad = np.argwhere(~np.isfinite(host))
+    place = tuple(int(i) for i in bad[0])
+    remedy = data_remedies.for_bad_numbers(called(given, name), host.ndim)
+    if np.isfinite(plain(given, name)).all():
+        remedy = (
+            f"they are too large for {host.dtype}: scale the data, as {name} / abs({name}).max()"
         )
+    raise ValueError(
+        f"{what}: got NaN or infinity in {len(bad)} place(s), the first at index {place}; "
+        f"expected finite numbers in {name}: {remedy}"
+    )
 
 
 class Targets:
@@ -155,22 +179,34 @@ class Labels(Targets):
 
     def __init__(self, y: Any, classes: int, backend: Backend, *, samples: int | None = None):
         """Raises TypeError for labels of the wrong kind, ValueError for shape or range."""
-        host = backend.to_numpy(y) if hasattr(y, "dtype") else np.asarray(y)
-        if host.ndim == 1:
-            _check_indices(host, classes)
-            values = backend.asarray(y, np.int32)
-        elif host.ndim == 2:
-            _check_probabilities(host, classes)
-            values = backend.asarray(y)
-        else:
-            raise ValueError(
-                f"labels: got shape {host.shape}, expected (N,) class indices "
-                f"or (N, {classes}) one-hot rows"
-            )
+        here = type(y) is backend.xp.ndarray
+        host = backend.to_numpy(y) if here else plain(y, "y")
+        try:
+            _check_labels(host, classes)
+        except (TypeError, ValueError) as error:
+            remedy = data_remedies.for_labels(y, host, classes)
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"labels: {error}" + (f": {remedy}" if remedy else "")) from error
         if samples is not None and host.shape[0] != samples:
-            raise ValueError(f"labels: got {host.shape[0]} labels for {samples} samples")
-        super().__init__(values)
+            raise ValueError(
+                f"labels: got {host.shape[0]} labels for {samples} samples; expected one for each: "
+                f"{data_remedies.same_rows(host.shape, samples)}"
+            )
+        kept = y if here or on_gpu(y) else host
+        super().__init__(backend.asarray(kept, np.int32 if host.ndim == 1 else None))
         self.classes = classes
+
+    def suit(self, y: np.ndarray) -> bool:
+        """Whether labels `y` on the host, of this form, are right: looked at quickly."""
+        if y.ndim != self.values.ndim or not y.size:
+            return False
+        if y.ndim == 1:
+            return y.dtype.kind in "iu" and bool(y.min() >= 0 and y.max() < self.classes)
+        if y.dtype.kind not in "fiub" or y.shape[1] != self.classes:
+            return False
+        if not (y.min() >= 0 and y.max() <= 1):
+            return False
+        return bool(abs(y @ np.ones(self.classes, np.float32) - 1).max() <= ROW_SUM_TOLERANCE)
 
     @classmethod
     def of(cls, y: Any, classes: int, backend: Backend, samples: int) -> Labels:
@@ -193,25 +229,24 @@ class Values(Targets):
         (N,) is taken as (N, 1) where O is 1. Raises TypeError for what holds no numbers,
         ValueError for another shape, NaN, infinity, or numbers outside [0, 1] where `unit`.
         """
-        values = backend.asarray(y)
-        if values.ndim == 1 and outputs == 1:
-            values = values.reshape(-1, 1)
-        if values.shape != (samples, outputs):
+        given, y = y, incoming(y, "y")
+        if isinstance(y, np.ndarray):  # looked at on the host, then moved
+            y = np.ascontiguousarray(y, backend.dtype)
+        else:
+            y = backend.asarray(y)
+        shape = (samples, outputs)
+        if y.ndim == 1 and outputs == 1:
+            y = y.reshape(-1, 1)
+        if y.shape != shape:
             either = f"({samples},) or " if outputs == 1 else ""
             raise ValueError(
-                f"targets: got shape {values.shape}, expected {either}({samples}, {outputs}): "
-                "one row a sample, one column an output"
+                f"targets: got shape {y.shape}, expected {either}{shape}: one row a sample, one "
+                f"column an output: {data_remedies.for_values(given, y.shape, shape)}"
             )
-        finite(backend, values, "targets")
+        finite(backend, y, "targets", "y", given)
         if unit:
-            host = backend.to_numpy(values)
-            if host.size and not (host.min() >= 0 and host.max() <= 1):
-                raise ValueError(
-                    f"targets: got values from {host.min():g} to {host.max():g}, expected 0 or 1 "
-                    "(or probabilities between): sigmoid outputs answer yes or no; for classes "
-                    "use softmax and categorical cross-entropy"
-                )
-        super().__init__(values)
+            _check_unit(backend.to_numpy(y))
+        super().__init__(backend.asarray(y))
 
     @classmethod
     def of(
@@ -227,36 +262,54 @@ class Values(Targets):
         return y
 
 
+def _check_labels(y: np.ndarray, classes: int) -> None:
+    if y.ndim == 1:
+        _check_indices(y, classes)
+    elif y.ndim == 2:
+        _check_probabilities(y, classes)
+    else:
+        raise ValueError(
+            f"got shape {y.shape}, expected (N,) class indices or (N, {classes}) one-hot rows"
+        )
+
+
 def _check_indices(y: np.ndarray, classes: int) -> None:
     if y.dtype.kind not in "iu":
         raise TypeError(
-            f"labels: got dtype {y.dtype} of shape {y.shape}, expected whole numbers "
-            f"0 to {classes - 1}: use y.astype('int32')"
+            f"got dtype {y.dtype} of shape {y.shape}, expected whole numbers 0 to {classes - 1}"
         )
     if y.shape[0] == 0:
-        raise ValueError("labels: got an empty array, expected one label a sample")
-    low, high = int(y.min()), int(y.max())
-    if low < 0 or high >= classes:
+        raise ValueError("got an empty array, expected one label a sample")
+    if not (y.min() >= 0 and y.max() < classes):
         raise ValueError(
-            f"labels: got values from {low} to {high}, expected 0 to {classes - 1} "
+            f"got values from {int(y.min())} to {int(y.max())}, expected 0 to {classes - 1} "
             f"for {classes} classes"
         )
 
 
 def _check_probabilities(y: np.ndarray, classes: int) -> None:
     if y.dtype.kind not in "fiub":
-        raise TypeError(f"labels: got dtype {y.dtype}, expected one-hot rows of numbers")
+        raise TypeError(f"got dtype {y.dtype}, expected one-hot rows of numbers")
     if y.shape[0] == 0:
-        raise ValueError(f"labels: got an empty array of shape {y.shape}, expected rows")
+        raise ValueError(f"got an empty array of shape {y.shape}, expected rows")
     if y.shape[1] != classes:
-        hint = "; class indices need shape (N,): use y.reshape(-1)" if y.shape[1] == 1 else ""
-        raise ValueError(f"labels: got shape {y.shape}, expected (N, {classes}){hint}")
+        raise ValueError(f"got shape {y.shape}, expected (N, {classes})")
     with np.errstate(invalid="ignore"):  # infinities of both signs: NaN, and refused below
         sums = y.sum(axis=1, dtype=np.float64)
     bad = ~(np.abs(sums - 1) <= ROW_SUM_TOLERANCE) | ~((y >= 0) & (y <= 1)).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
-            f"labels: row {row} is {y[row].tolist()[:8]} with sum {sums[row]:.6g}, expected "
+            f"row {row} is {y[row].tolist()[:8]} with sum {sums[row]:.6g}, expected "
             "probabilities of 0 to 1 with sum 1 (one-hot or soft labels)"
+        )
+
+
+def _check_unit(y: np.ndarray) -> None:
+    if not (y.min() >= 0 and y.max() <= 1):
+        remedy = data_remedies.for_unit(y)
+        raise ValueError(
+            f"targets: got values from {y.min():g} to {y.max():g}, expected 0 or 1 "
+            "(or probabilities between): sigmoid outputs answer yes or no; for classes "
+            "use softmax and categorical cross-entropy" + (f"; {remedy}" if remedy else "")
         )

@@ -165,8 +165,8 @@ def train(
         Option(
             metavar="DIR",
             help="Go on with the run in DIR, in place of --out, where it was ended, killed or "
-            "finished; its settings are read from there, and --epochs may grow. Without a "
-            "checkpoint in DIR a new run begins.",
+            "finished; its settings are read from there, and --epochs may grow. Where DIR "
+            "exists but holds no checkpoint yet a new run begins.",
             show_default=False,
         ),
     ] = None,
@@ -240,7 +240,7 @@ def predict(
         str,
         Argument(
             metavar="[INPUT]",
-            help="CSV with a row of numbers for each point, a header line allowed, or .npy; "
+            help="CSV with a row of numbers for each point, header lines allowed, or .npy; "
             "- is standard input.",
         ),
     ] = "-",

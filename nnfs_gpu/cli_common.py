@@ -100,7 +100,8 @@ def run_command(command: Any, arguments: list[str]) -> int:
             signal.signal(signum, _interrupt)
     try:
         code = command.main(arguments, prog_name="nnfs-gpu", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed before the start
+            sys.stdout.flush()
         return code or 0
     except CommandError as error:
         return _fail(describe(error), error.exit_code)
@@ -190,6 +191,8 @@ def write(data: bytes, target: str | Path) -> None:
     """Write to the file `target`, whole or not at all; to stdout for "-"."""
     path = Path(target)
     if target == "-":
+        if sys.stdout is None:
+            raise CommandError("standard output is closed; send it to a file or a pipe")
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

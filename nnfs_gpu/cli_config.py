@@ -1,8 +1,9 @@
 """What `nnfs-gpu train` was asked for: from the command, or from the checkpoint it goes on with.
 
 Checkpoints go to DIR as training proceeds. `--resume DIR` goes on from there with the settings
-of that run, and begins a new one where DIR has none: the same command can be repeated until
-the run is done, whatever ends it. A finished run is measured again and its files are written
+of that run, and begins a new one where the folder DIR has none: the same command can be repeated
+until the run is done, whatever ends it. A DIR that does not exist is refused: a misspelt name
+would train anew. A finished run is measured again and its files are written
 again; with more --epochs it grows. Without --resume a new run takes the old checkpoint's place.
 """
 
@@ -122,6 +123,9 @@ def outputs_for(
     """Where the results go: --resume DIR in place of --out DIR."""
     if resume is not None and "out" in given(context) and out != resume:
         raise InputError(f"--out {out} and --resume {resume}: expected one folder")
+    if resume is not None and not resume.is_dir():
+        kind = "is a file, expected a folder" if resume.exists() else "no such folder"
+        raise InputError(f"--resume {resume}: {kind}; begin a run with --out {resume}")
     folder = out if resume is None else resume
     return Outputs(folder, json_target, plot, checkpoint_every, resume is not None)
 

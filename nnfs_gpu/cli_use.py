@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +15,13 @@ from .cli_common import (
     InputError,
     check_target,
     console_for,
-    describe,
     load_model,
     to_json,
     two_columns,
     versions,
     write,
 )
+from .cli_rows import read_rows
 
 # Seeds of `train` end below 2^32, those of its validation points at 2^32: points drawn with
 # this one are new to every model.
@@ -80,7 +79,7 @@ def predict(path: Path, source: str, target: str, backend: str) -> int:
         try:
             probabilities = model.predict(rows, batch_size=BATCH, check_finite=True)
         except ValueError as error:
-            raise InputError(f"{name}: {str(error).removeprefix('predict: ')}") from error
+            raise InputError(f"{name}: {_in_a_file(error, rows, model)}") from error
         classes = model.backend.to_numpy(model.output_layer_activation.predictions(probabilities))
     lines = csv_lines(classes, model.backend.to_numpy(probabilities))
     if target == "-":
@@ -91,75 +90,14 @@ def predict(path: Path, source: str, target: str, backend: str) -> int:
     return 0
 
 
-def read_rows(source: str, name: str) -> np.ndarray:
-    """Rows of numbers (N, columns) from CSV or .npy, told apart by their first bytes."""
-    try:
-        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}") from error
-    if not data.strip():
-        raise InputError(f"{name}: is empty, expected rows of numbers")
-    if data.startswith(b"\x93NUMPY"):
-        return _read_npy(data, name)
-    try:
-        return _read_csv(data.decode("utf-8-sig"), name)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}: neither CSV text nor a .npy file") from error
-
-
-def _read_npy(data: bytes, name: str) -> np.ndarray:
-    try:
-        rows = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{name}: a damaged .npy file ({describe(error)})") from error
-    if rows.dtype.kind not in "fiub" or rows.ndim != 2:
-        raise InputError(
-            f"{name}: got an array of {rows.dtype} of shape {rows.shape}, "
-            "expected numbers of shape (rows, columns)"
-        )
-    return rows
-
-
-def _read_csv(text: str, name: str) -> np.ndarray:
-    """Numbers between commas. A first line without any number is a header and left out."""
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not any(_is_number(field) for field in lines[0][1].split(",")):
-        del lines[0]
-    if not lines:
-        raise InputError(f"{name}: has a header but no rows of numbers")
-    columns = lines[0][1].count(",") + 1
-    try:
-        rows = np.loadtxt(
-            [line for _, line in lines], delimiter=",", ndmin=2, comments=None, dtype=np.float64
-        )
-    except ValueError:
-        rows = None
-    if rows is None or rows.shape != (len(lines), columns):
-        raise InputError(_what_is_wrong(lines, columns, name))
-    return rows
-
-
-def _what_is_wrong(lines: list[tuple[int, str]], columns: int, name: str) -> str:
-    """The first line that is not `columns` numbers. Slow and exact: only after a failure."""
-    for number, line in lines:
-        fields = line.split(",")
-        for field in fields:
-            if not _is_number(field):
-                return f"{name}, line {number}: got {field.strip()!r}, expected a number"
-        if len(fields) != columns:
-            return (
-                f"{name}, line {number}: got {len(fields)} numbers, expected {columns} "
-                "as in the lines before"
-            )
-    return f"{name}: cannot be read as CSV"
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+def _in_a_file(error: ValueError, rows: np.ndarray, model: Any) -> str:
+    """What is wrong with rows from a file: without the remedies for arrays."""
+    problem = str(error).removeprefix("predict: ").split("; ")[0]
+    if rows.shape[1] == 2 * model.trainable_layers[0].n_inputs:
+        return f"{problem}; if commas stand for decimal points, write points"
+    if not np.isfinite(rows).all():
+        return f"{problem}, row {1 + int(np.argmin(np.isfinite(rows).all(axis=1)))}; correct it"
+    return problem
 
 
 def csv_lines(classes: np.ndarray, probabilities: np.ndarray) -> Iterator[bytes]:

@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .blocks import as_source, is_source
+from .blocks import as_source, holds_pairs, is_source, targets_inside
 from .checkpoint import fingerprint
 from .data_blocks import Mapped, Piece, Streamed
 
 Array = Any
+
+ARGUMENT = {"train": "X", "evaluate": "X_val"}  # what a call's data are called in its signature
 
 
 def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
@@ -35,12 +37,49 @@ def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
     if is_source(X):
         if y is not None:
             raise TypeError(f"{what}: got blocks and y; the blocks (X, y) hold y: leave it out")
-        return Streamed(model, as_source(X), what, check_finite)
+        try:
+            source = as_source(X, ARGUMENT.get(what, what))
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from None
+        return Streamed(model, source, what, check_finite)
     if y is None:
-        raise TypeError(f"{what}: got X without y; only a source of blocks holds its targets")
-    if isinstance(X, np.memmap) or isinstance(y, np.memmap):
-        return Mapped(model, X, y, what, check_finite)
-    return Held(model.backend, *model._data(X, y, what, check_finite))
+        alone = "got X without y; only a source of blocks holds its targets"
+        if isinstance(X, (list, tuple)) and len(X) == 2 and not holds_pairs(X):
+            alone += "; where these are both, use X, y = X"
+        raise TypeError(f"{what}: {targets_inside(X, ARGUMENT.get(what, what)) or alone}")
+    try:
+        if isinstance(X, np.memmap) or isinstance(y, np.memmap):
+            return Mapped(model, X, y, what, check_finite)
+        return Held(model.backend, *model._data(X, y, what, check_finite))
+    except (TypeError, ValueError) as error:
+        if not _swapped(X, y, model._width_in()):
+            raise
+        raise ValueError(
+            f"{what}: got X of shape {np.shape(X)} and y of shape {np.shape(y)}, expected the data "
+            "first and their targets second; use X, y = y, X"
+        ) from error
+
+
+def validation_of(model: Any, given: Any, check_finite: bool) -> Any:
+    """The same of `validation_data`: a pair (X, y), or a source of blocks."""
+    what = "validation_data"
+    if is_source(given):
+        return data_of(model, given, None, what, check_finite)
+    inside = targets_inside(given, what)
+    if inside:
+        raise TypeError(f"{what}: {inside}")
+    return data_of(model, *checks.pair(given, what), what, check_finite)
+
+
+def _swapped(X: Any, y: Any, width: int | None) -> bool:
+    """Whether X has the shape of targets and y that of data, so that all is well the other way."""
+    try:
+        x_shape, y_shape = np.shape(X), np.shape(y)
+    except (TypeError, ValueError):  # ragged, or on a GPU
+        return False
+    if len(y_shape) != 2 or y_shape[1] != width or x_shape[:1] != y_shape[:1]:
+        return False
+    return x_shape != y_shape and y_shape[0] > 1
 
 
 class Held:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, data_remedies
 from .accuracy import Accuracy
-from .backend.arrays import check_real, to_host
+from .backend.arrays import incoming, on_gpu, plain, to_host
 from .blocks import fingerprint_of, runs_out
 from .checkpoint import hashed
 
@@ -41,38 +41,46 @@ class InBlocks:
         self.check_finite = check_finite
         self.block = block_rows(model)
         self._form: checks.Targets | None = None  # some targets as the loss wants them
+        self._seen = False  # a whole pass: later ones are looked at more quickly
 
-    def _moved(self, x: Any, dtype: Any) -> Array:
-        """On the backend: converted on the host where it lies there, and only these rows."""
-        if isinstance(x, np.ndarray):
-            x = np.ascontiguousarray(check_real(x), dtype)
-        return self.backend.asarray(x, dtype)
+    def _converted(self, x: Any, dtype: Any, name: str) -> Array:
+        """In `dtype`: on the host where it lies there, and only these rows."""
+        x = incoming(x, name)
+        return np.ascontiguousarray(x, dtype) if isinstance(x, np.ndarray) else x
 
     def _data(self, X: Any, where: str) -> Array:
-        X = self._moved(X, self.backend.dtype)
-        return checks.matrix(self.backend, X, self.model._width_in(), where)
+        try:
+            x = self._converted(X, self.backend.dtype, "X")
+        except TypeError as error:
+            raise TypeError(f"{where}: {error}") from error
+        moved = checks.matrix(self.backend, x, self.model._width_in(), where, "X")
+        if self.check_finite and not (self._seen and on_gpu(X)):
+            checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
+        return moved
 
     def _checked(self, X: Any, y: Any, start: int) -> tuple[Array, checks.Targets]:
         """A block whose first row is `start`: moved, and everything checked."""
         where = f"{self.what}, rows {start} to {start + len(X) - 1}"
         X = self._data(X, where)
-        if self.check_finite:
-            checks.finite(self.backend, X, where)
         self._form = self.model._targets(X, y, where)
         return X, self._form
 
     def _known(self, X: Any, y: Any, start: int) -> tuple[Array, checks.Targets]:
-        """A block whose values were looked at before: moved, and its shape checked."""
-        X = self._data(X, f"{self.what}, rows {start} to {start + len(X) - 1}")
+        """A block whose rows came before, in an earlier pass.
+
+        Files change, and what makes blocks may make others: labels on the host are looked at
+        again, quickly. On a GPU they are not, that would wait for it: there a label out of
+        range makes the loss NaN, and nothing beside the arrays is read.
+        """
         form: Any = self._form
-        values = self._moved(y, form.values.dtype).reshape(-1, *form.values.shape[1:])
-        if values.shape[0] != X.shape[0]:
-            raise ValueError(
-                f"{self.what}, rows {start} to {start + X.shape[0] - 1}: got {values.shape[0]} "
-                f"targets for {X.shape[0]} samples"
-            )
+        fits = on_gpu(y) or (isinstance(form, checks.Labels) and form.suit(y))
+        if not fits or y.shape[:1] != X.shape[:1]:
+            return self._checked(X, y, start)
+        X = self._data(X, f"{self.what}, rows {start} to {start + len(X) - 1}")
+        dtype = form.values.dtype
+        values = self.backend.asarray(self._converted(y, dtype, "y"), dtype)
         targets = copy.copy(form)
-        targets.values = values
+        targets.values = values.reshape(-1, *form.values.shape[1:])
         return X, targets
 
     def _targets(self) -> Iterator[np.ndarray]:
@@ -100,17 +108,21 @@ class Mapped(InBlocks):
 
     def __init__(self, model: Any, X: Any, y: Any, what: str, check_finite: bool):
         super().__init__(model, what, check_finite)
-        self.X, self.y = to_host(X), to_host(getattr(y, "values", y))
+        try:
+            self.X, self.y = to_host(X, "X"), plain(_raw(y), "y")
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{what}: {error}") from error
         if not self.X.size:
             checks.matrix(self.backend, self.X, model._width_in(), what)  # raises
         if self.y.shape[:1] != self.X.shape[:1]:
             raise ValueError(
                 f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "
-                "one target a sample"
+                f"one target a sample: {data_remedies.same_rows(self.y.shape, self.X.shape[0])}"
             )
         self.samples = self.X.shape[0]
         for rows in self._blocks():
             self._checked(self.X[rows], self.y[rows], rows.start)
+        self._seen = True
 
     def _blocks(self) -> Iterator[slice]:
         for start in range(0, self.samples, self.block):
@@ -162,7 +174,6 @@ class Streamed(InBlocks):
     def __init__(self, model: Any, source: Any, what: str, check_finite: bool):
         super().__init__(model, what, check_finite)
         self.source, self.runs_out = source, runs_out(source)
-        self._seen = False  # a whole pass: from then on only shapes are checked
         self._kind: tuple[str, int] = ("", 0)  # of the targets: their dtype's, and dimensions
         if source.samples is None:
             source.samples = self._count()
@@ -180,11 +191,14 @@ class Streamed(InBlocks):
 
     def _block(self, block: Any, start: int) -> tuple[Array, checks.Targets]:
         X, y = checks.pair(block, f"{self.what}, the block at row {start}")
-        X = X if hasattr(X, "dtype") else np.asarray(X)
-        y = y if hasattr(y, "dtype") else np.asarray(getattr(y, "values", y))
+        try:
+            X = X if on_gpu(X) else plain(X, "X")
+            y = _raw(y) if on_gpu(_raw(y)) else plain(_raw(y), "y")
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.what}, the block at row {start}: {error}") from error
         if not X.ndim or not y.ndim:
             raise ValueError(f"{self.what}, the block at row {start}: got a number, no rows")
-        kind = y.dtype.kind, y.ndim
+        kind = str(y.dtype).rstrip("0123456789"), y.ndim
         if self._seen and kind == self._kind:
             return self._known(X, y, start)
         self._kind = kind
@@ -239,6 +253,11 @@ class Streamed(InBlocks):
     def fingerprints(self) -> tuple[Any, Any]:
         """What the source says of itself; the targets are part of it."""
         return fingerprint_of(self.source) | {"block": self.block}, None
+
+
+def _raw(y: Any) -> Any:
+    """Targets as they were given: the values of checked ones."""
+    return y.values if isinstance(y, checks.Targets) else y
 
 
 def gathered(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -23,8 +23,8 @@ except ImportError as error:
         '"nnfs-gpu[sklearn]"'
     ) from error
 
-from . import checks
-from .backend import Backend, BackendUnavailableError
+from . import checks, divergence
+from .backend import Backend, BackendUnavailableError, remedies
 from .callbacks import EarlyStopping
 from .estimator_network import backend_for, build, from_bytes, predict, to_bytes
 from .model import Model
@@ -37,6 +37,45 @@ NETWORK = (
     *("hidden", "activation", "dropout", "l1", "l2", "loss", "optimizer", "learning_rate"),
     *("decay", "backend", "dtype"),
 )
+
+
+def check_split(samples: int, share: float, classes: Array | None) -> None:
+    """ValueError where `share` of the samples cannot be set aside with some of each class.
+
+    classes  those of the samples, in whole numbers; None for a regression
+    """
+    fewest = 1  # on both sides of the split
+    if classes is not None:
+        counts = np.bincount(classes)
+        fewest = len(counts)
+        if counts.min() < 2:
+            raise ValueError(
+                f"validation_fraction: got a class of {counts.min()} sample, expected at least 2, "
+                "to train on and to validate on; leave such classes out, or do without: "
+                "early_stopping=False"
+            )
+    aside = int(np.ceil(share * samples))
+    if fewest <= aside <= samples - fewest:
+        return
+    remedy = "give more samples"
+    if 2 * fewest <= samples:
+        count = min(max(aside, fewest), samples - fewest)
+        rounded = round(count / samples, 3)
+        exact = np.ceil(rounded * samples) == count
+        remedy = f"use validation_fraction={rounded if exact else (count - 0.25) / samples:.6g}"
+    least = "one of each class" if classes is not None else "one"
+    raise ValueError(
+        f"validation_fraction: got {share:g} of {samples} sample(s), {aside} to validate on and "
+        f"{samples - aside} to train on, expected at least {least} for both; {remedy}, or do "
+        "without: early_stopping=False"
+    )
+
+
+def not_masked(**given: Any) -> None:
+    """TypeError for a masked array, whose mask scikit-learn would drop without a word."""
+    for name, values in given.items():
+        if isinstance(values, np.ma.MaskedArray):
+            raise TypeError(remedies.masked(values, name))
 
 
 class EstimatorBase(BaseEstimator):
@@ -102,6 +141,7 @@ class EstimatorBase(BaseEstimator):
         again = bool(self.warm_start) and hasattr(self, "model_")
         settings, backend = self._network_settings(), backend_for(self.backend, self.dtype)
         callbacks = self._callbacks()
+        not_masked(X=X, y=y)
         X, y = self._validated(X, y, backend.dtype, reset=not again)
         targets, outputs, learned = self._targets(y, again)
         if again:
@@ -166,6 +206,7 @@ class EstimatorBase(BaseEstimator):
         if share == 0:
             raise ValueError("validation_fraction: got 0, expected a number above 0 and below 1")
         stratify = targets if targets.ndim == 1 else None
+        check_split(len(targets), share, stratify)
         X, X_val, targets, val = train_test_split(
             X, targets, test_size=share, random_state=seed, stratify=stratify
         )
@@ -175,7 +216,7 @@ class EstimatorBase(BaseEstimator):
         self, model: Model, X: Array, targets: Array, held_out: Any, callbacks: Any, seed: int
     ) -> dict[str, np.ndarray]:
         """Train `model`; returns what was measured, one number an epoch."""
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported below
+        with divergence.reported_by_caller():  # below
             history = model.train(
                 X,
                 targets,
@@ -189,9 +230,11 @@ class EstimatorBase(BaseEstimator):
             )
         curves = {name: np.array(values) for name, values in history.history.items()}
         finite = np.isfinite(curves["loss"])
-        if not finite.all():
+        if not finite.all() or not divergence.finite_parameters(model):
+            what = "the loss of" if not finite.all() else "a weight after"
+            epoch = np.argmin(finite) + 1 if not finite.all() else len(finite)
             raise ValueError(
-                f"training diverged: the loss of epoch {np.argmin(finite) + 1} is not finite; "
+                f"training diverged: {what} epoch {epoch} is not finite; "
                 "take a lower learning_rate, or scale the features (StandardScaler)"
             )
         return curves
@@ -200,6 +243,7 @@ class EstimatorBase(BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs of the network for X, in its dtype."""
         check_is_fitted(self, "model_")
+        not_masked(X=X)
         X = validate_data(self, X, dtype=self.model_.backend.dtype, reset=False)
         return predict(self.model_, X)
 

@@ -26,6 +26,9 @@ import numpy as np
 from . import checks
 
 SPLITS = ("train", "test")
+# What systems leave beside files: hidden ones, among them macOS's ._0000.png, which is no
+# picture; the folders of a Mac's archives and of network drives.
+NOT_OURS = (".", "__MACOSX", "@eaDir")
 SHAPES = ("square", "disc", "cross", "triangle", "ring", "stripes")  # what draw_shapes can draw
 
 
@@ -40,7 +43,8 @@ def load_images(
 
     X (N, height, width) uint8, grey levels from 0 (black) to 255; y (N,) int32, the numbers of
     the class folders. Classes and files come in the order of their numbers and names, in
-    blocks: shuffle before training in batches. Other files than *.png are left alone.
+    blocks: shuffle before training in batches. Other files than *.png are left alone, and
+    what systems leave there (._0000.png of macOS, .DS_Store).
 
     Raises FileNotFoundError where the folder or one of its two halves is missing,
     ImageFolderError for a half without class folders, a class folder whose name is no number
@@ -84,7 +88,7 @@ def _files(folder: Path) -> Iterator[tuple[int, Path]]:
     if not classes:
         raise ImageFolderError(f"{folder}: has no class folders; expected some named 0, 1, 2, ...")
     for label, inside in classes:
-        files = sorted(path for path in inside.iterdir() if path.suffix.lower() == ".png")
+        files = sorted(path for path in inside.iterdir() if _is_picture(path))
         if not files:
             raise ImageFolderError(f"{inside}: holds no .png file; expected some of class {label}")
         for path in files:
@@ -92,7 +96,11 @@ def _files(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _is_class(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+    return path.is_dir() and not path.name.startswith(NOT_OURS)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() == ".png" and not path.name.startswith(NOT_OURS)
 
 
 def _number(path: Path) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import blas, checks
+from .blocks import is_source, targets_inside
 from .data_blocks import block_rows
 
 Array = Any
@@ -45,6 +46,11 @@ def _measured(model: Any, data: Any, size: int | None) -> tuple[float, float]:
 
 def predict(model: Any, X: Any, batch_size: int | None, check_finite: bool) -> Array:
     """Outputs for X (N, features), (N, O): where X lay. A memory map is read in blocks."""
+    if is_source(X) or targets_inside(X, "X"):
+        raise TypeError(
+            f"predict: got a {type(X).__name__}, expected an array X; predict its blocks one by "
+            "one: use np.concatenate([np.asarray(model.predict(x)) for x, _ in X])"
+        )
     mapped = isinstance(X, np.memmap) and X.size > 0
     x = X if mapped else model._inputs(X, "predict", check_finite)
     samples = x.shape[0]

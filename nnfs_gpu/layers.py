@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, data_remedies
 from .backend import get_backend
+from .passing import LeftByPass, Passed
 
 Array = Any
 
 
-class Layer_Dense:  # noqa: N801 - the book's name
+class Layer_Dense(Passed):  # noqa: N801 - the book's name
     """A dense layer: every output is a weighted sum of all inputs plus a bias.
 
     n_inputs, n_neurons  I and O, whole numbers of at least 1
@@ -52,8 +53,8 @@ class Layer_Dense:  # noqa: N801 - the book's name
             ("bias_regularizer_l2", bias_regularizer_l2),
         ):
             setattr(self, name, checks.not_negative(factor, name))
-        self.inputs: Array | None = None
-        self.output: Array | None = None
+        self.inputs = None
+        self.output = None
 
     weight_regularizer_l1: float
     weight_regularizer_l2: float
@@ -82,10 +83,13 @@ class Layer_Dense:  # noqa: N801 - the book's name
         mine = value is getattr(self, f"_{name}", None)  # as after layer.weights += change
         return value if mine else self.backend.copy(value)
 
-    def _parameter(self, value: Any, shape: tuple[int, int], name: str) -> Array:
-        value = self.backend.asarray(value)
+    def _parameter(self, given: Any, shape: tuple[int, int], name: str) -> Array:
+        value = checks.array(self.backend, given, "Layer_Dense", name)
         if value.shape != shape:
-            raise ValueError(f"Layer_Dense {name}: got shape {value.shape}, expected {shape}")
+            raise ValueError(
+                f"Layer_Dense {name}: got shape {value.shape}, expected {shape}"
+                + data_remedies.for_parameter(given, value.shape, shape, name)
+            )
         return value
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
@@ -130,7 +134,7 @@ class Layer_Dense:  # noqa: N801 - the book's name
         self.weights, self.biases = self.checked_parameters(weights, biases)
 
 
-class Layer_Dropout:  # noqa: N801 - the book's name
+class Layer_Dropout(Passed):  # noqa: N801 - the book's name
     """Dropout: in training every value is zeroed with probability `rate` (book, chapter 15).
 
     rate  share of values to zero, from 0 to below 1
@@ -148,14 +152,16 @@ class Layer_Dropout:  # noqa: N801 - the book's name
     Raises ValueError for a rate outside [0, 1) or a bad seed.
     """
 
+    binary_mask: Any = LeftByPass()
+
     def __init__(self, rate: float, *, seed: int | None = None):
         self.backend = get_backend()
         self.rate = 1 - checks.fraction(rate, "Layer_Dropout rate")
         self.seed = None if seed is None else checks.seed(seed, "Layer_Dropout seed")
         self.calls = 0
-        self.inputs: Array | None = None
-        self.output: Array | None = None
-        self.binary_mask: Array | None = None
+        self.inputs = None
+        self.output = None
+        self.binary_mask = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """inputs, any shape -> output, same shape: masked in training, else the inputs."""
@@ -184,12 +190,12 @@ class Layer_Dropout:  # noqa: N801 - the book's name
         return self.dinputs
 
 
-class Layer_Input:  # noqa: N801 - the book's name
+class Layer_Input(Passed):  # noqa: N801 - the book's name
     """The data itself as a layer: `Model` puts it before the first real one."""
 
     def __init__(self) -> None:
         self.backend = get_backend()
-        self.output: Array | None = None
+        self.output = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """output = inputs (N, I), moved to the backend."""

@@ -14,9 +14,8 @@ from typing import Any
 from . import blas, chain, checks, inference, storage
 from .activations import Activation_Softmax
 from .backend import get_backend, use_backend
-from .blocks import is_source
 from .callbacks import Callback, History
-from .data import data_of
+from .data import data_of, validation_of
 from .layers import Layer_Input
 from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
 from .rollback import all_or_nothing
@@ -167,10 +166,7 @@ class Model:
         data = data_of(self, X, y, "train", check_finite)
         validation = None
         if validation_data is not None:
-            X_val, y_val = validation_data, None
-            if not is_source(validation_data):
-                X_val, y_val = checks.pair(validation_data, "validation_data")
-            validation = data_of(self, X_val, y_val, "validation_data", check_finite)
+            validation = validation_of(self, validation_data, check_finite)
         training = Training(
             self,
             data,
@@ -231,10 +227,14 @@ class Model:
             raise ValueError(
                 f"set_parameters: got {len(parameters)} layers, expected {len(layers)}"
             )
-        checked = [
-            layer.checked_parameters(*values)
-            for layer, values in zip(layers, parameters, strict=True)
-        ]
+        checked = []
+        for number, (layer, values) in enumerate(zip(layers, parameters, strict=True), 1):
+            try:
+                checked.append(layer.checked_parameters(*values))
+            except (TypeError, ValueError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                where = f"set_parameters, layer {number} of {len(layers)}"
+                raise kind(f"{where}: {error}") from error
         with all_or_nothing(*layers):
             for layer, values in zip(layers, checked, strict=True):
                 layer.set_parameters(*values)
@@ -283,9 +283,9 @@ class Model:
 
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
         """Data, checked and on the backend."""
-        X = checks.matrix(self.backend, X, self._width_in(), what)
+        given, X = X, checks.matrix(self.backend, X, self._width_in(), what, "X")
         if check_finite:
-            checks.finite(self.backend, X, what)
+            checks.finite(self.backend, X, what, "X", given)
         return X
 
     def _targets(self, X: Array, y: Any, what: str) -> checks.Targets:

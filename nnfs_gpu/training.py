@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, divergence
 from .callbacks import Callback, History, tell_of_exceptions
 from .callbacks import checked as checked_callbacks
 from .checkpoint import Checkpoint
@@ -87,6 +87,7 @@ class Training:
         self.metrics = METRICS + (VALIDATION_METRICS if validation else ())
         self.epochs_done = self.steps_done = 0
         self.history = History()
+        self._finite = divergence.FiniteWatch()
         self._pending: list[tuple[int, Any, Any, Any, float]] = []
 
     def _check_data(self) -> None:
@@ -131,7 +132,8 @@ class Training:
         with contextlib.ExitStack() as ending:
             try:
                 self._begin(ending)
-                self._epochs()
+                with divergence.numpy_quiet():
+                    self._epochs()
                 if self.checkpoint is not None:
                     self.checkpoint.end(self)
             finally:
@@ -140,6 +142,7 @@ class Training:
             logs = self.history.last()
             for callback in self.callbacks:
                 callback.on_train_end(logs)
+        self._finite.end(self.model, self.epochs_done)
         return self.history
 
     def _begin(self, ending: contextlib.ExitStack) -> None:
@@ -170,12 +173,14 @@ class Training:
         while self.epochs_done < self.epochs and not self.model.stop_training:
             if self._one_call():
                 self._many_epochs()
+                self._finite.tell()
                 continue
             if not self._steps():
                 break
             self._finish_epoch()
             if self.checkpoint is not None:
                 self.checkpoint.epoch_done(self)
+            self._finite.tell()
         self.fetch()
 
     def _steps(self) -> bool:
@@ -249,6 +254,7 @@ class Training:
             METRICS, (losses, losses, penalties, accuracies, rates), strict=True
         ):
             self.history.history.setdefault(name, []).extend(curve)
+        self._finite.look_at_all(self.epochs_done + 1, losses, "loss")
         self.epochs_done += epochs
 
     # ---- the end of an epoch ----
@@ -271,6 +277,7 @@ class Training:
             data_loss, penalty = float(data_loss), float(penalty)
             values = (data_loss + penalty, data_loss, penalty, float(accuracy), float(rate))
             self.history.append(epoch, dict(zip(METRICS, values, strict=True)))
+            self._finite.look(epoch, values[0], "loss")
         self._pending.clear()
 
     def _show_epoch(self, epoch: int, logs: dict[str, float]) -> None:
@@ -281,6 +288,7 @@ class Training:
             verbose = bool(self.print_every)
             measured = evaluate(self.model, self.validation, self.batch_size, verbose)
             measured = {f"val_{key}": value for key, value in measured.items()}
+            self._finite.look(epoch, measured["val_loss"], "val_loss")
             self.history.append(epoch, measured)
             logs = logs | measured
         for callback in self.callbacks:

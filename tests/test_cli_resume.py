@@ -109,6 +109,7 @@ def test_empty_finished_and_growing_folders(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "done")
     shutil.copytree(whole, tmp_path / "grown")
     (tmp_path / "done" / "metrics.json").unlink()
+    (tmp_path / "a" / "b").mkdir(parents=True)
     done, grown, longer, new = together(
         ("train", "--resume", tmp_path / "done", "--no-plot"),
         ("train", "--resume", tmp_path / "grown", "--no-plot", "--epochs", 33),

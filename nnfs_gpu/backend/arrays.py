@@ -1,7 +1,9 @@
 """Arrays from outside, and whether arrays of one call fit: what every backend asks first.
 
 An array of NumPy, CuPy, PyTorch or JAX is told by the protocols that it speaks
-(`__cuda_array_interface__`, DLPack, `__array__`), so that none of them needs to be installed.
+(`__cuda_array_interface__`, DLPack, `__array__`), so that none of them needs to be installed;
+a table of pandas or polars by its columns (`tables.py`). Errors begin with the name that the
+caller gives the array, and end with what to do (`remedies.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from . import remedies, tables
+
 Array = Any
 
 KDL_CUDA = 2  # DLPack's number for CUDA memory
+KDL_HOST = (1, 3)  # ... for the CPU's own, and for the part of it that a GPU reads
 TO_HOST = ("get", "cpu", "copy_to_host")  # what CuPy, PyTorch and Numba call it; JAX: np.asarray
+# What np.asarray reads; of an object with none of them only DLPack knows what it holds.
+NUMPY_READS = ("__array__", "__array_interface__", "__array_struct__")
 
 
 def on_gpu(x: Any) -> bool:
@@ -25,20 +32,66 @@ def on_gpu(x: Any) -> bool:
     return hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] == KDL_CUDA
 
 
-def to_host(x: Any) -> np.ndarray:
-    """`x` as a NumPy array of real numbers; a copy only where it lies on a GPU or is no array.
+def incoming(x: Any, name: str = "x") -> Array:
+    """`x` as an array of real numbers: where it lies on a GPU itself, else as a NumPy array.
 
-    Raises TypeError for what holds no real numbers.
+    Raises TypeError or ValueError, with `name` in front, as `to_host`.
     """
     if on_gpu(x):
-        x = next((getattr(x, name)() for name in TO_HOST if hasattr(x, name)), x)
-    return check_real(np.asarray(x))
+        x = x.detach() if hasattr(x, "detach") else x
+        return check_real(x, name) if hasattr(x.dtype, "kind") else x
+    return to_host(x, name)
 
 
-def check_real(a: Array) -> Array:
-    """`a` itself; TypeError unless it holds real numbers or bools."""
-    if a.dtype.kind not in "fiub":
-        raise TypeError(f"array of real numbers expected, got dtype {a.dtype}; convert it first")
+def to_host(x: Any, name: str = "x") -> np.ndarray:
+    """`x` as a NumPy array of real numbers; a copy only where it lies on a GPU or is no array.
+
+    Raises TypeError for what holds no real numbers or is masked, sparse, or has missing values,
+    ValueError for rows of different lengths.
+    """
+    return check_real(plain(x, name), name)
+
+
+def plain(x: Any, name: str = "x") -> np.ndarray:
+    """`x` as a NumPy array of any dtype. Raises as `to_host`, but for the dtype."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(remedies.masked(x, name))
+    if isinstance(x, np.ndarray):
+        return np.asarray(x)
+    if tables.is_table(x) or tables.is_column(x):
+        return tables.to_numpy(x, name)
+    if hasattr(x, "nnz") and hasattr(x, "toarray"):  # SciPy's sparse matrices and arrays
+        raise TypeError(remedies.sparse(x, f"{name}.toarray()", name))
+    if getattr(x, "is_sparse", False) or getattr(x, "is_sparse_csr", False):  # PyTorch's
+        raise TypeError(remedies.sparse(x, f"{name}.to_dense()", name))
+    x = x.detach() if hasattr(x, "detach") else x
+    if _elsewhere(x):
+        x = next((getattr(x, move)() for move in TO_HOST if hasattr(x, move)), x)
+    try:
+        if hasattr(x, "__dlpack__") and not any(hasattr(x, way) for way in NUMPY_READS):
+            return np.from_dlpack(x)
+        return np.asarray(x)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(remedies.not_converted(x, error, name)) from error
+
+
+def _elsewhere(x: Any) -> bool:
+    """Whether `x` lies in memory that NumPy cannot read."""
+    if on_gpu(x):
+        return True
+    return hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] not in KDL_HOST
+
+
+def check_real(a: Array, name: str = "x") -> Array:
+    """`a` itself; TypeError unless it holds real numbers or bools, and none is masked."""
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(remedies.masked(a, name))
+    if a.dtype.kind not in tables.REAL:
+        raise TypeError(
+            f"{name}: array of real numbers expected, got dtype {a.dtype}; convert it first: "
+            f"{remedies.to_real(a, name)}"
+        )
     return a
 
 
@@ -57,7 +110,8 @@ def check_bias(b: Array, y: Array) -> None:
     """ValueError unless `b` has one number for each column of `y`."""
     if b.shape != (1, y.shape[1]):
         raise ValueError(
-            f"b has shape {b.shape}, expected (1, {y.shape[1]}): a bias for each column of w"
+            f"b has shape {b.shape}, expected (1, {y.shape[1]}): a bias for each column of w; "
+            "use b.reshape(1, -1)"
         )
 
 

@@ -36,6 +36,7 @@ class Backend(Protocol):
     """What a backend provides. See the module docstring for the common rules."""
 
     name: str
+    xp: Any  # the module of its arrays: numpy, or cupy
     dtype: np.dtype  # of parameters and activations: float32 or float64
     precise_dot: bool  # matrix products summed in float64, as nnfs.init() asks for
     book_random: bool  # dropout masks from NumPy's global stream, in the book's order

@@ -6,7 +6,7 @@ between two steps counts; and here work is shared out to threads.
 
 After a step the layers hold the new weights and biases, `dweights` and `dbiases` with the
 penalty's gradient, and the optimizer's state under the book's names. They do not hold
-`inputs`, `output` and `dinputs`: those never existed as a whole, and are None.
+`inputs`, `output` and `dinputs`: those never existed as a whole, and say so when read.
 `dweights` and `dbiases` are the engine's arrays and are written again by the next step.
 """
 

@@ -203,7 +203,6 @@ class Settings:
             return
         for layer in self._dropped:
             layer.calls += steps
-            layer.binary_mask = None
         self._masks = [(layer.seed, layer.calls) for layer in self._dropped]
 
     def _write(self) -> None:

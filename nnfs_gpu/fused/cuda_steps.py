@@ -13,6 +13,7 @@ import numpy as np
 
 from ..backend.cuda_errors import reported
 from ..backend.numpy_backend import CLIP
+from ..passing import forget
 from . import cuda_device, cuda_kernel
 from .cuda_buffers import Parameters, Schedule, Settings
 from .cuda_data import Data, Measured, Ready, taken
@@ -40,7 +41,7 @@ class KernelSteps:
 
     After every step the layers hold new `weights` and `biases`, `dweights` and `dbiases`
     (penalties included) and the optimizer's state under the book's names: views of one array
-    each. What never left the multiprocessor (`inputs`, `output`, `dinputs`) is None.
+    each. What never left the multiprocessor (`inputs`, `output`, `dinputs`) says so when read.
     """
 
     name = "fused"
@@ -304,5 +305,4 @@ class KernelSteps:
         optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
         optimizer.post_update_params()
         self._settings.took(steps)
-        for layer in model.layers:
-            layer.inputs = layer.output = layer.dinputs = None
+        forget(model)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..backend.cuda_errors import reported
 from ..interrupts import insist, new_pass
+from ..passing import forget
 from ..undo import Undo
 from .plan import CannotFuse, Plan, stage_parts
 
@@ -188,8 +189,7 @@ class TiledSteps:
         for part in self._parts:
             optimizer.update_params(part.dense)
         optimizer.post_update_params()
-        for layer in self.model.layers:
-            layer.inputs = layer.output = layer.dinputs = None
+        forget(self.model)
 
     def _measured(self, loss: Any, right: Any, penalty: Any, n: int) -> tuple[Any, Any, Any]:
         model = self.model

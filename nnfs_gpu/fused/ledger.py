@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..passing import forget
 from .plan import StageParts
 
 Array = Any
@@ -61,6 +62,5 @@ class Ledger:
             dense.dweights, dense.dbiases = dweights, dbiases
         for dropout, number in zip(self._dropouts, calls, strict=True):
             dropout.calls = number + steps
-        for layer in model.layers:
-            layer.inputs = layer.output = layer.dinputs = None
+        forget(model)
         return loss / n, penalty, right / count

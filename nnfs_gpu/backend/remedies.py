@@ -1,0 +1,137 @@
+"""What to do with data that are no array of real numbers: the last words of their refusals.
+
+Every remedy is written with the name of the argument, so that it can be copied into the program
+as it stands. Called only when something is refused; nothing here has to be fast.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+def called(given: Any, name: str, *methods: str) -> str:
+    """The expression for `given` as an array with these methods of NumPy's, else with all."""
+    if all(hasattr(given, method) for method in methods or ("astype", "reshape", "argmax")):
+        return name
+    return f"{name}.detach().cpu().numpy()" if hasattr(given, "detach") else f"np.asarray({name})"
+
+
+def masked(a: Array, name: str) -> str:
+    """The refusal of a masked array."""
+    count = int(np.ma.count_masked(a))
+    rest = ""
+    if name == "y":  # a made-up class is rarely what is wanted
+        rest = (
+            "; or leave those samples out: keep = ~np.ma.getmaskarray(y), X[keep] and y[keep].data"
+        )
+    return (
+        f"{name}: got a masked array with {count} masked value(s), expected an array without a "
+        f"mask; use {name}.filled(0), or another number for what is masked{rest}"
+    )
+
+
+def sparse(x: Any, dense: str, name: str) -> str:
+    """The refusal of a sparse matrix; `dense` makes an array of it."""
+    return (
+        f"{name}: got the sparse {type(x).__name__} of shape {tuple(x.shape)}, expected an array; "
+        f"use {dense}. Where that is too large for memory give some rows at a time, through "
+        "nnfs_gpu.Blocks"
+    )
+
+
+def not_converted(x: Any, error: Exception, name: str) -> str:
+    """What to say where NumPy cannot make an array of `x`."""
+    if isinstance(x, (list, tuple)):
+        return ragged(x, name) or f"{name}: got {type(x).__name__}: {error}"
+    if hasattr(x, "detach"):  # a dtype of PyTorch's that NumPy has not, as bfloat16
+        return f"{name}: got a {type(x).__name__} of {x.dtype}: {error}; use {name}.float()"
+    return f"{name}: got {type(x).__name__}, expected an array of numbers: {error}"
+
+
+def ragged(rows: Any, name: str) -> str:
+    """The refusal of rows of different lengths, "" where they are not."""
+    lengths = [len(row) if _has_length(row) else None for row in rows]
+    first = lengths[0] if lengths else None
+    other = next((i for i, length in enumerate(lengths) if length != first), None)
+    if other is None:
+        return ""
+    usual = max(set(lengths) - {None}, key=lengths.count)
+    odd = next(i for i, length in enumerate(lengths) if length != usual)
+    has = "is no row" if lengths[odd] is None else f"has {lengths[odd]} numbers"
+    alone = f"use {name} = [row for row in {name} if np.shape(row) == ({usual},)]"
+    together = (
+        "use X, y = zip(*[(row, t) for row, t in zip(X, y) if np.shape(row) == "
+        f"({usual},)]), or without targets X = [row for row in X if np.shape(row) == ({usual},)]"
+    )
+    return (
+        f"{name}: got rows of different lengths: row {odd} {has}, others have {usual}; expected as "
+        f"many in each. Fill up what is missing, or leave such rows out: "
+        f"{together if name == 'X' else alone}"
+    )
+
+
+def _has_length(row: Any) -> bool:
+    if isinstance(row, str):
+        return False
+    try:
+        return len(row) >= 0
+    except TypeError:
+        return False
+
+
+def to_real(a: Array, name: str) -> str:
+    """How to make real numbers of an array of another dtype."""
+    kind = a.dtype.kind
+    if kind == "c":
+        return f"use {name}.real; {name}.imag is lost then, or goes beside it as further columns"
+    if kind in "Mm":
+        return f"use {in_days(kind, name)}, in days"
+    if kind == "V" and a.dtype.names:
+        return (
+            "use numpy.lib.recfunctions.structured_to_unstructured"
+            f"({name}) after import numpy.lib.recfunctions"
+        )
+    if kind == "V":  # bfloat16 and its like
+        return f"use {name}.astype('float32')"
+    if a.ndim == 0:
+        return f"{name} is {a.item()!r:.60}, expected an array of numbers"
+    return _from_objects(np.asarray(a), name)
+
+
+def in_days(kind: str, name: str) -> str:
+    """Numbers for dates (kind M), from the first on, or for spans of time (m)."""
+    start = f"({name} - {name}.min())" if kind == "M" else name
+    return f"{start} / np.timedelta64(1, 'D')"
+
+
+def _from_objects(a: np.ndarray, name: str) -> str:
+    """Of text and of Python objects: convert them, or say which one cannot be."""
+    if a.dtype.kind == "O" and a.ndim == 1 and any(_has_length(row) for row in a):
+        return ragged(a, name).removeprefix(f"{name}: ") or f"use np.array(list({name}))"
+    flat = a.ravel()
+    bad = next((i for i, value in enumerate(flat) if not _is_number(value)), None)
+    if bad is None:
+        return f"use {name}.astype('float64')"
+    place = tuple(int(i) for i in np.unravel_index(bad, a.shape))
+    where = place[0] if a.ndim == 1 else place
+    value = flat[bad]
+    if not isinstance(value, str):
+        return f"the value at {where} is {value!r:.60}: put a number there, or leave its row out"
+    column = f"{name}[:, {place[1]}]" if a.ndim == 2 else name
+    words = f"{column} = np.unique({column}, return_inverse=True)[1]"
+    return (
+        f"{str(value)!r:.60} at {where} is no number: number the words of such a column, as in "
+        f"{words}; then use {name}.astype('float64')"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, complex)
