@@ -12,7 +12,8 @@ from . import fused_tables as k
 from .common import row
 from .fused_addresses import call, itemsize, lanes, matrix, tile_of, vector
 from .fused_products import add_dots, multiply
-from .fused_tiles import multiply_tile, to_columns, to_rows
+from .fused_samples import samples_of
+from .fused_tiles import multiply_tile, to_rows
 from .fused_vectors import ADD, BIAS, GATE, PLAIN, RELU, ZEROS, sum_lanes
 
 
@@ -77,14 +78,15 @@ def _backward(tables, head, table, work, gradient, n, width, like):
 
 # ---- a group of samples ----
 @row
-def group(tables, head, table, work, X, y, first, stop, row, step, gradient, out, like):
+def group(tables, head, table, work, X, y, order, first, stop, row, step, gradient, out, like):
     """Samples first..stop-1 of the block at X and y; sample 0 of it is row `row` of the batch.
 
+    order          see fused_samples.py
     gradient, out  the addresses of the group's sums, and of its sum of losses and right answers
     """
     if head[k.GROUP_POINTER]:
         shape = table[0, k.INPUTS], head[k.NARROW]
-        given = (tables, work, X, y, first, stop, gradient, out, like, *shape)
+        given = (tables, work, X, y, order, first, stop, gradient, out, like, *shape)
         call(head[k.GROUP_POINTER], 0, given)
         return
     size, lane = itemsize(like), lanes(like)
@@ -100,9 +102,9 @@ def group(tables, head, table, work, X, y, first, stop, row, step, gradient, out
     for at in range(first, stop, head[k.TILE]):
         n = min(head[k.TILE], stop - at)
         width = (n + lane - 1) // lane * lane
-        to_columns(matrix(X + at * features * size, n, features, like), n, width, samples)
+        targets = samples_of(head, table, work, X, y, order, at, n, width, samples, like)
         _forward(tables, head, table, work, n, width, row + at, step, like)
-        call(head[k.LOSS_POINTER], 0, (tables, work, y, at, n, width, out, like))
+        call(head[k.LOSS_POINTER], 0, (tables, work, targets, at, n, width, out, like))
         _backward(tables, head, table, work, gradient, n, width, like)
     for s in range(head[k.STAGES]):
         if table[s, k.BY_LANES]:

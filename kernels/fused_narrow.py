@@ -34,7 +34,7 @@ from . import fused_tables as k
 from .common import pointer, row
 from .fused_addresses import call, head_of, itemsize, lanes, matrix, table_of, vector
 from .fused_products import add_dots
-from .fused_tiles import to_columns
+from .fused_samples import samples_of
 from .fused_vectors import sum_lanes
 from .lane_sums import total
 from .vectors import HARDWARE_BYTES, REGISTER_BYTES, Emitter
@@ -328,7 +328,7 @@ def _gradients(units, s, biases, endless, means, hidden, db1, dw1, dw2):
 
 
 @pointer
-def narrow_group(tables, work, X, y, first, stop, gradient, out, like, inputs, outputs):
+def narrow_group(tables, work, X, y, order, first, stop, gradient, out, like, inputs, outputs):
     """`fused_group.group` for a network whose head has NARROW: units, and some that do nothing.
 
     inputs, outputs  I and D, literals
@@ -356,7 +356,7 @@ def narrow_group(tables, work, X, y, first, stop, gradient, out, like, inputs, o
     w2, b2 = matrix(table[1, k.W], hidden, C, like), vector(table[1, k.B], C, like)
 
     n = min(tile, stop - first)
-    to_columns(matrix(X + first * inputs * size, n, inputs, like), n, n, x)
+    samples_of(head, table, work, X, y, order, first, n, n, x, like)
     for i in range(inputs):
         means[i] = _centre(x[i], n, p[0])
     _units(w1, b1, w2, b2, means, units, start)
@@ -368,7 +368,7 @@ def narrow_group(tables, work, X, y, first, stop, gradient, out, like, inputs, o
     for at in range(first, stop, tile):
         n = min(tile, stop - at)
         width = (n + lane - 1) // lane * lane
-        to_columns(matrix(X + at * inputs * size, n, inputs, like), n, width, x)
+        targets = samples_of(head, table, work, X, y, order, at, n, width, x, like)
         for i in range(inputs):
             mean = type(like)(means[i])
             for t in range(width):
@@ -376,7 +376,7 @@ def narrow_group(tables, work, X, y, first, stop, gradient, out, like, inputs, o
         narrow_forward(inputs, outputs, units, start, x, z, masks, width)
         if outputs < C:
             z[C - 1, :width] = like
-        call(head[k.LOSS_POINTER], 0, (tables, work, y, at, n, width, out, like))
+        call(head[k.LOSS_POINTER], 0, (tables, work, targets, at, n, width, out, like))
         for d in range(outputs):
             for t in range(width):
                 p[d, t] = z[d, t]

@@ -54,7 +54,7 @@ def _sum_up(groups, totals, pieces, penalties, rules, measured, iteration, what)
 
 
 @row
-def _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn):
+def _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn, along, order):
     """Those that follow learn of this call. The turn is 0 while the table changes."""
     put(cells, k.CALLED * APART, 0)
     put(calls, k.X, X)
@@ -66,6 +66,8 @@ def _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, tur
     put(calls, k.ITERATION, iteration)
     put(calls, k.COUNT, count)
     put(calls, k.WHAT, what)
+    put(calls, k.ALONG, along)
+    put(calls, k.ORDER, order)
     put(cells, k.CALLED * APART, turn)
 
 
@@ -99,6 +101,8 @@ def train(
     count,
     what,
     turn,
+    along,
+    order,
     signal,
     seen,
     most,
@@ -125,6 +129,8 @@ def train(
     count   what the gradient is a mean over: samples of the batch, times outputs where the loss
             is a mean over them
     turn    number of the first step among all that these tables have seen: see waiting.py
+    along   samples from the batch of one step to that of the next; 0: all have the same
+    order   the address of the row numbers of the samples, or 0: see fused_samples.py
     signal  an address
     head[MEASURED] (steps, 4): sum of losses, right answers, penalty, learning rate
     """
@@ -137,9 +143,10 @@ def train(
     gradient = vector(head[k.GRADIENT], size, 0.0)
     piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
+    wide = table[0, k.INPUTS] * itemsize(like)
     leads, last = role == k.ALONE or role == k.LEAD, 0
     if role == k.LEAD:
-        _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn)
+        _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn, along, order)
     if role == k.FOLLOW:
         add(cells, k.PRESENT * APART, 1)
     while True:
@@ -152,8 +159,12 @@ def train(
             per, steps = look(calls, k.PER), look(calls, k.STEPS_OF_CALL)
             iteration, count = look(calls, k.ITERATION), look(calls, k.COUNT)
             what, turn = look(calls, k.WHAT), last
+            along, order = look(calls, k.ALONG), look(calls, k.ORDER)
             if look(cells, k.CALLED * APART) != turn:  # it has changed meanwhile
                 continue
+        target_bytes = 4
+        if head[k.SOFT]:
+            target_bytes = table[head[k.STAGES] - 1, k.OUTPUTS] * itemsize(like)
         groups, scale = (n + per - 1) // per, 1.0 / count
         sums = matrix(head[k.SUMS], groups, size, like)
         totals = matrix(head[k.TOTALS], groups, 2, 0.0)
@@ -172,7 +183,12 @@ def train(
                     first, stop = g * per, min(n, (g + 1) * per)
                     at = head[k.SUMS] + g * size * itemsize(like)
                     out = head[k.TOTALS] + g * 16
-                    group(tables, head, table, work, X, y, first, stop, row, step, at, out, like)
+                    begin = step * along
+                    if order:
+                        places = X, y, order + begin * 8
+                    else:
+                        places = X + begin * wide, y + begin * target_bytes, order
+                    group(tables, head, table, work, *places, first, stop, row, step, at, out, like)
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
             while what & (k.COLLECT | k.FINISH):

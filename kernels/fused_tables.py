@@ -17,7 +17,8 @@ SIGMOID_POINTER, SIGMOID_GRADIENT_POINTER = range(24, 26)
 GROUP_POINTER = 26  # 0, or what does a group in place of fused_group.py
 NARROW = 27  # 0, or the units of a network with one hidden layer, and some more: fused_narrow.py
 ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT = range(28, 36)
-HEAD_FIELDS = 36
+GATHERED_AT = 36  # the targets of a tile whose samples come in an order
+HEAD_FIELDS = 37
 
 # ---- table: a stage ----
 INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)
@@ -36,8 +37,8 @@ OPENED, GROUPS_TAKEN, GROUPS_DONE, PIECES_TAKEN, PIECES_DONE, CALLED, PRESENT = 
 CELLS_FIELDS = 7
 
 # ---- call: what `lead` tells those that follow ----
-X, Y, N, ROW, PER, STEPS_OF_CALL, ITERATION, COUNT, WHAT = range(9)
-CALL_FIELDS = 9
+X, Y, N, ROW, PER, STEPS_OF_CALL, ITERATION, COUNT, WHAT, ALONG, ORDER = range(11)
+CALL_FIELDS = 11
 
 # ---- factors: a stage ----
 W_L1, W_L2, B_L1, B_L2, SCALE = range(5)

@@ -193,6 +193,9 @@ class Training:
         if not self.steps_done:
             new_pass(model)
         order = epoch_order(self.data.samples, self.seed, epoch) if self.shuffle else None
+        if most := self._swept():
+            self._sweep(order, most)
+            return True
         step, last, rows = self.steps_done, self.steps - 1, 0
         for total, X, y in self.data.pieces(self.batch_size, order, step):
             if total is None:
@@ -204,7 +207,7 @@ class Training:
                     continue
                 measured, rows = engine.finish(), 0
             self.steps_done = step + 1
-            if self.print_every and (step % self.print_every == 0 or step == last):
+            if self._printed(step):
                 data_loss, penalty, accuracy = measured
                 self._print(f"step: {step}", accuracy, float(data_loss), float(penalty))
             for callback in self.callbacks:
@@ -215,6 +218,46 @@ class Training:
                 return False
             step += 1
         return True
+
+    def _printed(self, step: int) -> bool:
+        """Whether this step has a line of its own."""
+        every = self.print_every
+        return bool(every) and (step % every == 0 or step == self.steps - 1)
+
+    # ---- many batches in one call ----
+    def _swept(self) -> int:
+        """How many batches an engine may do in one call; 0 where somebody looks at each of them."""
+        checkpoint, engine = self.checkpoint, self.engine
+        watched = any(
+            getattr(callback.on_train_batch_end, "__func__", None)
+            is not Callback.on_train_batch_end
+            for callback in self.callbacks
+        )
+        if watched or (checkpoint is not None and checkpoint.every is not None):
+            return 0
+        several = isinstance(self.data, Held) and self.steps > 1 and self.print_every != 1
+        return engine.sweeps(self.batch_size) if several and hasattr(engine, "sweeps") else 0
+
+    def _sweep(self, order: np.ndarray | None, most: int) -> None:
+        """The steps of an epoch that are left. A call ends with a step that is printed, and before
+        the last batch where it is smaller.
+        """
+        engine: Any = self.engine
+        X, y, n, batch = self.data.X, self.data.y, self.data.samples, self.batch_size or 0
+        whole = n // batch
+        while self.steps_done < self.steps:
+            first = self.steps_done
+            stop = min(first + most, whole) if first < whole else first + 1
+            if self.print_every:
+                stop = min(stop, -(-first // self.print_every) * self.print_every + 1)
+            size = min(batch, n - first * batch)
+            measured = engine.sweep(X, y, first * batch, size, stop - first, order)
+            self.steps_done = stop
+            if self._printed(stop - 1):
+                losses, right, penalty, _ = measured[-1].tolist()
+                self._print(
+                    f"step: {stop - 1}", right / (size * engine.compared), losses / size, penalty
+                )
 
     # ---- many epochs in one call ----
     def _one_call(self) -> bool:

@@ -71,6 +71,8 @@ class Binding:
         self._factors: list[tuple] = [()] * len(parts)
         self._rules: tuple = ()
         self._last: tuple = (None, None, None)
+        self._ordered: Any = None  # the order last given, and where it lies
+        self._order_at = 0
 
     def prepare(self) -> None:
         """Bring the tables up to date with the model's objects.
@@ -138,6 +140,24 @@ class Binding:
         row[k.BELOW] = philox.keep_below(dropout.rate)
         kind = self.layout.dtype.type
         self.layout.factors[s, k.SCALE] = kind(1) / kind(dropout.rate)
+
+    def order(self, order: Array, n: int) -> int:
+        """The address of the numbers of all n rows, in some order; checked."""
+        if order is self._ordered:
+            return self._order_at
+        if order.dtype != np.int64 or order.shape != (n,) or not order.flags.c_contiguous:
+            raise ValueError(
+                f"order: got shape {order.shape} and dtype {order.dtype}, expected ({n},) and int64"
+            )
+        if n and not (order.min() >= 0 and order.max() < n):
+            raise ValueError(f"order: expected numbers of rows, 0 to {n - 1}")
+        self._ordered, self._order_at = order, order.ctypes.data
+        return self._order_at
+
+    def at(self, x: int, y: int, row: int) -> tuple[int, int]:
+        """Where the samples and targets from number `row` on lie, of those at x and y."""
+        wide = self.plan.n_inputs * self.layout.dtype.itemsize
+        return x + row * wide, y + row * self.target_bytes
 
     def addresses(self, X: Array, y: Any) -> tuple[int, int, int]:
         """(n, where the samples lie, where their targets lie); checked, as kernels do not look."""

@@ -37,7 +37,8 @@ Array = Any
 SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to help,
 INVITATION = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
-NO_CALL = (0,) * 10
+MOST_SWEPT = 4_096  # steps in a sweep: each leaves a row of measures
+NO_CALL = (0,) * 12
 WHOLE = k.GROUPS | k.COLLECT | k.FRESH | k.FINISH
 
 
@@ -46,6 +47,7 @@ class FusedSteps:
 
     step(X, y)                   a step: forward, loss, accuracy, backward, update
     run(X, y, steps)             many steps over the same batch in one call
+    sweep(X, y, ...)             a step for each of many batches in one call
     accumulate(X, y, total)      a block of a batch of `total` samples ...
     finish()                     ... and the update when all blocks have been given
     compile()                    what the first of these would do first
@@ -66,9 +68,9 @@ class FusedSteps:
         self._like = self.layout.dtype.type(0)
         self.groups = Groups(self.layout)
         self._soft: bool | None = None  # whether the pointers in head are for soft targets
-        self._outputs = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
+        self.compared = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
         self._binding = Binding(model, self.layout, self.parts)
-        self._ledger = Ledger(model, self.parts, self._binding.gradients, self._outputs)
+        self._ledger = Ledger(model, self.parts, self._binding.gradients, self.compared)
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
         self._missed = 0  # operations that others could have helped with
         self._crew: Any = None  # whose workers those are that follow
@@ -96,7 +98,7 @@ class FusedSteps:
         Some seconds the first time on a machine, a quarter of a second later.
         """
         self._measure_into(self._measured)
-        self._train(0, k.ALONE, (0, 0, 1, 0, 1, 0, 0, 1, WHOLE, 0))
+        self._train(0, k.ALONE, (0, 0, 1, 0, 1, 0, 0, 1, WHOLE, 0, 0, 0))
 
     # ---- steps ----
     def step(self, X: Array, y: Any) -> tuple[float, float, float]:
@@ -135,8 +137,41 @@ class FusedSteps:
                     self._whole(X, y, len(part), part, fresh=True)
                 finally:
                     self._measure_into(self._measured)  # `part` does not live on
-        losses, right = measured[:, 0] / n, measured[:, 1] / (n * self._outputs)
+        losses, right = measured[:, 0] / n, measured[:, 1] / (n * self.compared)
         return losses, measured[:, 2].copy(), right, measured[:, 3].copy()
+
+    def sweeps(self, batch: int) -> int:
+        """How many batches of so many samples go into one `sweep`; 0: not one of them."""
+        whole = batch <= self.groups.in_a_call(batch)
+        return min(MOST_SWEPT, self.groups.steps_in_a_call(batch)) if whole else 0
+
+    def sweep(
+        self, X: Array, y: Any, start: int, batch: int, steps: int, order: Array | None = None
+    ) -> Array:
+        """`steps` steps in one call, over batches of `batch` samples that follow each other from
+        number `start` on: what each has measured, (steps, 4): losses, right answers, penalty, rate.
+
+        order  int64 (samples,): sample number k is row order[k]. Rows are read where they lie.
+
+        The numbers and the sums of `loss` and `accuracy` are those of a `step` for each batch.
+        Raises RuntimeError while a batch is under way.
+        """
+        if self._total:
+            raise RuntimeError("sweep: a batch is under way; call finish() first")
+        n, x, at = self._binding.addresses(X, y)
+        rows = 0
+        if order is None:
+            x, at = self._binding.at(x, at, start)
+        else:
+            rows = self._binding.order(order, n) + start * order.itemsize
+        self._binding.prepare()
+        measured = np.zeros((steps, k.MEASURED_FIELDS))
+        size = self.groups.samples(batch)
+        try:
+            self._update(x, at, batch, size, steps, WHOLE, measured, False, batch, rows)
+        finally:
+            self._measure_into(self._measured)  # `measured` does not live on
+        return measured
 
     def accumulate(self, X: Array, y: Any, total: int) -> None:
         """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
@@ -153,12 +188,11 @@ class FusedSteps:
                 f"expected at most {self._total or total}; call finish() between batches"
             )
         self._total = total
-        wide = self.plan.n_inputs * self.layout.dtype.itemsize
         most, per, what = self.groups.in_a_call(n), self.groups.samples(n), k.GROUPS | k.COLLECT
         try:
             for start in range(0, n, most):
                 rows, row = min(most, n - start), self._rows + start
-                at = x_address + start * wide, y_address + start * self._binding.target_bytes
+                at = self._binding.at(x_address, y_address, start)
                 self._call(*at, rows, row, per, 1, what | (0 if row else k.FRESH), self._measured)
             self._rows += n
         except BaseException:
@@ -189,7 +223,17 @@ class FusedSteps:
         )
 
     def _update(
-        self, x: int, y: int, n: int, per: int, steps: int, what: int, into: Array, fresh: bool
+        self,
+        x: int,
+        y: int,
+        n: int,
+        per: int,
+        steps: int,
+        what: int,
+        into: Array,
+        fresh: bool,
+        along: int = 0,
+        order: int = 0,
     ) -> tuple[float, float, float]:
         """A call that changes the parameters, and what it leaves on the model: both or neither.
 
@@ -198,7 +242,7 @@ class FusedSteps:
         """
         before, last = self._ledger.before(fresh), self._turn + steps - 1
         try:
-            self._call(x, y, n, 0, per, steps, what, into)
+            self._call(x, y, n, 0, per, steps, what, into, along, order)
             return self._ledger.done(before, n, steps, into)
         except BaseException:
             if self.layout.cells[k.OPENED * APART] == last:
@@ -206,16 +250,26 @@ class FusedSteps:
             raise
 
     def _call(
-        self, x: int, y: int, n: int, row: int, per: int, steps: int, what: int, into: Array
+        self,
+        x: int,
+        y: int,
+        n: int,
+        row: int,
+        per: int,
+        steps: int,
+        what: int,
+        into: Array,
+        along: int = 0,
+        order: int = 0,
     ) -> None:
         """`train` on this thread, and on others where they are worth it."""
         samples = n if what & k.GROUPS else 0
         self.groups.make_room(-(-samples // per))
         self._measure_into(into)
         turn, self._turn = self._turn, self._turn + steps
-        step, count = self.optimizer.iterations, n * self._outputs
+        step, count = self.optimizer.iterations, n * self.compared
         role = k.LEAD if self._shared(samples, per, steps) else k.ALONE
-        self._train(0, role, (x, y, n, row, per, steps, step, count, what, turn))
+        self._train(0, role, (x, y, n, row, per, steps, step, count, what, turn, along, order))
 
     def _measure_into(self, into: Array) -> None:
         """Have each step write what it measures into a row of `into`."""
@@ -246,7 +300,7 @@ class FusedSteps:
             # Rows of soft labels sum to 1 within a tolerance: the gradients to 0 only so nearly.
             outputs = plan.n_outputs if soft else outputs
             shape = numba.types.literal(inputs), numba.types.literal(outputs)
-            head[k.GROUP_POINTER] = narrow_group.address(*[whole] * 8, real, *shape)
+            head[k.GROUP_POINTER] = narrow_group.address(*[whole] * 9, real, *shape)
         self._soft = soft
 
     def _train(self, thread: int, role: int, call: tuple, watch: tuple = (0, 0, 0)) -> None:

@@ -153,6 +153,7 @@ class Layout:
                 turned = max(turned, int(row[k.PADDED]) * tile)
         head[k.ROOM_AT] = self._take(8 * pitch)
         head[k.TARGETS_AT] = self._take(table[last, k.OUTPUTS] * pitch)
+        head[k.GATHERED_AT] = self._take(table[last, k.OUTPUTS] * tile)
         head[k.TURNED_AT] = self._take(turned)
         head[k.MASKS_AT] = self._take(masks)
         self._tiles = self._at
@@ -174,6 +175,7 @@ class Layout:
         last[k.D_AT] = self._take(outputs * pitch)
         head[k.ROOM_AT] = self._take(8 * pitch)
         head[k.TARGETS_AT] = self._take(outputs * pitch)
+        head[k.GATHERED_AT] = self._take(outputs * tile)
         head[k.ZEROS_AT] = self._take(pitch)
         head[k.PRODUCTS_AT] = self._take(products * pitch)
         head[k.GATES_AT] = self._take(tile * units // (8 * self.dtype.itemsize))

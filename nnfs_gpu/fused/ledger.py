@@ -12,7 +12,7 @@ from ..passing import forget
 from .plan import StageParts
 
 Array = Any
-Before = tuple[int, list[int], tuple[Any, int, Any, int]]
+Before = tuple[int, list[int], tuple[Any, int, Any, int], bool]
 
 
 class Ledger:
@@ -34,30 +34,32 @@ class Ledger:
         self._dropouts = [part.dropout for part in parts if part.dropout is not None]
 
     def before(self, fresh: bool) -> Before:
-        """What steps count on from; `fresh`: the sums begin with them."""
+        """What steps count on from; `fresh`: the sums begin anew with each of them."""
         loss, accuracy = self.model.loss, self.model.accuracy
         sums: tuple[Any, int, Any, int] = 0.0, 0, 0.0, 0
         if not fresh:
             sums = loss.accumulated_sum, loss.accumulated_count, 0.0, 0
             if accuracy is not None:
                 sums = *sums[:2], accuracy.accumulated_sum, accuracy.accumulated_count
-        return self.model.optimizer.iterations, [one.calls for one in self._dropouts], sums
+        return self.model.optimizer.iterations, [one.calls for one in self._dropouts], sums, fresh
 
     def done(self, before: Before, n: int, steps: int, into: Array) -> tuple[float, float, float]:
-        """`steps` steps over n samples are done, the last of which measured the last row of
-        `into`; gives its mean loss, penalty and accuracy.
+        """`steps` steps over n samples are done, each of which measured a row of `into`; gives the
+        mean loss, penalty and accuracy of the last.
         """
-        iterations, calls, (losses, rows, hits, compared) = before
+        iterations, calls, (losses, rows, hits, compared), fresh = before
         loss, right, penalty, _ = into[-1].tolist()
         count, model = n * self._outputs, self.model
+        for one in into[-1 if fresh else 0 :, :2].tolist():  # in order: the bits of single steps
+            losses, hits = losses + one[0], hits + one[1]
+            rows, compared = rows + n, compared + count
         optimizer, accuracy = model.optimizer, model.accuracy
         optimizer.iterations = iterations + steps - 1
         optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
         optimizer.post_update_params()
-        model.loss.accumulated_sum, model.loss.accumulated_count = losses + loss, rows + n
+        model.loss.accumulated_sum, model.loss.accumulated_count = losses, rows
         if accuracy is not None:
-            accuracy.accumulated_sum = hits + right
-            accuracy.accumulated_count = compared + count
+            accuracy.accumulated_sum, accuracy.accumulated_count = hits, compared
         for dense, dweights, dbiases in self._gradients:
             dense.dweights, dense.dbiases = dweights, dbiases
         for dropout, number in zip(self._dropouts, calls, strict=True):
