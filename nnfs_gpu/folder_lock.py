@@ -19,6 +19,13 @@ import logging
 import os
 import threading
 from pathlib import Path
+from typing import Any
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 logger = logging.getLogger("nnfs_gpu")
 
@@ -41,9 +48,7 @@ def lock(folder: str | os.PathLike) -> bool:
     whoever locked it releases it) or where there are no locks.
     Raises FolderLockedError where another process holds it.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if fcntl is None:
         return False
     name = os.path.realpath(folder)
     with _mutex:
@@ -71,6 +76,8 @@ def release(folder: str | os.PathLike) -> None:
     with _mutex:
         descriptor = _held.pop(os.path.realpath(folder), None)
         if descriptor is not None:
+            # Unlocked, not closed alone: a child made a moment ago has not closed its copy yet.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 

@@ -298,6 +298,7 @@ def main(seed, wanted):
         finally:
             shutil.rmtree(folder)
         runs += 1
+        print(f"{kills} kills in {runs} runs so far", file=sys.stderr, flush=True)
     print(f"{kills} kills in {runs} runs, all ended with the bits of the whole run")
 
 
