@@ -15,7 +15,7 @@ from . import philox as streams
 from .arrays import check_bias, check_real, common_dtype, mean_over, on_gpu
 from .cuda_calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
 from .cuda_copies import to_device
-from .cuda_errors import reported
+from .cuda_errors import device_of, reported
 from .cuda_probe import what_works
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
@@ -67,6 +67,8 @@ class CupyBackend(NumpyBackend):
             a = self.xp.from_dlpack(x)
         else:
             a = self.xp.asarray(x)
+        if device_of(a) not in (None, self._current_device()):
+            a = self.xp.asarray(a)  # to the current device: CuPy copies from another one
         return self.xp.ascontiguousarray(check_real(a), dtype=dtype)
 
     def to_numpy(self, a: Array) -> np.ndarray:
