@@ -102,8 +102,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     __hash__ = None  # type: ignore[assignment]
     __cuda_array_interface__: dict[str, Any] = {}  # noqa: RUF012 - tells that it is no NumPy array
 
-    def __init__(self, inside: np.ndarray):
-        self.inside = inside
+    def __init__(self, inside: np.ndarray, device: int = 0):
+        self.inside, self._device = inside, device
 
     # ---- what waits ----
     def get(self) -> np.ndarray:
@@ -193,7 +193,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def data(self) -> Any:
-        return SimpleNamespace(device_id=0, ptr=self.inside.ctypes.data)
+        return SimpleNamespace(device_id=self._device, ptr=self.inside.ctypes.data)
 
 
 def _has_mask(key: Any) -> bool:

@@ -232,6 +232,11 @@ def two_devices(monkeypatch, fresh):
             super().__init__()
             self.cuda.Device = lambda: type("Device", (), {"id": current[0]})
 
+        def asarray(self, a, dtype=None):
+            if isinstance(a, DeviceArray) and a.data.device_id != current[0]:
+                return DeviceArray(a.inside.copy(), current[0])
+            return super().asarray(a, dtype)
+
     class Backend(DeviceBackend):
         def _runtime(self):
             return Cupy(), super()._runtime()[1]
@@ -267,6 +272,15 @@ def test_layers_are_made_on_the_callers_current_device(two_devices):
         assert (second.dtype, second.precise_dot) == (np.float64, True)
         assert Layer_Dense(2, 3).backend is second
         assert isinstance(Layer_Dense(2, 3).weights, DeviceArray)
+
+
+def test_an_array_of_another_device_is_moved_to_the_current_one(two_devices):
+    backend = get_backend("cupy")
+    here, there = DeviceArray(np.ones(3, "f4"), 0), DeviceArray(np.ones(3, "f4"), 1)
+    assert np.shares_memory(backend.asarray(here).inside, here.inside)
+    moved = backend.asarray(there)
+    assert moved.data.device_id == 0
+    np.testing.assert_array_equal(moved.get(), there.get())
 
 
 def test_a_backend_without_a_device_is_one_everywhere():

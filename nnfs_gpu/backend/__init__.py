@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .driver import UnavailableError
+from .identity import current_device
 from .numpy_backend import NumpyBackend, real_dtype
 from .protocol import Backend
 
@@ -49,7 +50,7 @@ _REMEDIES = {  # for errors that the backend itself does not foresee
     "numpy": "reinstall it with: pip install --upgrade numpy",
 }
 
-_made: dict[tuple, dict[int | None, Backend]] = {}  # by settings, then by device
+_made: dict[tuple, dict[int | None, Any]] = {}  # by settings, then by device
 _default: Backend | None = None
 
 
@@ -143,8 +144,8 @@ def _get_default() -> Backend:
         except ValueError as error:
             raise ValueError(f"{error} (environment variable {ENVIRONMENT_VARIABLE})") from None
         _default = _make(chosen, np.dtype(np.float32), False, False)
-    if _default._device != _default._current_device():  # the caller has gone to another GPU
-        one = _default
+    one: Any = _default
+    if one._device != current_device(one.xp):  # the caller has gone to another GPU
         return _make(one.name, one.dtype, one.precise_dot, one.book_random)
     return _default
 
@@ -192,17 +193,17 @@ def _load(name: str) -> Any:
 
 def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> Backend:
     by_device = _made.setdefault((name, dtype, precise_dot, book_random), {})
-    for made in by_device.values():  # any of them knows where the caller is
-        current = made._current_device()
+    made = next(iter(by_device.values()), None)
+    if made is not None:  # whichever it is, its arrays know where the caller is
+        current = current_device(made.xp)
         if current in by_device:
             return by_device[current]
-        break
     status = _probe(name)
     if not status.usable:
         raise BackendUnavailableError(
             f"backend {name!r} cannot be used: {status.reason}; {status.remedy}, "
             "or choose another backend"
         ) from status.error
-    new = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
+    new: Any = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
     by_device[new._device] = new
     return new

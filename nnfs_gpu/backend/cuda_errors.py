@@ -34,9 +34,14 @@ class DeviceError(RuntimeError):
     """The GPU refused a call, or does not work any more."""
 
 
+def device_of(a: Any) -> int | None:
+    """The number of the device that a CuPy array lies on; None for an array of the host."""
+    return getattr(a.data, "device_id", None)
+
+
 def check_device(a: Any, device: int) -> None:
     """ValueError for a CuPy array that does not lie on the device of this number."""
-    lies = a.data.device_id
+    lies = device_of(a)
     if lies != device:
         raise ValueError(
             f"an array of shape {a.shape} lies on device {lies}, and device {device} is the "

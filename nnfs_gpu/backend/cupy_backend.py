@@ -15,8 +15,9 @@ from . import philox as streams
 from .arrays import check_bias, check_real, common_dtype, mean_over, on_gpu
 from .cuda_calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
 from .cuda_copies import to_device
-from .cuda_errors import reported
+from .cuda_errors import device_of, reported
 from .cuda_probe import what_works
+from .identity import current_device
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
 
@@ -37,11 +38,8 @@ class CupyBackend(NumpyBackend):
     def __init__(self, dtype: Any = np.float32, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp, launcher = self._runtime()
-        self._device = self._current_device()
+        self._device = current_device(self.xp)
         self._calls = Calls(self.xp, launcher, self.dtype)
-
-    def _current_device(self) -> int | None:
-        return self.xp.cuda.Device().id if hasattr(self.xp, "cuda") else None
 
     def _runtime(self) -> tuple[Any, Any]:
         """The array module and the launcher; the tests put NumPy and an emulator here."""
@@ -67,6 +65,8 @@ class CupyBackend(NumpyBackend):
             a = self.xp.from_dlpack(x)
         else:
             a = self.xp.asarray(x)
+        if device_of(a) not in (None, current_device(self.xp)):
+            a = self.xp.asarray(a)  # to the current device: CuPy copies from another one
         return self.xp.ascontiguousarray(check_real(a), dtype=dtype)
 
     def to_numpy(self, a: Array) -> np.ndarray:

@@ -26,6 +26,7 @@ from .arrays import check_bias, check_shapes, mean_over
 from .cuda_errors import reported
 from .cuda_numba_calls import GridCalls
 from .cupy_backend import CupyBackend
+from .identity import current_device
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
 
@@ -46,7 +47,7 @@ class NumbaCudaBackend(NumpyBackend):
     def __init__(self, dtype: Any = np.float32, *, threads: int = 256, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp = array_module()
-        self._device = self._current_device()
+        self._device = current_device(self.xp)
         self._calls = GridCalls(self.xp, threads)
 
     @classmethod
@@ -57,9 +58,6 @@ class NumbaCudaBackend(NumpyBackend):
     # ---- arrays: CuPy's, as in the cupy backend ----
     asarray = CupyBackend.asarray
     to_numpy = CupyBackend.to_numpy
-
-    def _current_device(self) -> int | None:
-        return self.xp.cuda.Device().id if hasattr(self.xp, "cuda") else None
 
     def synchronize(self) -> None:
         if not SIMULATOR:

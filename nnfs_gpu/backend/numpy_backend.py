@@ -43,16 +43,13 @@ class NumpyBackend:
         self.dtype = real_dtype(dtype)
         self.precise_dot = precise_dot
         self.book_random = book_random
-        self._device: int | None = None
-
-    def _current_device(self) -> int | None:
-        """The number of the device that work goes to now; None for the CPU."""
-        return None
 
     @classmethod
     def version(cls) -> str:
         """What does the work, for reports; raises where it cannot."""
         return f"numpy {np.__version__}"
+
+    _device: int | None = None  # number of the GPU whose memory the arrays lie in
 
     def __repr__(self) -> str:
         return f"<nnfs_gpu backend {self.name!r}, {self.dtype.name}>"

@@ -40,10 +40,6 @@ class Backend(Protocol):
     dtype: np.dtype  # of parameters and activations: float32 or float64
     precise_dot: bool  # matrix products summed in float64, as nnfs.init() asks for
     book_random: bool  # dropout masks from NumPy's global stream, in the book's order
-    _device: int | None  # CUDA's number of the GPU that its arrays lie on; None: the CPU
-
-    def _current_device(self) -> int | None:
-        """Where the caller's work goes now: `_device`, unless another GPU became current."""
 
     @classmethod
     def version(cls) -> str:
