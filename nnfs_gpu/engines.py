@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .own_measures import accuracy_of, loss_of, optimizer_of
+
 Array = Any
 Measured = tuple[Any, Any, Any]  # mean loss, penalty, accuracy of the batch before the update
 
@@ -49,15 +51,16 @@ class LayerSteps:
 
     def __init__(self, model: Any):
         self.model = model
+        self.loss, self.accuracy = loss_of(model), accuracy_of(model)
         self._forget()
 
     def step(self, X: Array, y: Any) -> Measured:
         """One batch: forward, loss and penalty, accuracy, backward, update."""
         model = self.model
         output = model.forward(X, training=True)
-        data_loss, penalty = model.loss.calculate(output, y, include_regularization=True)
+        data_loss, penalty = self.loss.calculate(output, y, include_regularization=True)
         predictions = model.output_layer_activation.predictions(output)
-        accuracy = model.accuracy.calculate(predictions, y)
+        accuracy = self.accuracy.calculate(predictions, y)
         model.backward(output, y)
         self._update()
         return data_loss, penalty, accuracy
@@ -73,9 +76,9 @@ class LayerSteps:
         if self._rows + n > total:
             raise ValueError(f"accumulate: got rows {self._rows} to {self._rows + n} of {total}")
         output = model.forward(X, training=True)
-        losses = backend.sum(model.loss.forward(output, y))
+        losses = backend.sum(self.loss.forward(output, y))
         predictions = model.output_layer_activation.predictions(output)
-        comparisons = model.accuracy.compare(predictions, y)
+        comparisons = self.accuracy.compare(predictions, y)
         model.backward(output, y)
         gradients = [dw for one in model.trainable_layers for dw in (one.dweights, one.dbiases)]
         if not self._gradients:
@@ -92,16 +95,16 @@ class LayerSteps:
         model, n = self.model, self._total
         if not n or self._rows != n:
             raise RuntimeError(f"finish: got {self._rows} of {n} rows; accumulate the rest first")
-        penalty = model.loss.regularization_loss()
+        penalty = self.loss.regularization_loss()
         gradients = iter(self._gradients)
         for layer in model.trainable_layers:
             layer.dweights = model.backend.asarray(next(gradients), layer.weights.dtype)
             layer.dbiases = model.backend.asarray(next(gradients), layer.biases.dtype)
         loss, right, compared = self._loss, self._right, self._compared
-        model.loss.accumulated_sum = model.loss.accumulated_sum + loss
-        model.loss.accumulated_count += n
-        model.accuracy.accumulated_sum = model.accuracy.accumulated_sum + right
-        model.accuracy.accumulated_count += compared
+        self.loss.accumulated_sum = self.loss.accumulated_sum + loss
+        self.loss.accumulated_count += n
+        self.accuracy.accumulated_sum = self.accuracy.accumulated_sum + right
+        self.accuracy.accumulated_count += compared
         self._forget()
         self._update()
         return loss / n, penalty, right / compared
@@ -112,7 +115,7 @@ class LayerSteps:
         self._gradients = []
 
     def _update(self) -> None:
-        optimizer = self.model.optimizer
+        optimizer = optimizer_of(self.model)
         optimizer.pre_update_params()
         for layer in self.model.trainable_layers:
             optimizer.update_params(layer)
@@ -122,7 +125,8 @@ class LayerSteps:
 def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
     """The engine called `engine` for this model; `in_pieces`: batches may come in pieces.
 
-    Raises ValueError for an unknown name, and for "fused" where the model cannot be fused.
+    Raises ValueError for an unknown name, its subclass `fused.CannotFuse` for "fused" where the
+    model cannot be fused.
     """
     if engine not in ("auto", "fused", "layers"):
         raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
@@ -136,7 +140,7 @@ def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
             return found
         except fused.CannotFuse as reason:
             if engine == "fused":
-                raise ValueError(
+                raise fused.CannotFuse(
                     f"engine='fused': {reason}; use engine='layers', or 'auto' to take what can be"
                 ) from reason
     return LayerSteps(model)

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import checks
 from .data_blocks import block_rows
+from .own_measures import accuracy_of, loss_of
 
 Array = Any
 
@@ -20,15 +21,16 @@ def evaluate(model: Any, data: Any, batch_size: int | None, verbose: bool) -> di
     """Mean loss and accuracy of `model` on `data` (see `data.py`)."""
     # Sums of its own: an epoch that is under way keeps the accumulated ones.
     backend = model.backend
+    loss_part, accuracy_part = loss_of(model), accuracy_of(model)
     losses: Any = 0.0
     right: Any = 0.0
     compared = 0
     size = None if batch_size is None else checks.positive_int(batch_size, "batch_size")
     for _, X, y in data.pieces(size):
         output = model.forward(X, training=False)
-        losses = losses + backend.sum(model.loss.forward(output, y))
+        losses = losses + backend.sum(loss_part.forward(output, y))
         predictions = model.output_layer_activation.predictions(output)
-        comparisons = model.accuracy.compare(predictions, y)
+        comparisons = accuracy_part.compare(predictions, y)
         right = right + backend.sum(comparisons)
         compared += comparisons.size
     loss, accuracy = float(losses) / data.samples, float(right) / compared
@@ -56,7 +58,7 @@ def predict(model: Any, X: Any, batch_size: int | None, check_finite: bool) -> A
             return output
         if result is None:
             on_host = isinstance(output, np.ndarray)
-            shape = (samples, output.shape[1])
+            shape = (samples, *output.shape[1:])
             result = np.empty(shape, output.dtype) if on_host else model.backend.zeros(shape)
         result[rows] = output
     return result

@@ -22,6 +22,7 @@ from .checkpoint import Checkpoint
 from .data import Held
 from .engines import Engine, steps_for
 from .inference import evaluate
+from .own_measures import accuracy_of, loss_of, optimizer_of
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
 ONE_CALL = 1 << 20  # samples in all epochs of one call: `stop_training` is looked at in between
@@ -62,6 +63,7 @@ class Training:
         engine: str,
     ):
         self.model, self.data = model, data
+        self.loss, self.accuracy = loss_of(model), accuracy_of(model)
         self.epochs = checks.positive_int(epochs, "epochs")
         if batch_size is not None:
             batch_size = checks.positive_int(batch_size, "batch_size")
@@ -120,7 +122,7 @@ class Training:
     def run(self) -> History:
         """Train to the end, or until a callback stops it; returns the history."""
         model = self.model
-        self.data.init_accuracy(model.accuracy)
+        self.data.init_accuracy(self.accuracy)
         model.stop_training = False
         self._begin()
         try:
@@ -167,8 +169,8 @@ class Training:
         if self.print_every:
             print(f"epoch: {epoch}")
         if not self.steps_done:
-            model.loss.new_pass()
-            model.accuracy.new_pass()
+            self.loss.new_pass()
+            self.accuracy.new_pass()
         order = epoch_order(self.data.samples, self.seed, epoch) if self.shuffle else None
         step, last, rows = self.steps_done, self.steps - 1, 0
         for total, X, y in self.data.pieces(self.batch_size, order, step):
@@ -235,10 +237,10 @@ class Training:
 
     # ---- the end of an epoch ----
     def _finish_epoch(self) -> None:
-        model, epoch = self.model, self.epochs_done + 1
-        data_loss, penalty = model.loss.calculate_accumulated(include_regularization=True)
-        accuracy = model.accuracy.calculate_accumulated()
-        rate = model.optimizer.current_learning_rate
+        epoch = self.epochs_done + 1
+        data_loss, penalty = self.loss.calculate_accumulated(include_regularization=True)
+        accuracy = self.accuracy.calculate_accumulated()
+        rate = optimizer_of(self.model).current_learning_rate
         self._pending.append((epoch, data_loss, penalty, accuracy, rate))
         self.epochs_done, self.steps_done = epoch, 0
         watched = self.print_every or self.callbacks or self.validation
@@ -272,7 +274,7 @@ class Training:
         print(
             f"{what}, acc: {float(accuracy):.3f}, loss: {data_loss + penalty:.3f} "
             f"(data_loss: {data_loss:.3f}, reg_loss: {penalty:.3f}), "
-            f"lr: {self.model.optimizer.current_learning_rate}"
+            f"lr: {optimizer_of(self.model).current_learning_rate}"
         )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .driver import UnavailableError
+from .identity import current_device
 from .numpy_backend import NumpyBackend, real_dtype
 from .protocol import Backend
 
@@ -101,6 +102,17 @@ def get_backend(
     if book_random is None:
         book_random = base.book_random if base else False
     return _make(chosen, dtype, precise_dot, book_random)
+
+
+def remade(kind: type, dtype: str, precise_dot: bool, book_random: bool) -> Backend:
+    """The backend that a copied or unpickled one stands for: see `identity.py`.
+
+    Raises BackendUnavailableError where it cannot work in this process.
+    """
+    name = getattr(kind, "name", "")
+    if _MODULES.get(name) == (kind.__module__, kind.__qualname__):
+        return get_backend(name, dtype=dtype, precise_dot=precise_dot, book_random=book_random)
+    return kind(dtype, precise_dot=precise_dot, book_random=book_random)
 
 
 class use_backend:  # noqa: N801 - used like a function
@@ -188,7 +200,8 @@ def _load(name: str) -> Any:
 
 def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> Backend:
     key = (name, dtype, precise_dot, book_random)
-    if key not in _made:
+    made: Any = _made.get(key)
+    if made is None or made._device != current_device(made.xp):
         status = _probe(name)
         if not status.usable:
             raise BackendUnavailableError(

@@ -15,6 +15,7 @@ from .arrays import check_bias, check_real, common_dtype, mean_over, on_gpu
 from .cuda_calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
 from .cuda_copies import to_device
 from .cuda_probe import what_works
+from .identity import current_device
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
 
@@ -30,6 +31,7 @@ class CupyBackend(NumpyBackend):
     def __init__(self, dtype: Any = np.float32, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp, launcher = self._runtime()
+        self._device = current_device(self.xp)
         self._calls = Calls(self.xp, launcher, self.dtype)
 
     def _runtime(self) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ from .arrays import check_bias, check_shapes, mean_over
 from .cuda_numba_calls import GridCalls
 from .cuda_numba_launch import SIMULATOR, array_module, what_works
 from .cupy_backend import CupyBackend
+from .identity import current_device
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
 
@@ -42,6 +43,7 @@ class NumbaCudaBackend(NumpyBackend):
     def __init__(self, dtype: Any = np.float32, *, threads: int = 256, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp = array_module()
+        self._device = current_device(self.xp)
         self._calls = GridCalls(self.xp, threads)
 
     @classmethod
