@@ -122,7 +122,8 @@ def _check_backend(what: str, part: Any, backend: Backend) -> None:
     if arrays(backend) != arrays(theirs):
         raise ValueError(
             f"{what} ({type(part).__name__}) was made for {theirs!r}, the model for "
-            f"{backend!r}; make both under the same use_backend(...)"
+            f"{backend!r}; make both under the same use_backend(...), such as "
+            f"use_backend({backend.name!r}, dtype={backend.dtype.name!r})"
         )
 
 

@@ -2,9 +2,8 @@
 
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
 measured. Data and labels are checked and moved to the backend once, before the first step, or
-block by block where they are larger than memory: `data.py`. `training.py` holds the loop,
-`storage.py` the files, `chain.py` what must fit what, `own_parts.py` what a layer, loss, accuracy
-or optimizer of the user's own is asked for.
+block by block where they are larger than memory: `data.py`. `network.py` puts the parts
+together, `training.py` holds the loop, `storage.py` the files.
 """
 
 from __future__ import annotations
@@ -12,127 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, checks, inference, own_parts, storage
-from .activations import Activation_Softmax
-from .backend import get_backend, use_backend
+from . import chain, checks, inference, storage
 from .blocks import is_source
 from .callbacks import Callback, History
 from .data import data_of
-from .layers import Layer_Input
-from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
-from .optimizers import forget
+from .network import Network
 from .own_measures import accuracy_of, loss_of
-from .own_parts import is_trainable, ours
-from .own_values import AsGiven, form_of, plain, result
+from .own_values import AsGiven, form_of
 from .training import Training
 
 Array = Any
 
 
-class Model:
+class Model(Network):
     """A network: add layers, set loss, optimizer and accuracy, finalize, train."""
-
-    def __init__(self) -> None:
-        self.backend = get_backend()
-        self.layers: list[Any] = []
-        self.trainable_layers: list[Any] = []
-        self.loss: Any = None
-        self.optimizer: Any = None
-        self.accuracy: Any = None
-        self.output_layer_activation: Any = None
-        self.softmax_classifier_output: Any = None
-        self.stop_training = False
-        self._finalized = False
-        self._calls: list[Any] = []  # the layers as forward and backward call them
-        self._trained_by: type | None = None  # class of the optimizer at the last finalize
-
-    # ---- building ----
-    def add(self, layer: Any) -> None:
-        """Append a layer or an activation."""
-        if isinstance(layer, type) or not hasattr(layer, "forward"):
-            raise TypeError(
-                f"Model.add: got {layer!r}, expected a layer or an activation object; one of your "
-                "own needs the methods forward(self, inputs, training) and backward(self, dvalues)"
-            )
-        self.layers.append(layer)
-        self._finalized = False
-
-    def set(self, *, loss: Any = None, optimizer: Any = None, accuracy: Any = None) -> None:
-        """Set what is given; what is None stays as it was."""
-        self.loss = loss if loss is not None else self.loss
-        if optimizer is not None and (
-            isinstance(optimizer, type) or not hasattr(optimizer, "update_params")
-        ):
-            raise TypeError(
-                f"Model.set: got the optimizer {optimizer!r}, expected an object such as "
-                "Optimizer_Adam(), or one of your own with the method update_params(self, layer)"
-            )
-        self.optimizer = optimizer if optimizer is not None else self.optimizer
-        self.accuracy = accuracy if accuracy is not None else self.accuracy
-        self._finalized = False
-
-    def finalize(self) -> None:
-        """Connect the layers.
-
-        Raises ValueError for parts that do not fit one another, and for parts of your own that
-        lack something. Warns of parameters that no optimizer will change.
-        """
-        if not self.layers:
-            raise ValueError("Model.finalize: the model has no layers; add some first")
-        chain.check(self.layers, self.loss, self.accuracy, self.backend, self.optimizer)
-        with use_backend(self.backend):
-            self.input_layer = Layer_Input()
-            combined = Activation_Softmax_Loss_CategoricalCrossentropy()
-        parts = [self.input_layer, *self.layers, self.loss]
-        for before, layer, after in zip(parts, parts[1:], parts[2:], strict=False):
-            layer.prev, layer.next = before, after
-        self.output_layer_activation = self.layers[-1]
-        self._calls = own_parts.called(self.layers, self.backend)
-        self.trainable_layers = self._trainable()
-        self.softmax_classifier_output = combined if self._is_softmax_classifier() else None
-        if hasattr(self.loss, "remember_trainable_layers"):
-            self.loss.remember_trainable_layers(self.trainable_layers)
-        self._change_of_optimizer()
-        self._finalized = True
-
-    def _is_softmax_classifier(self) -> bool:
-        """Whether softmax and loss are ours, whose derivatives cancel."""
-        last, loss = self.layers[-1], self.loss
-        known = isinstance(last, Activation_Softmax)
-        known = known and isinstance(loss, Loss_CategoricalCrossentropy)
-        return known and all(ours(part, "forward", "backward") for part in (last, loss))
-
-    def _change_of_optimizer(self) -> None:
-        """One of another class begins anew; ours see to that themselves, when they first update."""
-        kind = type(self.optimizer) if self.optimizer is not None else self._trained_by
-        if self._trained_by not in (None, kind) and not hasattr(self.optimizer, "take_over"):
-            for layer in self.trainable_layers:
-                forget(layer)
-        self._trained_by = kind
-
-    # ---- one pass ----
-    def forward(self, X: Any, training: bool = True) -> Array:
-        """Output of the last layer for X (N, features)."""
-        self._require("forward")
-        output = self.input_layer.forward(X, training)
-        for layer in self._calls:
-            output = layer.forward(output, training)
-        return output
-
-    def backward(self, output: Array, y: Any) -> None:
-        """Gradients of all layers, from the `output` of the last forward and its targets."""
-        self._require("backward", "loss")
-        layers, combined = self._calls, self.softmax_classifier_output
-        if combined is not None:
-            # One difference instead of the softmax's and the loss's gradients one by one.
-            targets = y if ours(combined, "backward") else plain(y)
-            dvalues = result(combined.backward(output, targets), combined, "dinputs")
-            self.layers[-1].dinputs = dvalues
-            layers = layers[:-1]
-        else:
-            dvalues = loss_of(self).backward(output, y)
-        for layer in reversed(layers):
-            dvalues = layer.backward(dvalues)
 
     def explain(self) -> None:
         """Print how training would run: the fused plan, its bytes and operations, the engine."""
@@ -242,25 +134,7 @@ class Model:
         self._require("predict")
         return inference.predict(self, X, batch_size, check_finite)
 
-    # ---- parameters and files ----
-    def get_parameters(self) -> list[tuple[Array, Array]]:
-        """(weights, biases) of every trainable layer."""
-        return [own_parts.get_parameters(layer) for layer in self._trainable()]
-
-    def set_parameters(self, parameters: Sequence[tuple[Any, Any]]) -> None:
-        """Take parameters as `get_parameters` gives them; all are checked before any changes."""
-        layers = self._trainable()
-        if len(parameters) != len(layers):
-            raise ValueError(
-                f"set_parameters: got {len(parameters)} layers, expected {len(layers)}"
-            )
-        checked = [
-            own_parts.checked_parameters(layer, self.backend, *values)
-            for layer, values in zip(layers, parameters, strict=True)
-        ]
-        for layer, values in zip(layers, checked, strict=True):
-            own_parts.set_parameters(layer, self.backend, *values)
-
+    # ---- files ----
     def save_parameters(self, path: Any) -> None:
         """Write weights and biases to a safetensors file (see `nnfs_gpu.storage`)."""
         storage.save_parameters(self, path)
@@ -287,20 +161,8 @@ class Model:
         return storage.load(path, random_state=random_state)
 
     # ---- inside ----
-    def _trainable(self) -> list[Any]:
-        return [layer for layer in self.layers if is_trainable(layer)]
-
     def _width_in(self) -> int | None:
         return chain.width_in(self.layers)
-
-    def _require(self, what: str, *parts: str) -> None:
-        missing = [part for part in parts if getattr(self, part) is None]
-        if missing:
-            raise RuntimeError(
-                f"Model.{what} needs {', '.join(missing)}; give them to Model.set(...) first"
-            )
-        if not self._finalized:
-            raise RuntimeError(f"Model.{what}: call finalize() after the last add and set")
 
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
         """Data, checked and on the backend."""

@@ -12,9 +12,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from .own_parts import PARAMETERS, is_trainable, ours, takes, training_argument
+from .own_parts import NEIGHBOURS, PARAMETERS, is_trainable, ours, takes, training_argument
 
-NEIGHBOURS = ("prev", "next")  # what `Model.finalize` stores on a layer
 NOT_LEARNED = (*PARAMETERS, "inputs", "output", "values")  # whose d... are no parameters'
 X = object()  # stands for an array
 

@@ -28,6 +28,7 @@ from .own_values import converted, result
 Array = Any
 
 PACKAGE = __name__.partition(".")[0]
+NEIGHBOURS = ("prev", "next")  # what `Model.finalize` stores on a layer
 PARAMETERS = ("weights", "biases")  # what optimizers change
 REGULARIZERS = tuple(f"{p}_regularizer_{l}" for p in ("weight", "bias") for l in ("l1", "l2"))  # noqa: E741
 
@@ -47,6 +48,17 @@ class Part:
         part = super().__new__(cls)
         part.backend = get_backend()
         return part
+
+    def __getstate__(self) -> Any:
+        """Without the neighbours in a model: a layer is copied and pickled alone.
+
+        `Model` connects its own again. (Through them one layer would take all along, and the
+        chain of a deep network be followed beyond Python's limit of calls.)
+        """
+        state: Any = super().__getstate__()
+        own, *slots = state if isinstance(state, tuple) else (state,)
+        own = {name: value for name, value in own.items() if name not in NEIGHBOURS}
+        return (own, *slots) if slots else own
 
 
 def backend_of(part: Any, default: Backend | None = None) -> Backend:

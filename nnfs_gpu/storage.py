@@ -53,7 +53,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
     not fit one another, OSError where the folder cannot be written.
     """
     document, tensors = contents(model)
-    if model.backend.book_random:
+    if any(part.backend.book_random for part in (model, *model.layers)):
         add_random_state(document, tensors)
     tensor_file.write(path, document, tensors)
 

@@ -299,8 +299,9 @@ def _accuracy(wanted: Any, loss: str) -> str:
     """The name of the comparison, where it is the one that fits the loss."""
     if wanted is None:
         return "none"
-    _check_unchanged(wanted, "the accuracy", "compare", "calculate")
     kind = type(wanted)
+    if kind in (accuracy.Accuracy_Categorical, accuracy.Accuracy_Regression):
+        _check_unchanged(wanted, "the accuracy", "compare", "calculate")
     categorical = kind is accuracy.Accuracy_Categorical
     if categorical and loss == "softmax_cross_entropy" and not wanted.binary:
         return "argmax"
