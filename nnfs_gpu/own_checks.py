@@ -9,7 +9,7 @@ from __future__ import annotations
 import dis
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .own_parts import NEIGHBOURS, PARAMETERS, is_trainable, ours, takes, training_argument
@@ -30,7 +30,7 @@ def check(layers: Sequence[Any], loss: Any, accuracy: Any, optimizer: Any) -> No
             what = f"layer {number} ({type(layer).__name__})"
             _check_layer(layer, what, trains)
             if trains:
-                _warn_untrained(layer, what)
+                _warn_untrained(layer, what, layers)
     if loss is not None:
         _check_loss(loss, trains)
     if accuracy is not None and hasattr(accuracy, "compare"):
@@ -97,7 +97,7 @@ def _check_call(part: Any, method: str, form: str, *arguments: Any, what: str = 
 
 
 # ---- parameters that no optimizer sees ----
-def _warn_untrained(layer: Any, what: str) -> None:
+def _warn_untrained(layer: Any, what: str, layers: Sequence[Any]) -> None:
     names = _learned(layer)
     if names:
         warnings.warn(
@@ -106,8 +106,8 @@ def _warn_untrained(layer: Any, what: str) -> None:
             "biases, and their gradients dweights and dbiases, to train them",
             stacklevel=5,
         )
-    for name, held in vars(layer).items() if hasattr(layer, "__dict__") else ():
-        if name not in NEIGHBOURS and hasattr(held, "backward") and is_trainable(held):
+    for name, held in _held(layer):
+        if not is_trainable(layer) and not any(held is one for one in layers):
             warnings.warn(
                 f"{what} holds a {type(held).__name__} in self.{name}, but an optimizer changes "
                 "the layers of the model alone: its weights will stay as they are. Add it to the "
@@ -115,6 +115,14 @@ def _warn_untrained(layer: Any, what: str) -> None:
                 f"{type(layer).__name__} give those of self.{name}",
                 stacklevel=5,
             )
+
+
+def _held(layer: Any) -> Iterator[tuple[str, Any]]:
+    """Trainable layers inside this one, with the attribute that holds them."""
+    for name, value in getattr(layer, "__dict__", {}).items():
+        for held in value if isinstance(value, (list, tuple)) else (value,):
+            if name not in NEIGHBOURS and hasattr(held, "backward") and is_trainable(held):
+                yield name, held
 
 
 def _learned(layer: Any) -> list[str]:
@@ -134,4 +142,5 @@ def _learned(layer: Any) -> list[str]:
         if name not in NOT_LEARNED
         and name not in stored
         and hasattr(getattr(layer, name, None), "shape")
+        and not any(getattr(layer, name) is getattr(layer, p, None) for p in PARAMETERS)
     ]

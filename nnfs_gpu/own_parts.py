@@ -194,7 +194,7 @@ class OwnLayer:
                     f"shape of {name}"
                 )
             if fitting is not gradient:
-                setattr(self.layer, f"d{name}", fitting)
+                _store(self.layer, f"d{name}", fitting)
 
 
 def take_parameters(layer: Any, backend: Backend) -> None:
@@ -204,7 +204,17 @@ def take_parameters(layer: Any, backend: Backend) -> None:
         if value is not None:
             fitting = converted(backend, value, f"{type(layer).__name__} {name}")
             if fitting is not value:
-                setattr(layer, name, fitting)
+                _store(layer, name, fitting)
+
+
+def _store(layer: Any, name: str, value: Array) -> None:
+    try:
+        setattr(layer, name, value)
+    except AttributeError as error:
+        raise ValueError(
+            f"{type(layer).__name__} {name}: the model needs an array of {value.dtype} and cannot "
+            f"store it: {error}; make it one of {value.dtype}, or give the property a setter"
+        ) from error
 
 
 def called(layers: Sequence[Any], backend: Backend) -> list[Any]:

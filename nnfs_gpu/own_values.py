@@ -67,10 +67,10 @@ def plain(y: Any) -> Any:
 
 
 # ---- what they give ----
-def converted(backend: Backend, value: Any, what: str) -> Array:
+def converted(backend: Backend, value: Any, what: str, dtype: Any = None) -> Array:
     """`value` as an array of the backend, in its dtype. Errors begin with `what`."""
     try:
-        return backend.asarray(value)
+        return backend.asarray(value, dtype)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{what}: {error}") from error
@@ -114,16 +114,13 @@ def comparisons(backend: Backend, value: Any, predictions: Array, what: str, y: 
             f"{what}: compared every prediction with every target, {shape}: predictions have "
             f"shape {wide}, y has shape {shape_of(y)}{hint(predictions, y)}"
         )
-    return backend.asarray(value, _dtype(value))
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    return converted(backend, value, f"{what}, comparisons", dtype)
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of an array or of nested lists; () of a number."""
     return tuple(x.shape if hasattr(x, "shape") else np.shape(x))
-
-
-def _dtype(value: Any) -> np.dtype:
-    return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
 
 
 def hint(predictions: Any, y: Any) -> str:

@@ -38,7 +38,7 @@ def test_trains_evaluates_and_predicts(backend_name, capsys, name):
         assert [p.dtype for p in pair] == [np.float32] * 2
 
 
-@pytest.mark.parametrize("name", ["tanh", "swish", "dense", "first", "huber", "hinge", "nadam"])
+@pytest.mark.parametrize("name", ["tanh", "swish", "dense", "first", "log cosh", "focal", "nadam"])
 def test_trains_on_the_kernels_of_cuda(monkeypatch, name):
     """The emulated cupy backend: CUDA's kernels, run by the CPU."""
     place = ("emulation.backend", "EmulatedCupyBackend")
