@@ -108,12 +108,15 @@ class Network:
         return known and all(ours(part, "forward", "backward") for part in (last, loss))
 
     def _change_of_optimizer(self) -> None:
-        """One of another class begins anew; ours see to that themselves, when they first update."""
-        kind = type(self.optimizer) if self.optimizer is not None else self._trained_by
-        if self._trained_by not in (None, kind) and not hasattr(self.optimizer, "take_over"):
+        """One of another class begins anew. Ours see to that among themselves: `take_over`."""
+        if self.optimizer is None:
+            return
+        before, now = self._trained_by, type(self.optimizer)
+        own = not all(hasattr(kind, "take_over") for kind in (before, now))
+        if own and before not in (None, now):
             for layer in self.trainable_layers:
                 forget(layer)
-        self._trained_by = kind
+        self._trained_by = now
 
     # ---- one pass ----
     def forward(self, X: Any, training: bool = True) -> Array:
