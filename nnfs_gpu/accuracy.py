@@ -10,36 +10,42 @@ from typing import Any
 import numpy as np
 
 from . import checks, data_remedies
-from .backend import get_backend
 from .backend.arrays import plain
+from .own_parts import Part
+from .own_values import comparisons
 
 Array = Any
 
 
-class Accuracy:
-    """What all accuracies share: the mean of comparisons and the sums over an epoch."""
+class Accuracy(Part):
+    """What all accuracies share: the mean of comparisons and the sums over an epoch.
 
-    accumulated_sum: Any
-    accumulated_count: int
+    An accuracy of your own needs `compare`; `__init__` need not call ours. In a `Model` it gets
+    plain arrays, targets in the form in which they were given.
+    """
 
-    def __init__(self) -> None:
-        self.backend = get_backend()
-        self.new_pass()
+    accumulated_sum: Any = 0.0
+    accumulated_count: int = 0
 
     def init(self, y: Any) -> None:
         """Learn from the targets what a comparison needs; nothing by default."""
 
     def compare(self, predictions: Any, y: Any) -> Array:
-        """True where a prediction is right. Each accuracy defines its own."""
+        """True where a prediction is right. Each accuracy defines its own.
+
+        One that knows only a number for the whole batch, such as R2, returns that: it is
+        weighted with the rows.
+        """
         raise NotImplementedError
 
     def calculate(self, predictions: Any, y: Any) -> Any:
         """Share of right predictions in this batch, a float64 scalar."""
-        comparisons = self.compare(predictions, y)
-        right = self.backend.sum(comparisons)
+        compared = self.compare(predictions, y)
+        compared = comparisons(self.backend, compared, predictions, type(self).__name__, y)
+        right = self.backend.sum(compared)
         self.accumulated_sum = self.accumulated_sum + right
-        self.accumulated_count += comparisons.size
-        return right / comparisons.size
+        self.accumulated_count += compared.size
+        return right / compared.size
 
     def calculate_accumulated(self) -> Any:
         """The same over all batches since `new_pass`. Raises RuntimeError before the first."""
@@ -80,7 +86,6 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
     """
 
     def __init__(self, *, binary: bool = False) -> None:
-        super().__init__()
         self.binary = bool(binary)
 
     def compare(self, predictions: Any, y: Any) -> Array:
@@ -117,7 +122,6 @@ class Accuracy_Regression(Accuracy):  # noqa: N801 - the book's name
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.precision: float | None = None
 
     def init(self, y: Any, reinit: bool = False) -> None:

@@ -8,17 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from . import checks
-from .backend import get_backend
+from .own_parts import Part
 from .passing import Passed
 
 Array = Any
 
 
-class Activation_ReLU(Passed):  # noqa: N801 - the book's name
+class Activation_ReLU(Part, Passed):  # noqa: N801 - the book's name
     """output = max(inputs, 0), any shape. The derivative at 0 is taken as 0."""
 
     def __init__(self) -> None:
-        self.backend = get_backend()
         self.inputs = None
         self.output = None
 
@@ -39,7 +38,7 @@ class Activation_ReLU(Passed):  # noqa: N801 - the book's name
         return outputs
 
 
-class Activation_Softmax(Passed):  # noqa: N801 - the book's name
+class Activation_Softmax(Part, Passed):  # noqa: N801 - the book's name
     """Turns each row of scores into probabilities: output = exp(x) / sum(exp(x)).
 
     The largest score of the row is subtracted first: the result is the same and exp cannot
@@ -47,7 +46,6 @@ class Activation_Softmax(Passed):  # noqa: N801 - the book's name
     """
 
     def __init__(self) -> None:
-        self.backend = get_backend()
         self.inputs = None
         self.output = None
 
@@ -74,7 +72,7 @@ class Activation_Softmax(Passed):  # noqa: N801 - the book's name
         return checks.like(outputs, self.backend, classes)
 
 
-class Activation_Sigmoid(Passed):  # noqa: N801 - the book's name
+class Activation_Sigmoid(Part, Passed):  # noqa: N801 - the book's name
     """output = 1 / (1 + exp(-inputs)), any shape (book, chapter 16).
 
     Each output is a probability of its own: of "yes" in a yes-or-no question. Written with
@@ -82,7 +80,6 @@ class Activation_Sigmoid(Passed):  # noqa: N801 - the book's name
     """
 
     def __init__(self) -> None:
-        self.backend = get_backend()
         self.inputs = None
         self.output = None
 
@@ -104,14 +101,13 @@ class Activation_Sigmoid(Passed):  # noqa: N801 - the book's name
         return checks.like(outputs, self.backend, yes)
 
 
-class Activation_Linear(Passed):  # noqa: N801 - the book's name
+class Activation_Linear(Part, Passed):  # noqa: N801 - the book's name
     """output = inputs: the output activation of regression (book, chapter 17).
 
     Nothing is copied: operations leave their arguments untouched.
     """
 
     def __init__(self) -> None:
-        self.backend = get_backend()
         self.inputs = None
         self.output = None
 

@@ -28,7 +28,8 @@ def for_model(model: Any, act: Callable[[], Result], samples: int | None = None)
     samples  that it multiplies at a time, where that is known: for few of them BLAS takes one
              thread by itself, and to say so again takes as long as a product
     """
-    widest = max((n for layer in model.trainable_layers for n in layer.weights.shape), default=0)
+    held = (getattr(layer, "weights", None) for layer in model.trainable_layers)
+    widest = max((n for weights in held for n in getattr(weights, "shape", ())), default=0)
     few = samples is not None and samples * widest * widest <= SMALL
     if not 0 < widest <= NARROW or few or getattr(model.backend, "xp", np) is not np:
         return act()

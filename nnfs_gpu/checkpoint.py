@@ -128,7 +128,7 @@ class Checkpoint:
             "steps_done": training.steps_done,
             "accumulated": [
                 [float(part.accumulated_sum), part.accumulated_count]
-                for part in (model.loss, model.accuracy)
+                for part in (training.loss, training.accuracy)
             ],
             "callbacks": [],
         }
@@ -211,7 +211,9 @@ def _restoring(
         for part, values in arguments:
             parts.set_attributes(part, values)
         set_values()
-        for part, sums in zip((model.loss, model.accuracy), stored["accumulated"], strict=True):
+        for part, sums in zip(
+            (training.loss, training.accuracy), stored["accumulated"], strict=True
+        ):
             part.accumulated_sum, part.accumulated_count = float(sums[0]), sums[1]
         training.history = history
         training.epochs_done, training.steps_done = stored["epochs_done"], stored["steps_done"]

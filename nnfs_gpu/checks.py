@@ -153,10 +153,13 @@ class Targets:
     """Targets that have been checked and moved to the backend, once.
 
     values  an array of the backend, one row a sample
+    given   dtype and shape of one target as the user gave it, for own parts; None: as values
 
     Losses and accuracies accept raw targets and check them at every call; `Model` makes one
     object of all targets and slices it, so that a training step checks nothing.
     """
+
+    given: tuple[np.dtype, tuple[int, ...]] | None = None
 
     def __init__(self, values: Array):
         self.values = values
@@ -212,7 +215,8 @@ class Labels(Targets):
     def of(cls, y: Any, classes: int, backend: Backend, samples: int) -> Labels:
         """`y` itself where it is a `Labels` of this size, else `y` checked now."""
         if not isinstance(y, Labels):
-            return cls(y, classes, backend, samples=samples)
+            raw = y.values if isinstance(y, Targets) else y  # of a loss that wanted another kind
+            return cls(raw, classes, backend, samples=samples)
         if len(y) != samples or y.classes != classes:
             raise ValueError(
                 f"labels: got {len(y)} of {y.classes} classes, expected {samples} of {classes}"
@@ -254,7 +258,8 @@ class Values(Targets):
     ) -> Values:
         """`y` itself where it is a `Values` of this size, else `y` checked now."""
         if not isinstance(y, Values):
-            return cls(y, outputs, backend, samples, unit=unit)
+            raw = y.values if isinstance(y, Targets) else y
+            return cls(raw, outputs, backend, samples, unit=unit)
         if y.values.shape != (samples, outputs):
             raise ValueError(
                 f"targets: got shape {y.values.shape}, expected ({samples}, {outputs})"

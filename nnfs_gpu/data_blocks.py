@@ -16,6 +16,8 @@ from .accuracy import Accuracy
 from .backend.arrays import incoming, on_gpu, plain, to_host
 from .blocks import fingerprint_of, runs_out
 from .checkpoint import hashed
+from .own_measures import OwnAccuracy
+from .own_values import as_given
 
 Array = Any
 Piece = tuple[int | None, Array, checks.Targets]
@@ -26,8 +28,8 @@ ARRAYS = 4  # of a layer's width: inputs, output and their gradients
 
 def block_rows(model: Any) -> int:
     """Rows of a block: as many as the layers' arrays hold in BLOCK_BYTES, from 1,024 to 2^20."""
-    dense = [layer for layer in model.layers if hasattr(layer, "weights")]
-    widths = sum(layer.n_inputs + layer.n_neurons for layer in dense) or 1
+    weights = [getattr(layer, "weights", None) for layer in model.layers]
+    widths = sum(n for w in weights if w is not None for n in w.shape) or 1
     return min(max(BLOCK_BYTES // (ARRAYS * model.backend.dtype.itemsize * widths), 1024), 1 << 20)
 
 
@@ -90,8 +92,14 @@ class InBlocks:
     def init_accuracy(self, accuracy: Any) -> None:
         """Show it two numbers with the mean and the deviation of all targets, in their place.
 
-        Where it wants to see them at all: that takes a pass over the data.
+        Where it wants to see them at all: that takes a pass over the data. One of the user's
+        own, which may want to know something else, sees them all.
         """
+        if isinstance(accuracy, OwnAccuracy):
+            if accuracy.wants_targets:
+                y = np.concatenate(list(self._targets()))
+                accuracy.init(self.backend.asarray(y, y.dtype if y.dtype.kind in "iub" else None))
+            return
         wants = type(accuracy).init is not Accuracy.init
         if wants and getattr(accuracy, "precision", None) is None:
             accuracy.init(stand_in(self._targets()))
@@ -248,7 +256,7 @@ class Streamed(InBlocks):
                 f"{self.what}: the accuracy wants to see all targets first, and these blocks can "
                 "be used once; give a function that returns a new iterator, or set its precision"
             )
-        return (self.backend.to_numpy(y.values) for _, y in self._pass())
+        return (self.backend.to_numpy(as_given(y)) for _, y in self._pass())
 
     def fingerprints(self) -> tuple[Any, Any]:
         """What the source says of itself; the targets are part of it."""

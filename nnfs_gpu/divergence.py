@@ -58,10 +58,12 @@ class FiniteWatch:
 
 def finite_parameters(model: Any) -> bool:
     """Whether all weights and biases are finite. Waits for the device."""
+    backend = model.backend
     return all(
-        layer.backend.all_finite(values)
-        for layer in model.trainable_layers
-        for values in layer.get_parameters()
+        backend.all_finite(backend.asarray(values))
+        for pair in model.get_parameters()
+        for values in pair
+        if values is not None
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .interrupts import insist
+from .own_measures import accuracy_of, loss_of, optimizer_of
 from .undo import Undo
 
 Array = Any
@@ -58,6 +59,7 @@ class LayerSteps:
     def __init__(self, model: Any):
         self.model = model
         self._undo = Undo(model)
+        self.loss, self.accuracy = loss_of(model), accuracy_of(model)
         self._forget()
 
     def step(self, X: Array, y: Any) -> Measured:
@@ -74,9 +76,9 @@ class LayerSteps:
     def _step(self, X: Array, y: Any) -> Measured:
         model = self.model
         output = model.forward(X, training=True)
-        data_loss, penalty = model.loss.calculate(output, y, include_regularization=True)
+        data_loss, penalty = self.loss.calculate(output, y, include_regularization=True)
         predictions = model.output_layer_activation.predictions(output)
-        accuracy = model.accuracy.calculate(predictions, y)
+        accuracy = self.accuracy.calculate(predictions, y)
         model.backward(output, y)
         self._update()
         return data_loss, penalty, accuracy
@@ -105,9 +107,9 @@ class LayerSteps:
     def _add(self, X: Array, y: Any, total: int) -> None:
         model, backend, n = self.model, self.model.backend, X.shape[0]
         output = model.forward(X, training=True)
-        losses = backend.sum(model.loss.forward(output, y))
+        losses = backend.sum(self.loss.forward(output, y))
         predictions = model.output_layer_activation.predictions(output)
-        comparisons = model.accuracy.compare(predictions, y)
+        comparisons = self.accuracy.compare(predictions, y)
         model.backward(output, y)
         gradients = [dw for one in model.trainable_layers for dw in (one.dweights, one.dbiases)]
         if not self._gradients:
@@ -135,16 +137,16 @@ class LayerSteps:
 
     def _end(self) -> Measured:
         model, n = self.model, self._total
-        penalty = model.loss.regularization_loss()
+        penalty = self.loss.regularization_loss()
         gradients = iter(self._gradients)
         for layer in model.trainable_layers:
             layer.dweights = model.backend.asarray(next(gradients), layer.weights.dtype)
             layer.dbiases = model.backend.asarray(next(gradients), layer.biases.dtype)
         loss, right, compared = self._loss, self._right, self._compared
-        model.loss.accumulated_sum = model.loss.accumulated_sum + loss
-        model.loss.accumulated_count += n
-        model.accuracy.accumulated_sum = model.accuracy.accumulated_sum + right
-        model.accuracy.accumulated_count += compared
+        self.loss.accumulated_sum = self.loss.accumulated_sum + loss
+        self.loss.accumulated_count += n
+        self.accuracy.accumulated_sum = self.accuracy.accumulated_sum + right
+        self.accuracy.accumulated_count += compared
         self._update()
         return loss / n, penalty, right / compared
 
@@ -159,7 +161,7 @@ class LayerSteps:
 
     def _update(self) -> None:
         self._undo.keep()
-        optimizer = self.model.optimizer
+        optimizer = optimizer_of(self.model)
         optimizer.pre_update_params()
         for layer in self.model.trainable_layers:
             optimizer.update_params(layer)
@@ -169,7 +171,8 @@ class LayerSteps:
 def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
     """The engine called `engine` for this model; `in_pieces`: batches may come in pieces.
 
-    Raises ValueError for an unknown name, and for "fused" where the model cannot be fused.
+    Raises ValueError for an unknown name, its subclass `fused.CannotFuse` for "fused" where the
+    model cannot be fused.
     """
     if engine not in ("auto", "fused", "layers"):
         raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
@@ -183,7 +186,7 @@ def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
             return found
         except fused.CannotFuse as reason:
             if engine == "fused":
-                raise ValueError(
+                raise fused.CannotFuse(
                     f"engine='fused': {reason}; use engine='layers', or 'auto' to take what can be"
                 ) from reason
     return LayerSteps(model)

@@ -14,6 +14,7 @@ import numpy as np
 from . import blas, checks
 from .blocks import is_source, targets_inside
 from .data_blocks import block_rows
+from .own_measures import accuracy_of, loss_of
 
 Array = Any
 
@@ -31,14 +32,15 @@ def _measured(model: Any, data: Any, size: int | None) -> tuple[float, float]:
     """Mean loss and accuracy, `size` samples at a time."""
     # Sums of its own: an epoch that is under way keeps the accumulated ones.
     backend = model.backend
+    loss_part, accuracy_part = loss_of(model), accuracy_of(model)
     losses: Any = 0.0
     right: Any = 0.0
     compared = 0
     for _, X, y in data.pieces(size):
         output = model.forward(X, training=False)
-        losses = losses + backend.sum(model.loss.forward(output, y))
+        losses = losses + backend.sum(loss_part.forward(output, y))
         predictions = model.output_layer_activation.predictions(output)
-        comparisons = model.accuracy.compare(predictions, y)
+        comparisons = accuracy_part.compare(predictions, y)
         right = right + backend.sum(comparisons)
         compared += comparisons.size
     return float(losses) / data.samples, float(right) / compared
@@ -76,7 +78,7 @@ def _outputs(model: Any, X: Any, read: Callable[[slice], Array], samples: int, s
             return output
         if result is None:
             on_host = isinstance(output, np.ndarray)
-            shape = (samples, output.shape[1])
+            shape = (samples, *output.shape[1:])
             result = np.empty(shape, output.dtype) if on_host else model.backend.zeros(shape)
         result[rows] = output
     return result

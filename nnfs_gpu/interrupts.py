@@ -24,13 +24,13 @@ def insist(act: Callable[[], Any]) -> None:
         raise interrupt
 
 
-def new_pass(model: Any) -> None:
+def new_pass(*parts: Any) -> None:
     """An epoch begins: the sums of the loss and of the accuracy are forgotten, both of them."""
 
     def forget() -> None:
-        model.loss.new_pass()
-        if model.accuracy is not None:
-            model.accuracy.new_pass()
+        for part in parts:
+            if part is not None:
+                part.new_pass()
 
     try:
         forget()

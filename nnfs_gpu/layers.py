@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from . import checks, data_remedies
-from .backend import get_backend
+from .own_parts import Part
 from .passing import LeftByPass, Passed
 
 Array = Any
 
 
-class Layer_Dense(Passed):  # noqa: N801 - the book's name
+class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
     """A dense layer: every output is a weighted sum of all inputs plus a bias.
 
     n_inputs, n_neurons  I and O, whole numbers of at least 1
@@ -39,7 +39,6 @@ class Layer_Dense(Passed):  # noqa: N801 - the book's name
         bias_regularizer_l1: float = 0,
         bias_regularizer_l2: float = 0,
     ):
-        self.backend = get_backend()
         self.n_inputs = checks.positive_int(n_inputs, "Layer_Dense n_inputs")
         self.n_neurons = checks.positive_int(n_neurons, "Layer_Dense n_neurons")
         # float32 draws first, then the factor: rounds as the book's program does.
@@ -134,7 +133,7 @@ class Layer_Dense(Passed):  # noqa: N801 - the book's name
         self.weights, self.biases = self.checked_parameters(weights, biases)
 
 
-class Layer_Dropout(Passed):  # noqa: N801 - the book's name
+class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
     """Dropout: in training every value is zeroed with probability `rate` (book, chapter 15).
 
     rate  share of values to zero, from 0 to below 1
@@ -155,7 +154,6 @@ class Layer_Dropout(Passed):  # noqa: N801 - the book's name
     binary_mask: Any = LeftByPass()
 
     def __init__(self, rate: float, *, seed: int | None = None):
-        self.backend = get_backend()
         self.rate = 1 - checks.fraction(rate, "Layer_Dropout rate")
         self.seed = None if seed is None else checks.seed(seed, "Layer_Dropout seed")
         self.calls = 0
@@ -190,11 +188,10 @@ class Layer_Dropout(Passed):  # noqa: N801 - the book's name
         return self.dinputs
 
 
-class Layer_Input(Passed):  # noqa: N801 - the book's name
+class Layer_Input(Part, Passed):  # noqa: N801 - the book's name
     """The data itself as a layer: `Model` puts it before the first real one."""
 
     def __init__(self) -> None:
-        self.backend = get_backend()
         self.output = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:

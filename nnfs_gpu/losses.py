@@ -11,21 +11,22 @@ from typing import Any
 
 from . import checks
 from .activations import Activation_Softmax
-from .backend import get_backend
+from .own_parts import Part, backend_of
+from .own_values import AsGiven, per_row
 
 Array = Any
 
 
-class Loss:
-    """What all losses share: the mean, the sums over an epoch, the regularization penalty."""
+class Loss(Part):
+    """What all losses share: the mean, the sums over an epoch, the regularization penalty.
 
-    accumulated_sum: Any
-    accumulated_count: int
+    A loss of your own needs `forward` and `backward`; `__init__` need not call ours. In a
+    `Model` both get plain arrays, targets in the form in which they were given.
+    """
 
-    def __init__(self) -> None:
-        self.backend = get_backend()
-        self.trainable_layers: Sequence[Any] = ()
-        self.new_pass()
+    accumulated_sum: Any = 0.0
+    accumulated_count: int = 0
+    trainable_layers: Sequence[Any] = ()
 
     def forward(self, y_pred: Any, y_true: Any) -> Array:
         """Losses of the samples, (N,). Each loss defines its own."""
@@ -35,8 +36,9 @@ class Loss:
         """`y` checked and on the backend, for a network of `outputs` outputs: sliceable.
 
         forward, backward and the accuracies take it in place of raw targets and check no more.
+        A loss that says nothing of its targets gets them as they were given.
         """
-        return checks.Values.of(y, outputs, self.backend, samples)
+        return AsGiven.of(y, self.backend, samples)
 
     def _checked(self, y_pred: Any, y_true: Any) -> tuple[Array, Array]:
         """Predictions (N, O) and targets as arrays of the backend that fit each other."""
@@ -50,6 +52,8 @@ class Loss:
     def calculate(self, output: Any, y: Any, *, include_regularization: bool = False) -> Any:
         """Mean loss of the batch, a scalar; with `include_regularization` (mean, penalty)."""
         sample_losses = self.forward(output, y)
+        what = f"{type(self).__name__}, losses"
+        sample_losses = per_row(self.backend, sample_losses, output, what, y)
         self.accumulated_sum = self.accumulated_sum + self.backend.sum(sample_losses)
         self.accumulated_count += sample_losses.shape[0]
         data_loss = self.backend.mean(sample_losses)
@@ -76,12 +80,12 @@ class Loss:
         layers = self.trainable_layers if layer is None else (layer,)
         total: Any = 0
         for one in layers:
-            for values, l1, l2 in (
-                (one.weights, one.weight_regularizer_l1, one.weight_regularizer_l2),
-                (one.biases, one.bias_regularizer_l1, one.bias_regularizer_l2),
-            ):
+            for values, kind in ((one.weights, "weight"), (one.biases, "bias")):
+                # A layer of the user's own need not have the factors.
+                l1, l2 = (getattr(one, f"{kind}_regularizer_{l}", 0) for l in ("l1", "l2"))  # noqa: E741
                 if l1 > 0 or l2 > 0:
-                    total = total + one.backend.regularization_loss(values, l1, l2)
+                    backend = backend_of(one, self.backend)
+                    total = total + backend.regularization_loss(values, l1, l2)
         return total
 
 
@@ -142,6 +146,10 @@ class Loss_MeanSquaredError(Loss):  # noqa: N801 - the book's name
         self.dinputs = self.backend.squared_error_backward(*self._checked(dvalues, y_true))
         return self.dinputs
 
+    def targets(self, y: Any, outputs: int, samples: int) -> checks.Values:
+        """Numbers (N, O), checked. Raises as `checks.Values`."""
+        return checks.Values.of(y, outputs, self.backend, samples)
+
 
 class Loss_MeanAbsoluteError(Loss):  # noqa: N801 - the book's name
     """|t - y|, averaged over the outputs (book, chapter 17); y_true (N, O), or (N,) for O = 1."""
@@ -155,8 +163,12 @@ class Loss_MeanAbsoluteError(Loss):  # noqa: N801 - the book's name
         self.dinputs = self.backend.absolute_error_backward(*self._checked(dvalues, y_true))
         return self.dinputs
 
+    def targets(self, y: Any, outputs: int, samples: int) -> checks.Values:
+        """Numbers (N, O), checked. Raises as `checks.Values`."""
+        return checks.Values.of(y, outputs, self.backend, samples)
 
-class Activation_Softmax_Loss_CategoricalCrossentropy:  # noqa: N801 - the book's name
+
+class Activation_Softmax_Loss_CategoricalCrossentropy(Part):  # noqa: N801 - the book's name
     """Softmax and cross-entropy as one: their derivatives cancel to (p - t) / N.
 
     `forward` takes scores (chapters 9 to 17); `backward` the probabilities that the softmax
@@ -164,7 +176,6 @@ class Activation_Softmax_Loss_CategoricalCrossentropy:  # noqa: N801 - the book'
     """
 
     def __init__(self) -> None:
-        self.backend = get_backend()
         self.activation = Activation_Softmax()
         self.loss = Loss_CategoricalCrossentropy()
 

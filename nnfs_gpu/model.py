@@ -2,8 +2,8 @@
 
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
 measured. Data and labels are checked and moved to the backend once, before the first step, or
-block by block where they are larger than memory: `data.py`. `training.py` holds the loop,
-`storage.py` the files, `chain.py` what must fit what.
+block by block where they are larger than memory: `data.py`. `network.py` puts the parts
+together, `training.py` holds the loop, `storage.py` the files.
 """
 
 from __future__ import annotations
@@ -12,100 +12,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import blas, chain, checks, inference, storage
-from .activations import Activation_Softmax
-from .backend import get_backend, use_backend
 from .callbacks import Callback, History
 from .data import data_of, validation_of
-from .layers import Layer_Input
-from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
-from .rollback import all_or_nothing
+from .network import Network
+from .own_measures import accuracy_of, loss_of
+from .own_values import AsGiven, form_of
 from .training import Training
 
 Array = Any
 
 
-class Model:
+class Model(Network):
     """A network: add layers, set loss, optimizer and accuracy, finalize, train."""
-
-    def __init__(self) -> None:
-        self.backend = get_backend()
-        self.layers: list[Any] = []
-        self.trainable_layers: list[Any] = []
-        self.loss: Any = None
-        self.optimizer: Any = None
-        self.accuracy: Any = None
-        self.output_layer_activation: Any = None
-        self.softmax_classifier_output: Any = None
-        self.stop_training = False
-        self._finalized = False
-
-    # ---- building ----
-    def add(self, layer: Any) -> None:
-        """Append a layer or an activation."""
-        if isinstance(layer, type) or not hasattr(layer, "forward"):
-            raise TypeError(f"Model.add: got {layer!r}, expected a layer or an activation object")
-        self.layers.append(layer)
-        self._finalized = False
-
-    def set(self, *, loss: Any = None, optimizer: Any = None, accuracy: Any = None) -> None:
-        """Set what is given; what is None stays as it was."""
-        self.loss = loss if loss is not None else self.loss
-        if optimizer is not None and (
-            isinstance(optimizer, type) or not hasattr(optimizer, "update_params")
-        ):
-            raise TypeError(
-                f"Model.set: got the optimizer {optimizer!r}, expected an object such as "
-                "Optimizer_Adam()"
-            )
-        self.optimizer = optimizer if optimizer is not None else self.optimizer
-        self.accuracy = accuracy if accuracy is not None else self.accuracy
-        self._finalized = False
-
-    def finalize(self) -> None:
-        """Connect the layers. Raises ValueError for parts that do not fit one another."""
-        if not self.layers:
-            raise ValueError("Model.finalize: the model has no layers; add some first")
-        chain.check(self.layers, self.loss, self.accuracy, self.backend)
-        with use_backend(self.backend):
-            self.input_layer = Layer_Input()
-            combined = Activation_Softmax_Loss_CategoricalCrossentropy()
-        parts = [self.input_layer, *self.layers, self.loss]
-        for before, layer, after in zip(parts, parts[1:], parts[2:], strict=False):
-            layer.prev, layer.next = before, after
-        self.output_layer_activation = self.layers[-1]
-        self.trainable_layers = [layer for layer in self.layers if hasattr(layer, "weights")]
-        self.softmax_classifier_output = combined if self._is_softmax_classifier() else None
-        if self.loss is not None:
-            self.loss.remember_trainable_layers(self.trainable_layers)
-        self._finalized = True
-
-    def _is_softmax_classifier(self) -> bool:
-        return isinstance(self.layers[-1], Activation_Softmax) and isinstance(
-            self.loss, Loss_CategoricalCrossentropy
-        )
-
-    # ---- one pass ----
-    def forward(self, X: Any, training: bool = True) -> Array:
-        """Output of the last layer for X (N, features)."""
-        self._require("forward")
-        output = self.input_layer.forward(X, training)
-        for layer in self.layers:
-            output = layer.forward(output, training)
-        return output
-
-    def backward(self, output: Array, y: Any) -> None:
-        """Gradients of all layers, from the `output` of the last forward and its targets."""
-        self._require("backward", "loss")
-        layers = self.layers
-        if self.softmax_classifier_output is not None:
-            # One difference instead of the softmax's and the loss's gradients one by one.
-            dvalues = self.softmax_classifier_output.backward(output, y)
-            layers[-1].dinputs = dvalues
-            layers = layers[:-1]
-        else:
-            dvalues = self.loss.backward(output, y)
-        for layer in reversed(layers):
-            dvalues = layer.backward(dvalues)
 
     def explain(self) -> None:
         """Print how training would run: the fused plan, its bytes and operations, the engine."""
@@ -215,30 +133,7 @@ class Model:
         self._require("predict")
         return inference.predict(self, X, batch_size, check_finite)
 
-    # ---- parameters and files ----
-    def get_parameters(self) -> list[tuple[Array, Array]]:
-        """(weights, biases) of every trainable layer."""
-        return [layer.get_parameters() for layer in self._dense_layers()]
-
-    def set_parameters(self, parameters: Sequence[tuple[Any, Any]]) -> None:
-        """Take parameters as `get_parameters` gives them; all are checked before any changes."""
-        layers = self._dense_layers()
-        if len(parameters) != len(layers):
-            raise ValueError(
-                f"set_parameters: got {len(parameters)} layers, expected {len(layers)}"
-            )
-        checked = []
-        for number, (layer, values) in enumerate(zip(layers, parameters, strict=True), 1):
-            try:
-                checked.append(layer.checked_parameters(*values))
-            except (TypeError, ValueError) as error:
-                kind = TypeError if isinstance(error, TypeError) else ValueError
-                where = f"set_parameters, layer {number} of {len(layers)}"
-                raise kind(f"{where}: {error}") from error
-        with all_or_nothing(*layers):
-            for layer, values in zip(layers, checked, strict=True):
-                layer.set_parameters(*values)
-
+    # ---- files ----
     def save_parameters(self, path: Any) -> None:
         """Write weights and biases to a safetensors file (see `nnfs_gpu.storage`)."""
         storage.save_parameters(self, path)
@@ -265,21 +160,8 @@ class Model:
         return storage.load(path, random_state=random_state)
 
     # ---- inside ----
-    def _dense_layers(self) -> list[Any]:
-        return [layer for layer in self.layers if hasattr(layer, "weights")]
-
     def _width_in(self) -> int | None:
-        dense = self._dense_layers()
-        return dense[0].n_inputs if dense else None
-
-    def _require(self, what: str, *parts: str) -> None:
-        missing = [part for part in parts if getattr(self, part) is None]
-        if missing:
-            raise RuntimeError(
-                f"Model.{what} needs {', '.join(missing)}; give them to Model.set(...) first"
-            )
-        if not self._finalized:
-            raise RuntimeError(f"Model.{what}: call finalize() after the last add and set")
+        return chain.width_in(self.layers)
 
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
         """Data, checked and on the backend."""
@@ -290,10 +172,15 @@ class Model:
 
     def _targets(self, X: Array, y: Any, what: str) -> checks.Targets:
         """The targets of X, checked and on the backend."""
-        dense = self._dense_layers()
-        outputs = dense[-1].n_neurons if dense else X.shape[1]
+        outputs, loss = chain.width_out(self.layers, X.shape[1]), loss_of(self)
         try:
-            return self.loss.targets(y, outputs, X.shape[0])
+            if outputs is None:  # our losses then check them at every step
+                targets: checks.Targets = AsGiven.of(y, self.backend, X.shape[0])
+            else:
+                targets = loss.targets(y, outputs, X.shape[0])
+            if not (loss is self.loss and accuracy_of(self) is self.accuracy):
+                targets.given = form_of(y)  # for parts of the user's own
+            return targets
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{what}: {error}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import checks
+from .own_parts import backend_of
 
 STATE_ARRAYS = ("weight_momentums", "weight_cache", "bias_momentums", "bias_cache")
 
@@ -71,9 +72,7 @@ class Optimizer:
         """
         kind = type(self).__name__
         if getattr(layer, "optimizer_kind", kind) != kind:
-            for name in STATE_ARRAYS:
-                if hasattr(layer, name):
-                    delattr(layer, name)
+            forget(layer)
         layer.optimizer_kind = kind
 
     def _state(self, layer: Any, name: str, w: Any) -> Any:
@@ -81,9 +80,16 @@ class Optimizer:
         self.take_over(layer)
         state = getattr(layer, name, None)
         if state is None:
-            state = layer.backend.zeros(w.shape)
+            state = backend_of(layer).zeros(w.shape, w.dtype)
             setattr(layer, name, state)
         return moved(layer, name, w)
+
+
+def forget(layer: Any) -> None:
+    """Drop what an optimizer keeps on `layer`."""
+    for name in STATE_ARRAYS:
+        if hasattr(layer, name):
+            delattr(layer, name)
 
 
 class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
@@ -97,9 +103,9 @@ class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
         rate = self.current_learning_rate
         if self.momentum:
             m = self._state(layer, f"{prefix}_momentums", w)
-            layer.backend.momentum_step(w, dw, m, rate, self.momentum)
+            backend_of(layer).momentum_step(w, dw, m, rate, self.momentum)
         else:
-            layer.backend.sgd_step(w, dw, rate)
+            backend_of(layer).sgd_step(w, dw, rate)
 
 
 class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
@@ -111,7 +117,7 @@ class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
         cache = self._state(layer, f"{prefix}_cache", w)
-        layer.backend.adagrad_step(w, dw, cache, self.current_learning_rate, self.epsilon)
+        backend_of(layer).adagrad_step(w, dw, cache, self.current_learning_rate, self.epsilon)
 
 
 class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
@@ -130,7 +136,9 @@ class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
         cache = self._state(layer, f"{prefix}_cache", w)
-        layer.backend.rmsprop_step(w, dw, cache, self.current_learning_rate, self.epsilon, self.rho)
+        backend_of(layer).rmsprop_step(
+            w, dw, cache, self.current_learning_rate, self.epsilon, self.rho
+        )
 
 
 class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
@@ -152,7 +160,7 @@ class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
         m = self._state(layer, f"{prefix}_momentums", w)
         cache = self._state(layer, f"{prefix}_cache", w)
-        layer.backend.adam_step(
+        backend_of(layer).adam_step(
             w,
             dw,
             m,

@@ -95,7 +95,12 @@ def describe(part: Any) -> dict[str, Any] | None:
         return None
     name = type(part).__name__
     if name not in PARTS or type(part) is not PARTS[name].make:
-        raise TypeError(f"a model file cannot hold a {name}; it can hold {', '.join(PARTS)}")
+        own = f" of your own ({type(part).__module__}.{name})" if name in PARTS else ""
+        raise TypeError(
+            f"a model file cannot hold a {name}{own}; it can hold {', '.join(PARTS)}. Use "
+            "save_parameters(path), which writes the weights and biases of any layers, and "
+            "load_parameters(path) into a model that your program builds in the same way"
+        )
     values = {argument: _plain(getattr(part, argument)) for argument in PARTS[name].arguments}
     if name == "Layer_Dropout":
         values["rate"] = 1 - values["rate"]  # the attribute is the share that is kept

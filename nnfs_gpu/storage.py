@@ -56,7 +56,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
     not fit one another, OSError where the folder cannot be written.
     """
     document, tensors = contents(model)
-    if model.backend.book_random:
+    if any(part.backend.book_random for part in (model, *model.layers)):
         random_state.add(document, tensors)
     tensor_file.write(path, document, tensors)
 

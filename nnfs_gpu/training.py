@@ -25,6 +25,7 @@ from .data import Held
 from .engines import Engine, steps_for
 from .inference import evaluate
 from .interrupts import new_pass
+from .own_measures import accuracy_of, loss_of, optimizer_of
 from .random_state import stream_kept
 from .rollback import all_or_nothing
 
@@ -67,6 +68,7 @@ class Training:
         engine: str,
     ):
         self.model, self.data = model, data
+        self.loss, self.accuracy = loss_of(model), accuracy_of(model)
         self.epochs = checks.positive_int(epochs, "epochs")
         if batch_size is not None:
             batch_size = checks.positive_int(batch_size, "batch_size")
@@ -154,7 +156,7 @@ class Training:
                 callback.model = model
             if self.checkpoint is not None:
                 self.checkpoint.open(self)
-            self.data.init_accuracy(model.accuracy)
+            self.data.init_accuracy(self.accuracy)
             model.stop_training = False
             logs = {
                 "epochs": self.epochs,
@@ -191,7 +193,7 @@ class Training:
         if self.print_every:
             print(f"epoch: {epoch}")
         if not self.steps_done:
-            new_pass(model)
+            new_pass(self.loss, self.accuracy)
         order = epoch_order(self.data.samples, self.seed, epoch) if self.shuffle else None
         if most := self._swept():
             self._sweep(order, most)
@@ -302,10 +304,10 @@ class Training:
 
     # ---- the end of an epoch ----
     def _finish_epoch(self) -> None:
-        model, epoch = self.model, self.epochs_done + 1
-        data_loss, penalty = model.loss.calculate_accumulated(include_regularization=True)
-        accuracy = model.accuracy.calculate_accumulated()
-        rate = model.optimizer.current_learning_rate
+        epoch = self.epochs_done + 1
+        data_loss, penalty = self.loss.calculate_accumulated(include_regularization=True)
+        accuracy = self.accuracy.calculate_accumulated()
+        rate = optimizer_of(self.model).current_learning_rate
         self._pending.append((epoch, data_loss, penalty, accuracy, rate))
         self.epochs_done, self.steps_done = epoch, 0
         watched = self.print_every or self.callbacks or self.validation
@@ -341,5 +343,5 @@ class Training:
         print(
             f"{what}, acc: {float(accuracy):.3f}, loss: {data_loss + penalty:.3f} "
             f"(data_loss: {data_loss:.3f}, reg_loss: {penalty:.3f}), "
-            f"lr: {self.model.optimizer.current_learning_rate}"
+            f"lr: {optimizer_of(self.model).current_learning_rate}"
         )

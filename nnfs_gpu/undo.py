@@ -117,7 +117,8 @@ class Undo:
         held = vars(layer)
         count, names = self._names.get(place, (-1, []))
         if count != len(held):
-            shapes = layer.weights.shape, layer.biases.shape
+            parameters = (held.get(name) for name in ("weights", "biases"))
+            shapes = [array.shape for array in parameters if array is not None]
             names = [
                 name
                 for name, value in held.items()

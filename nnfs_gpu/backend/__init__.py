@@ -105,6 +105,17 @@ def get_backend(
     return _make(chosen, dtype, precise_dot, book_random)
 
 
+def remade(kind: type, dtype: str, precise_dot: bool, book_random: bool) -> Backend:
+    """The backend that a copied or unpickled one stands for: see `identity.py`.
+
+    Raises BackendUnavailableError where it cannot work in this process.
+    """
+    name = getattr(kind, "name", "")
+    if _MODULES.get(name) == (kind.__module__, kind.__qualname__):
+        return get_backend(name, dtype=dtype, precise_dot=precise_dot, book_random=book_random)
+    return kind(dtype, precise_dot=precise_dot, book_random=book_random)
+
+
 class use_backend:  # noqa: N801 - used like a function
     """Make `backend` the default from now on; in a `with` statement, until its end.
 

@@ -1,11 +1,54 @@
-"""What tells the backends of two devices apart."""
+"""When two backends are the same one, what tells them apart, and what a copy of one is.
+
+Backends are equal where the same call gives the same numbers in the same memory: class, name,
+dtype, settings and device. So layers that were pickled, copied or sent to another process fit
+what is made here. `NumpyBackend` takes these functions as its methods.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+
+SETTINGS = ("precise_dot", "book_random")
 
 
 def current_device(xp: Any) -> int | None:
     """Number of the GPU on which the array module makes arrays now; None: they are the host's."""
     cuda = getattr(xp, "cuda", None)
     return None if cuda is None else int(cuda.Device().id)
+
+
+def arrays(backend: Any) -> tuple:
+    """What arrays of a backend are: two for which this is equal can exchange them."""
+    return type(backend), backend.name, backend.dtype.name, backend._device
+
+
+def identity(backend: Any) -> tuple:
+    """The arrays, and the settings."""
+    return *arrays(backend), *(bool(getattr(backend, name)) for name in SETTINGS)
+
+
+def equal(self: Any, other: object) -> bool:
+    """`==`"""
+    if not hasattr(other, "_device"):
+        return NotImplemented
+    return identity(self) == identity(other)
+
+
+def hashed(self: Any) -> int:
+    """`hash()`"""
+    return hash(identity(self))
+
+
+def words(self: Any) -> str:
+    """`repr()`: everything that can differ, so that a message that names two shows what does."""
+    device = [] if self._device is None else [f"device {self._device}"]
+    settings = [name for name in SETTINGS if getattr(self, name)]
+    return f"<nnfs_gpu backend {', '.join([repr(self.name), self.dtype.name, *settings, *device])}>"
+
+
+def reduced(self: Any) -> tuple:
+    """For copy and pickle: a copy is this process's own backend of the same settings."""
+    from . import remade
+
+    return remade, (type(self), self.dtype.name, *(getattr(self, name) for name in SETTINGS))

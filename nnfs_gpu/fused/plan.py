@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import accuracy, activations, layers, losses, optimizers
+from ..own_parts import name_of, ours
 
 MOST_PRODUCTS = 8  # of a narrow network
 
@@ -186,6 +187,7 @@ _ACTIVATIONS = {
     activations.Activation_Linear: "linear",
 }
 _DROPOUT = layers.Layer_Dropout
+_LAYERS = {*_ACTIVATIONS, _DROPOUT, layers.Layer_Dense, activations.Activation_Softmax}
 _LOSSES = {
     losses.Loss_CategoricalCrossentropy: "softmax_cross_entropy",
     losses.Loss_BinaryCrossentropy: "binary_cross_entropy",
@@ -198,6 +200,7 @@ _OPTIMIZERS = {
     optimizers.Optimizer_RMSprop: "rmsprop",
     optimizers.Optimizer_Adam: "adam",
 }
+METHODS = {"loss": ("forward", "backward", "calculate"), "optimizer": ("update_params", "_update")}
 _OUTPUTS = {  # what must end the network, and the activation that stays in the last stage
     "softmax_cross_entropy": (activations.Activation_Softmax, "linear"),
     "binary_cross_entropy": (activations.Activation_Sigmoid, "sigmoid"),
@@ -212,26 +215,26 @@ def make_plan(model: Any) -> Plan:
     Classes are compared exactly: a subclass may compute something else. Raises CannotFuse
     with the reason where the network does not fit.
     """
-    backend = model.backend
-    if backend.precise_dot:
+    _check_unchanged(model, "the model", "forward", "backward")
+    loss = _known(_LOSSES, model.loss, "loss")
+    parts = stage_parts(model)
+    if any(part.dense.backend.precise_dot for part in parts):
         raise CannotFuse(
             "the backend sums matrix products in float64 (precise_dot, which init() sets)"
         )
-    loss = _known(_LOSSES, model.loss, "loss")
-    parts = stage_parts(model)
     output, last_activation = _OUTPUTS[loss]
     if type(model.layers[-1]) is not output:
         raise CannotFuse(
             f"{type(model.loss).__name__} is fused after {output.__name__}, the last layer is "
             f"{type(model.layers[-1]).__name__}"
         )
-    if backend.book_random and any(part.dropout is not None for part in parts):
+    if any(part.dropout is not None and part.dropout.backend.book_random for part in parts):
         raise CannotFuse(
             "dropout masks come from NumPy's global stream (book_random, which init() sets)"
         )
     stages = tuple(_stage(part, last_activation if part is parts[-1] else None) for part in parts)
     return Plan(
-        dtype=backend.dtype.name,
+        dtype=model.backend.dtype.name,
         stages=stages,
         loss=loss,
         optimizer=_optimizer(model.optimizer),
@@ -245,11 +248,12 @@ def stage_parts(model: Any) -> tuple[StageParts, ...]:
     for number, layer in enumerate(model.layers):
         kind = type(layer)
         last = number == len(model.layers) - 1
+        if kind not in _LAYERS:
+            raise CannotFuse(f"layer {number} is a {name_of(layer)}, which no fused step knows")
+        _check_unchanged(layer, f"layer {number}", "forward", "backward")
         if kind is layers.Layer_Dense:
             found.append([layer, None, None])
             continue
-        if not (kind in _ACTIVATIONS or kind is _DROPOUT or kind is activations.Activation_Softmax):
-            raise CannotFuse(f"layer {number} is a {kind.__name__}, which no fused step knows")
         if not found:
             raise CannotFuse(f"the first layer is {kind.__name__}, expected a Layer_Dense")
         stage = found[-1]
@@ -275,8 +279,16 @@ def stage_parts(model: Any) -> tuple[StageParts, ...]:
 def _known(table: dict[Any, str], thing: Any, what: str) -> str:
     kind = type(thing)
     if thing is None or kind not in table:
-        raise CannotFuse(f"the {what} is {kind.__name__}, which no fused step knows")
+        raise CannotFuse(f"the {what} is {name_of(thing)}, which no fused step knows")
+    _check_unchanged(thing, f"the {what}", *METHODS[what])
     return table[kind]
+
+
+def _check_unchanged(part: Any, what: str, *methods: str) -> None:
+    """An engine computes what our methods do: one that somebody has replaced it cannot know."""
+    for method in methods:
+        if not ours(part, method):
+            raise CannotFuse(f"{what} ({name_of(part)}) has another {method} than the package's")
 
 
 def _stage(part: StageParts, forced: str | None) -> Stage:
@@ -305,6 +317,8 @@ def _accuracy(wanted: Any, loss: str) -> str:
     if wanted is None:
         return "none"
     kind = type(wanted)
+    if kind in (accuracy.Accuracy_Categorical, accuracy.Accuracy_Regression):
+        _check_unchanged(wanted, "the accuracy", "compare", "calculate")
     categorical = kind is accuracy.Accuracy_Categorical
     if categorical and loss == "softmax_cross_entropy" and not wanted.binary:
         return "argmax"
@@ -312,5 +326,5 @@ def _accuracy(wanted: Any, loss: str) -> str:
         return "threshold"
     if kind is accuracy.Accuracy_Regression and loss in ("squared_error", "absolute_error"):
         return "close"
-    name = kind.__name__ + ("(binary=True)" if categorical and wanted.binary else "")
+    name = name_of(wanted) + ("(binary=True)" if categorical and wanted.binary else "")
     raise CannotFuse(f"the accuracy {name} is not fused with {loss}")
