@@ -124,8 +124,8 @@ def _from_objects(a: np.ndarray, name: str) -> str:
     column = f"{name}[:, {place[1]}]" if a.ndim == 2 else name
     words = f"{column} = np.unique({column}, return_inverse=True)[1]"
     return (
-        f"{str(value)!r:.60} at {where} is no number: number the words of such a column, as in "
-        f"{words}; then use {name}.astype('float64')"
+        f"{str(value)!r:.60} at {where} is no number; for a column of words use {words}, then use "
+        f"{name}.astype('float64')"
     )
 
 
