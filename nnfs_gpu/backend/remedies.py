@@ -38,8 +38,7 @@ def sparse(x: Any, dense: str, name: str) -> str:
     """The refusal of a sparse matrix; `dense` makes an array of it."""
     return (
         f"{name}: got the sparse {type(x).__name__} of shape {tuple(x.shape)}, expected an array; "
-        f"use {dense}. Where that is too large for memory give some rows at a time, through "
-        "nnfs_gpu.Blocks"
+        f"use {dense}; what is too large for memory then comes some rows at a time, in Blocks"
     )
 
 
