@@ -138,8 +138,9 @@ def finite(backend: Backend, x: Array, what: str, name: str, given: Any) -> None
     host = backend.to_numpy(x) if here else x
     bad = np.argwhere(~np.isfinite(host))
     place = tuple(int(i) for i in bad[0])
-    remedy = data_remedies.for_bad_numbers(called(given, name), host.ndim)
-    if np.isfinite(plain(given, name)).all():
+    raw = plain(given, name)
+    remedy = data_remedies.for_bad_numbers(called(given, name), raw.ndim)
+    if np.isfinite(raw).all():
         remedy = (
             f"they are too large for {host.dtype}: scale the data, as {name} / abs({name}).max()"
         )

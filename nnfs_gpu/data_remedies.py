@@ -46,7 +46,7 @@ def _in_rows(x: str, shape: tuple[int, ...], width: int | None, name: str) -> st
             return f"{hint}: use {x}.reshape(1, -1)"
         if name == "X" and width == 1:
             return f"{hint}, one feature of many: use {x}.reshape(-1, 1)"
-        return hint if name != "X" else f"{hint}, of {width} features here"
+        return hint if name != "X" else f"{hint}; X must hold rows of {width} here"
     if name != "X" or not shape:
         return ""
     first = "" if width in (None, numbers) else f", and begin with Layer_Dense({numbers}, ...)"
@@ -114,7 +114,9 @@ def for_bad_numbers(name: str, ndim: int) -> str:
 def for_unit(y: np.ndarray) -> str:
     """How to make 0 and 1 of the two numbers that `y` holds; "" for others."""
     found = np.unique(y)
-    return f"use (np.asarray(y) == {found[1]:g}) * 1, 1 for yes" if len(found) == 2 else ""
+    if len(found) != 2:
+        return ""
+    return f"use (np.asarray(y) == {found[1]:g}) * 1 where {found[1]:g} stands for yes"
 
 
 # ---- class indices ----
@@ -137,13 +139,8 @@ def _for_indices(y: np.ndarray, name: str, classes: int) -> str:
 def _for_floats(y: np.ndarray, name: str, classes: int) -> str:
     finite = np.isfinite(y)
     if not finite.all():
-        inside = f"np.asarray(X)[keep] and {name}[keep]" if "asarray" in name else "X[keep] and "
-        inside = inside if "asarray" in name else inside + f"{name}[keep]"
-        return (
-            f"{int((~finite).sum())} of them NaN or infinite, the first in row "
-            f"{int(np.argmin(finite))}: leave those samples out: keep = np.isfinite({name}); use "
-            f"{inside}.astype('int32')"
-        )
+        rest = _for_floats(y[finite], f"{name}[keep]", classes) if finite.any() else ""
+        return _left_out(~finite, f"np.isfinite({name})", name, rest)
     whole = np.rint(y)
     if not (whole == y).all():
         row = int(np.argmax(whole != y))
@@ -176,13 +173,11 @@ def _numbered(found: Any, name: str, classes: int) -> str:
 
 def _for_words(y: np.ndarray, name: str, classes: int) -> str:
     """Of text and of Python objects."""
-    missing = [value is None or value != value for value in _plain(y)]
-    if any(missing):
-        return (
-            f"{sum(missing)} of them missing, the first in row {missing.index(True)}: leave those "
-            "samples out: keep = np.array([v is not None and v == v for v in y]); use "
-            f"X[keep] and y[keep]"
-        )
+    missing = np.array([value is None or value != value for value in _plain(y)])
+    if missing.any():
+        rest = _for_words(y[~missing], f"{name}[keep]", classes) if not missing.all() else ""
+        there = f"np.array([v is not None and v == v for v in {name}])"
+        return _left_out(missing, there, name, rest)
     if all(isinstance(value, (int, np.integer)) for value in y):
         return _for_whole(y, name, f"{name}.astype('int32')", classes)
     texts = [str(value) for value in y]
@@ -191,6 +186,16 @@ def _for_words(y: np.ndarray, name: str, classes: int) -> str:
     if not all(isinstance(value, str) for value in y):
         name = f"[str(v) for v in {name}]"
     return _numbered(set(texts), name, classes)
+
+
+def _left_out(missing: np.ndarray, there: str, name: str, rest: str) -> str:
+    """Without the samples that are `missing`; `rest` is what to do with the others' labels."""
+    data = "np.asarray(X)[keep]" if "asarray" in name else "X[keep]"
+    labels = rest.split("use ", 1)[1] if "use " in rest else f"{name}[keep]"
+    return (
+        f"{int(missing.sum())} of them missing, the first in row {int(np.argmax(missing))}: leave "
+        f"those samples out: keep = {there}; use {data} and {labels}"
+    )
 
 
 def _plain(y: np.ndarray) -> list[Any]:

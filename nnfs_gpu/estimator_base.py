@@ -46,7 +46,7 @@ def check_split(samples: int, share: float, classes: Array | None) -> None:
     """
     fewest = 1  # on both sides of the split
     if classes is not None:
-        counts = np.bincount(classes)
+        _, counts = np.unique(classes, return_counts=True)
         fewest = len(counts)
         if counts.min() < 2:
             raise ValueError(

@@ -170,7 +170,7 @@ def save_images(folder: str | os.PathLike, X: Any, y: Any, X_test: Any, y_test: 
         if labels.min() < 0:
             raise ValueError(f"{split} labels: got {labels.min()}, expected numbers of at least 0")
         halves.append((split, images, labels))
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(not p.name.startswith(NOT_OURS) for p in folder.iterdir()):
         raise FileExistsError(f"{folder}: is not empty; choose another folder or remove it")
     for split, images, labels in halves:
         for label in np.unique(labels):

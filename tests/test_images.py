@@ -75,6 +75,20 @@ def test_other_files_are_left_alone(folder):
     assert len(images.load_images(folder)[0]) == 9
 
 
+def test_what_systems_leave_is_left_alone(folder):
+    """A Mac writes ._0000.png beside 0000.png on other disks, and __MACOSX into archives."""
+    X, y, *_ = images.load_images(folder)
+    for name in ("._0000.png", ".DS_Store", ".hidden.png", "Thumbs.db", "desktop.ini"):
+        (folder / "train" / "0" / name).write_bytes(b"\x00\x05\x16\x07")
+        (folder / "train" / name).write_bytes(b"\x00\x05\x16\x07")
+    for name in ("__MACOSX", ".Spotlight-V100", "@eaDir"):
+        (folder / "train" / name / "0").mkdir(parents=True)
+        (folder / "train" / "0" / name).mkdir()
+    found = images.load_images(folder)
+    np.testing.assert_array_equal(found[0], X)
+    np.testing.assert_array_equal(found[1], y)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_every_kind_of_png_is_read_as_grey_levels(tmp_path, mode):
     """White, black and a grey in between, however the file stores them."""
@@ -240,6 +254,7 @@ def test_data_sets_are_never_mixed(folder):
 
 
 def test_an_empty_folder_may_be_there_already(tmp_path):
+    (tmp_path / ".DS_Store").write_bytes(b"")  # a Mac has looked into it
     images.save_images(tmp_path, *good())
     np.testing.assert_array_equal(images.load_images(tmp_path)[0], noise(2))
 

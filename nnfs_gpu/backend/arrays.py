@@ -25,7 +25,7 @@ NUMPY_READS = ("__array__", "__array_interface__", "__array_struct__")
 
 def on_gpu(x: Any) -> bool:
     """Whether `x` is an array in CUDA memory."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray) or _is_sparse_tensor(x):
         return False
     if hasattr(x, "__cuda_array_interface__"):
         return True
@@ -62,7 +62,7 @@ def plain(x: Any, name: str = "x") -> np.ndarray:
         return tables.to_numpy(x, name)
     if hasattr(x, "nnz") and hasattr(x, "toarray"):  # SciPy's sparse matrices and arrays
         raise TypeError(remedies.sparse(x, f"{name}.toarray()", name))
-    if getattr(x, "is_sparse", False) or getattr(x, "is_sparse_csr", False):  # PyTorch's
+    if _is_sparse_tensor(x):
         raise TypeError(remedies.sparse(x, f"{name}.to_dense()", name))
     x = x.detach() if hasattr(x, "detach") else x
     if _elsewhere(x):
@@ -74,6 +74,11 @@ def plain(x: Any, name: str = "x") -> np.ndarray:
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(remedies.not_converted(x, error, name)) from error
+
+
+def _is_sparse_tensor(x: Any) -> bool:
+    """PyTorch's: no array, wherever it lies."""
+    return getattr(x, "is_sparse", False) is True or getattr(x, "is_sparse_csr", False) is True
 
 
 def _elsewhere(x: Any) -> bool:

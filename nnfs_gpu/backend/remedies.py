@@ -38,8 +38,7 @@ def sparse(x: Any, dense: str, name: str) -> str:
     """The refusal of a sparse matrix; `dense` makes an array of it."""
     return (
         f"{name}: got the sparse {type(x).__name__} of shape {tuple(x.shape)}, expected an array; "
-        f"use {dense}. Where that is too large for memory give some rows at a time, through "
-        "nnfs_gpu.Blocks"
+        f"use {dense}; what is too large for memory then comes some rows at a time, in Blocks"
     )
 
 
@@ -124,8 +123,8 @@ def _from_objects(a: np.ndarray, name: str) -> str:
     column = f"{name}[:, {place[1]}]" if a.ndim == 2 else name
     words = f"{column} = np.unique({column}, return_inverse=True)[1]"
     return (
-        f"{str(value)!r:.60} at {where} is no number: number the words of such a column, as in "
-        f"{words}; then use {name}.astype('float64')"
+        f"{str(value)!r:.60} at {where} is no number; for a column of words use {words}, then use "
+        f"{name}.astype('float64')"
     )
 
 
