@@ -27,6 +27,7 @@ IN_PROGRESS = re.compile(
     r"^(?:\[gw\d+\].*?(?:FAILED|ERROR) (?P<a>\S.*)|(?P<b>\S+::.*?) (?:FAILED|ERROR)\b)",
     re.MULTILINE,
 )
+DONE = re.compile(r"^(?:\[gw\d+\].*? PASSED \S|\S+::.* PASSED\b)", re.MULTILINE)
 NO_MODULE = re.compile(r"^E +ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
 
 Command = list[str] | str  # a str is the reason why a step cannot run here
@@ -105,7 +106,7 @@ def _read_tests(log: str) -> tuple[str, list[str]]:
     problems = re.findall(r"^(?:FAILED|ERROR) .*", log, re.MULTILINE)
     if not counts:  # stopped: what had failed until then
         problems = [f"FAILED {found['a'] or found['b']}" for found in IN_PROGRESS.finditer(log)]
-    summary = counts[-1] if counts else "no summary in the log"
+    summary = counts[-1] if counts else f"{len(DONE.findall(log))} passed until then"
     absent = sorted(
         {name for name in NO_MODULE.findall(log) if importlib.util.find_spec(name) is None}
     )

@@ -18,6 +18,7 @@ from .gpu_plan import Step
 from .gpu_tables import Results
 
 TICK = 2.0  # seconds between two looks at what a step has found: a kill loses no more
+GRACE = 5.0  # seconds from Ctrl-C to the kill of a step whose time is over
 TAIL = 4_000  # characters of the log of a step that did not pass, for the report
 
 
@@ -116,9 +117,11 @@ def _run_process(
     environment: dict[str, str],
     look: Callable[[], None],
 ) -> int | None:
-    """Its exit status, negative for a signal; None where it was stopped at the limit. Its
-    children end with it, whatever happens here."""
-    end = time.monotonic() + seconds
+    """Its exit status, negative for a signal; None where it was stopped at the limit: with
+    Ctrl-C first, which lets a program say how far it came. Its children end with it, whatever
+    happens here."""
+    grace = min(GRACE, seconds / 4)
+    end = time.monotonic() + seconds - grace
     with log.open("ab") as file:
         try:
             process = subprocess.Popen(
@@ -140,8 +143,12 @@ def _run_process(
                     return process.wait(max(0.0, min(TICK, left)))
                 except subprocess.TimeoutExpired:
                     if left <= TICK:
-                        return None
+                        break
                     look()
+            os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(grace)
+            return None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

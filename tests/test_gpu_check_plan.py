@@ -71,8 +71,10 @@ def test_the_log_of_the_suite_is_read():
     )
     stopped = "[gw1] [ 50%] PASSED tests/a.py::a\n[gw0] [ 50%] FAILED tests/a.py::b[x y]\n"
     summary, problems = gpu_plan._read_tests(stopped)
-    assert summary == "no summary in the log"
+    assert summary == "1 passed until then"
     assert problems == ["FAILED tests/a.py::b[x y]"]
+    alone = "tests/a.py::a[x y] PASSED [ 5%]\ntests/a.py::b FAILED [ 6%]\ntests/a.py::c PASSED\n"
+    assert gpu_plan._read_tests(alone) == ("2 passed until then", ["FAILED tests/a.py::b"])
     absent = "E   ModuleNotFoundError: No module named 'no_such_module'\n"
     log = (
         f"{absent}ERROR tests/c.py\nERROR tests/d.py::e - no\n=== 9 passed, 2 errors in 2.00s ===\n"
