@@ -6,6 +6,7 @@ are run; what a log says becomes a summary and problems; NVVM is found in severa
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_the_order_is_that_of_the_evidence():
         *("memcheck", "racecheck", "throughput", "fused-speed", "fused-book", "launches"),
         *("training", "tests", "crosscheck-numba-cuda"),
     ]
+
+
+def test_the_page_tells_the_plan():
+    """bench/README.md: every step with its seconds, and the commands it gives are understood."""
+    text = (ROOT / "bench" / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| ([\w-]+) \| .* \| (\d+) \|$", text, re.MULTILINE)
+    assert table == [(step.name, f"{step.most:.0f}") for step in gpu_plan.STEPS]
+    leasts = np.cumsum([step.least for step in gpu_plan.STEPS])
+    assert leasts[4] <= 3 * 60 < leasts[5], "the first five of three minutes"
+    known = {step.name for step in (*gpu_plan.STEPS, *gpu_plan.EXTRA)}
+    for steps in re.findall(r"--only ([\w,-]+)", text):
+        assert set(steps.split(",")) <= known
 
 
 # ---- how logs are read ----
