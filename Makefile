@@ -68,7 +68,9 @@ format: $(VENV)/.installed-test
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench $(if $(ARGS),$(ARGS),all)
 
-# Everything about the GPU, in one command, without network: uses .venv where there is one.
+# Everything about the GPU, in one command, without network: uses .venv where there is one. On a
+# device that is lent for minutes: make gpu-check ARGS="--minutes 9 --out DIR", then the command that
+# it ends with, which goes on with what was cut (bench/README.md).
 gpu-check:
 	$(if $(wildcard $(VENV)/.installed-test),$(BIN)/python,$(PYTHON)) -m bench.gpu_check $(ARGS)
 

@@ -1,14 +1,18 @@
-"""Everything about the GPU in one command: python -m bench.gpu_check [--out DIR] [--minutes 8].
+"""Everything about the GPU in one command: python -m bench.gpu_check [--out DIR] [--minutes 9].
 
 Runs in place on a machine that has the packages and no network: the package is put together
 from copies under build/, so nothing is installed. Every step is a process of its own with a time
-limit and a log; one that fails, crashes or hangs does not stop the others. After each step
-    DIR/gpu_check_<device>_<date>.json and .md
-are written anew, so that a kill leaves what was measured; whole logs are under build/gpu_check.
-Steps share the time: what did not get any is "cut". Exit status 0: all steps passed (goals that
-are missed are reported and do not count; a tool that this machine does not have does not,
-either). 1: not so. 2: no GPU, or packages missing; nothing is written. `--only` runs the steps
-that it names, also `racecheck`, which is not part of the whole.
+limit; one that fails, crashes or hangs does not stop the others, and a package that is missing
+takes away only the steps that need it. While a step runs and after it
+    DIR/gpu_check_<device>_<date>.json, .md and .log
+are written anew, so that a kill leaves what was measured. The steps come in the order of their
+value (bench/gpu_plan.py), and share the time in that order: what did not get any is "cut", and
+the report ends with the command that goes on with it. Exit status 0: all steps passed (goals
+that are missed are reported and do not count; a tool that this machine does not have does not,
+either). 1: not so. 2: no GPU, or packages missing; nothing is written.
+
+`--only` runs the steps that it names. `--rehearse` runs everything on the emulated device of the
+tests, at tiny sizes: whether each step gets its time and ends, before a GPU is paid for.
 
 Standard library alone, so that a broken package is a step that failed and no missing report.
 """
@@ -16,7 +20,6 @@ Standard library alone, so that a broken package is a step that failed and no mi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import os
@@ -27,16 +30,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .gpu_plan import EXTRA, STEPS, Step
-from .gpu_report import Results, markdown, short
+from .gpu_plan import EXTRA, REHEARSAL, STEPS, Step, kept_for
+from .gpu_report import markdown, short
+from .gpu_run import nothing, run_step
+from .gpu_tables import Results
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIRED = ("numpy", "numba", "cupy", "pytest")
+REQUIRED = ("numpy", "cupy")
 TREE = "tree"  # of `package_tree`, where the steps run: in ROOT itself, ROOT/nnfs_gpu would hide it
-TAIL = 4_000  # characters of the log of a step that did not pass, for the report
 
 
 # ---- how it runs ----
@@ -62,34 +66,91 @@ def step_environment(work: Path) -> dict[str, str]:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # JAX takes most of the memory otherwise
     }
-    defaults = {"NUMBA_CACHE_DIR": str(cache)}
-    toolkit = Path(shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc").resolve().parent.parent
-    if (toolkit / "nvvm").is_dir():  # Numba's compiler for the device, where no wheel has it
-        defaults["CUDA_HOME"] = str(toolkit)
+    home = toolkit(os.environ)
+    if home is not None:
+        changed["CUDA_HOME"] = str(home)
     kept = {k: v for k, v in os.environ.items() if k != "NNFS_GPU_BACKEND"}
-    return defaults | kept | changed
+    return {"NUMBA_CACHE_DIR": str(cache)} | kept | changed
+
+
+def toolkit(environment: os._Environ[str] | dict[str, str]) -> Path | None:
+    """A CUDA toolkit with NVVM, Numba's compiler for the device; None where there is none, or
+    a wheel has it. `nvcc` on the PATH may be a script that calls the real one."""
+
+    def places() -> Iterator[Path]:
+        for name in ("CUDA_HOME", "CUDA_PATH"):
+            if environment.get(name):
+                yield Path(environment[name])
+        nvcc = shutil.which("nvcc", path=environment.get("PATH"))
+        if nvcc:
+            yield Path(nvcc).resolve().parent.parent
+            text = Path(nvcc).read_bytes()[:4096].decode("utf-8", "replace")
+            if text.startswith("#!"):
+                yield from (Path(found).parent.parent for found in re.findall(r"/\S+/nvcc\b", text))
+        for pattern in ("usr/local/cuda", "usr/local/cuda-*", "opt/cuda*", "usr/lib/cuda"):
+            yield from sorted(Path("/").glob(pattern), reverse=True)
+        if environment.get("CONDA_PREFIX"):
+            yield Path(environment["CONDA_PREFIX"])
+
+    return next((place for place in places() if any(place.glob("nvvm/lib*/libnvvm.so*"))), None)
+
+
+class Report:
+    """What was found, in files that are whole at any moment."""
+
+    def __init__(self, out: Path, steps: Sequence[Step]):
+        self.results: Results = {
+            "device": "rehearsal" if REHEARSAL in os.environ else _name(),
+            "date": time.strftime("%Y-%m-%d-%H%M", time.gmtime()),
+            "state": "unfinished",
+            "out": str(out),
+            "steps": [nothing(step) | {"status": "waiting", "summary": ""} for step in steps],
+        }
+        device = re.sub(r"[^a-z0-9]+", "-", self.results["device"].lower()).strip("-")
+        self._file = out / f"gpu_check_{device}_{self.results['date']}"
+        self.log = self._file.with_suffix(".log")
+        out.mkdir(parents=True, exist_ok=True)
+        self.log.touch()
+
+    def put(self, number: int, found: Results) -> None:
+        """The findings of a step, in the place of what was known of it."""
+        self.results["steps"][number] = found
+        self.write()
+
+    def write(self) -> None:
+        """Both reports, each whole or not at all."""
+        try:
+            report = markdown(self.results)
+        except Exception as error:  # the figures matter more than their tables
+            report = f"No tables: {type(error).__name__}: {error}. The figures are in the JSON."
+        for ending, text in (("json", json.dumps(self.results, indent=1)), ("md", report)):
+            temporary = self._file.with_name(f".{self._file.name}.{ending}.tmp")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self._file.with_suffix(f".{ending}"))
 
 
 def run(steps: Sequence[Step], out: Path, work: Path, minutes: float) -> Results:
-    """Run the steps, write the report after each, return it."""
+    """Run the steps, write the report all the while, return it."""
     end = time.monotonic() + 60 * minutes
     work.mkdir(parents=True, exist_ok=True)
     environment = step_environment(work)
-    date = time.strftime("%Y-%m-%d-%H%M", time.gmtime())
-    results: Results = {"device": _name(), "date": date, "state": "unfinished", "steps": []}
+    report = Report(out, steps)
     try:
         for number, step in enumerate(steps):
-            kept = sum(later.least for later in steps[number + 1 :])
-            seconds = min(step.most, end - time.monotonic() - kept)
-            found = _run_step(step, seconds, work, environment)
-            results["steps"].append(found)
-            write(results, out)
+            left = end - time.monotonic()
+            seconds = min(step.most, left - kept_for(steps[number + 1 :], left - step.least))
+            findings = work / f"{step.name}.json"
+            found = run_step(
+                *(step, seconds, findings, report.log, work / TREE, environment),
+                tell=lambda found, number=number: report.put(number, found),
+            )
+            report.put(number, found)
             line = f"{found['status']:12} {found['seconds']:6.1f} s  {step.name}"
             print(f"{line}: {found['summary'][:150]}", flush=True)
-        results["state"] = "finished"
+        report.results["state"] = "finished"
     finally:
-        write(results, out)
-    return results
+        report.write()
+    return report.results
 
 
 def _name() -> str:
@@ -102,101 +163,10 @@ def _name() -> str:
     return (done.stdout.strip().splitlines() or ["unknown device"])[0]
 
 
-def _run_step(step: Step, seconds: float, work: Path, environment: dict[str, str]) -> Results:
-    """One step's findings and status; never raises for what the step does."""
-    found: Results = {"name": step.name, "status": "cut", "seconds": 0.0, "summary": "no time left"}
-    found |= {"records": [], "problems": [], "cuts": [], "notes": [], "log_tail": ""}
-    findings, log = work / f"{step.name}.json", work / f"{step.name}.log"
-    findings.unlink(missing_ok=True)
-    if seconds < min(5.0, step.most):
-        return found
-    command = step.command(findings, seconds)
-    if isinstance(command, str):
-        return found | {"status": "unavailable", "summary": command}
-    start = time.monotonic()
-    code = _run_process(command, seconds, log, work / TREE, environment)
-    found["seconds"] = time.monotonic() - start
-    text = log.read_text(encoding="utf-8", errors="replace")
-    with contextlib.suppress(OSError, ValueError):  # a step that was killed early, or pytest
-        found |= json.loads(findings.read_text(encoding="utf-8"))
-    found |= _judge(step, code, text, found, seconds)
-    if found["status"] not in ("passed", "unavailable"):
-        found["log_tail"] = text[-TAIL:]
-    return found
-
-
-def _judge(step: Step, code: int | None, log: str, found: Results, seconds: float) -> Results:
-    """Status, summary and problems, from how the process ended and what it left."""
-    problems = list(found["problems"])
-    summary = f"{len(found['records'])} measurements"
-    if step.read is not None:
-        summary, more = step.read(log)
-        problems += more
-    if code is None:
-        problems.append(f"timed out after {seconds:.0f} s")
-        return {
-            "status": "timed out",
-            "summary": f"{problems[-1]}; {summary}",
-            "problems": problems,
-        }
-    if summary.startswith("unavailable: "):
-        return {"status": "unavailable", "summary": summary.removeprefix("unavailable: ")}
-    if code < 0 or (code and not problems and not found["cuts"]):
-        name = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return {"status": "crashed", "summary": f"{name}; {summary}", "problems": [*problems, name]}
-    if problems:
-        return {"status": "failed", "summary": f"{summary}; {problems[0]}", "problems": problems}
-    if found["cuts"]:
-        return {"status": "cut", "summary": f"{summary}; {found['cuts'][0]}"}
-    return {"status": "passed", "summary": summary}
-
-
-def _run_process(
-    command: list[str], seconds: float, log: Path, folder: Path, environment: dict[str, str]
-) -> int | None:
-    """Its exit status, negative for a signal; None where it was stopped at the limit. Its
-    children end with it, whatever happens here."""
-    with log.open("wb") as file:
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            file.write(f"{command[0]}: {error}\n".encode())
-            return 127
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def write(results: Results, out: Path) -> None:
-    """Both reports, each whole or not at all."""
-    try:
-        report = markdown(results)
-    except Exception as error:  # the figures matter more than their tables
-        report = f"No tables: {type(error).__name__}: {error}. The figures are in the JSON file."
-    out.mkdir(parents=True, exist_ok=True)
-    device = re.sub(r"[^a-z0-9]+", "-", results["device"].lower()).strip("-")
-    name = f"gpu_check_{device}_{results['date']}"
-    for ending, text in (("json", json.dumps(results, indent=1)), ("md", report)):
-        temporary = out / f".{name}.{ending}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(out / f"{name}.{ending}")
-
-
 def problem_here() -> str | None:
     """Why nothing can be checked on this machine; None where it can."""
+    if REHEARSAL in os.environ:
+        return None if shutil.which("g++") else "nothing to rehearse on: g++ is not installed"
     missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     file = ROOT / "nnfs_gpu" / "backend" / "driver.py"
     version, found = runpy.run_path(str(file))["cuda_driver"]()
@@ -210,14 +180,18 @@ def main(arguments: list[str] | None = None, steps: Sequence[Step] = STEPS) -> i
     parser = argparse.ArgumentParser(prog="python -m bench.gpu_check", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", metavar="DIR")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "gpu_check", metavar="DIR")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all steps together")
+    parser.add_argument("--minutes", type=float, default=9.0, help="for all steps together")
     known = {step.name: step for step in (*steps, *EXTRA)}
     parser.add_argument("--only", metavar="STEP,STEP", help=f"of {', '.join(known)}")
+    rehearse = "on the emulated device of the tests, at tiny sizes"
+    parser.add_argument("--rehearse", action="store_true", help=rehearse)
     options = parser.parse_args(arguments)
     wanted = options.only.split(",") if options.only else [step.name for step in steps]
     unknown = set(wanted) - set(known)
     if unknown:
         parser.error(f"--only: no step {', '.join(sorted(unknown))}")
+    if options.rehearse:
+        os.environ[REHEARSAL] = "1"
     if problem := problem_here():
         print(f"gpu-check: {problem}", file=sys.stderr)
         return 2

@@ -1,8 +1,9 @@
 """What `make gpu-check` writes: the goals with their measured values, Markdown for a reader.
 
 Standard library alone, like bench/gpu_check.py, which calls it after every step: whatever is
-broken, there is a report. `results` is what that file keeps: `device`, `date` and `steps`, each
-with its name, status, seconds, summary, and the records, problems, cuts and notes of the step.
+broken, there is a report. `results` is what that file keeps: `device`, `date`, `state`, `out`
+(where the report goes) and `steps`, each with its name, status, seconds, summary, and the
+records, problems, cuts and notes of the step.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from . import gpu_report_fused
 from .gpu_tables import Record, Results, goal, most, number, records, table
 
+UNFINISHED = ("cut", "timed out", "running", "waiting")  # states of a step
 NARROW = 16  # classes below which a goal asks for less
 
 
@@ -71,6 +73,21 @@ def verdict(found: Record) -> str:
     return {True: "met", False: "MISSED", None: "not measured"}[found["met"]]
 
 
+# ---- what is left to do ----
+def left(results: Results) -> list[str]:
+    """Steps that a second run should take up: cut, stopped, or never reached."""
+    return [s["name"] for s in results["steps"] if s["status"] in UNFINISHED]
+
+
+def go_on(results: Results) -> list[str]:
+    """The command that does; nothing where all was done."""
+    names = left(results)
+    if not names:
+        return []
+    arguments = f"--minutes 4 --out {results['out']} --only {','.join(names)}"
+    return [f"Cut: {', '.join(names)}. To go on:", "", f'    make gpu-check ARGS="{arguments}"', ""]
+
+
 # ---- tables ----
 def short(results: Results) -> str:
     """For the end of the output: steps and goals in columns."""
@@ -81,6 +98,7 @@ def short(results: Results) -> str:
     lines += ["", f"{'goal':58}{'wanted':>8}  measured"]
     for g in goals(results):
         lines.append(f"{g['goal']:58}{g['wanted']:>8}  {g['measured']}: {verdict(g)}")
+    lines += ["", *go_on(results)]
     return "\n".join(lines)
 
 
@@ -94,6 +112,7 @@ def markdown(results: Results) -> str:
         f"Written by `python -m bench.gpu_check` ({results['state']}). "
         + (f"Not passed: {', '.join(bad)}." if bad else "Every step that ran passed."),
         "",
+        *go_on(results),
     ]
     rows = [[s["name"], s["status"], f"{s['seconds']:.1f}", s["summary"]] for s in steps]
     lines += ["## Steps", "", *table(["step", "status", "seconds", "found"], rows)]
@@ -120,6 +139,7 @@ def _machine(results: Results) -> Iterator[str]:
         for record in records(results, kind):
             rows += [[key, value] for key, value in record.items() if key != "kind"]
     rows += [[f"backend {r['name']}", r["found"]] for r in records(results, "backend")]
+    rows += [[f"library {r['name']}", r["found"]] for r in records(results, "library")]
     yield from table(["", ""], rows)
 
 

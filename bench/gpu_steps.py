@@ -13,22 +13,23 @@ import json
 import math
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import available_backends, crosscheck, get_backend
+from nnfs_gpu.backend import BackendUnavailableError
+from nnfs_gpu.backend.cuda_libraries import find_libraries
 
-SHAPES = ((1, 1), (257, 3), (100, 33), (7, 1500), (2, 5000))  # of the run under the sanitizer
+from .gpu_plan import REHEARSAL, ROOT
+
 PACKAGES = (
     *("numpy", "numba", "cupy-cuda13x", "cupy-cuda12x", "numba-cuda", "cuda-bindings", "torch"),
     *("cuda-core", "nvidia-cuda-nvrtc", "pytest", "pytest-xdist", "setuptools", "safetensors"),
@@ -70,6 +71,15 @@ class Notebook:
     def note(self, text: str) -> None:
         """Something worth reading."""
         self._put("notes", text)
+
+    def unavailable(self, reason: str, step: str) -> None:
+        """The step cannot run here. A problem where it is about the cupy backend: that is what
+        is checked; the other may lack a package that fits."""
+        if step == "crosscheck-numba-cuda":
+            self.found["unavailable"] = [reason]
+            self.note(reason)
+        else:
+            self.problem(reason)
 
     def late(self, what: str) -> bool:
         """True when the time is over: `what` is then noted as left out."""
@@ -139,8 +149,15 @@ def environment(notebook: Notebook) -> None:
     )
     for status in available_backends().values():
         notebook.add("backend", name=status.name, usable=status.usable, found=status.reason)
-        if status.name in ("cupy", "numba-cuda") and not status.usable:
-            notebook.problem(f"backend {status.name}: {status.reason}; {status.remedy}")
+        if not status.usable:  # cupy is what is checked; others may lack a package here
+            tell = notebook.problem if status.name == "cupy" else notebook.note
+            tell(f"backend {status.name}: {status.reason}; {status.remedy}")
+    for found in find_libraries():
+        notebook.add(
+            "library",
+            name=found.library.name,
+            found=" ".join(filter(None, (found.version, found.path, found.problem))),
+        )
     with notebook.attempt("device properties"):
         notebook.add("device", **device())
 
@@ -182,7 +199,7 @@ def installed(package: str) -> str | None:
         return None
 
 
-# ---- against the specification, and under the sanitizer ----
+# ---- against the specification ----
 def cross_check(notebook: Notebook, backend: Any, against: Any) -> None:
     """Every line of `nnfs-gpu crosscheck`; one that raises does not stop the others."""
     for line in crosscheck.TABLE:
@@ -205,44 +222,10 @@ def _note_differences(notebook: Notebook, differences: Iterator[crosscheck.Diffe
             )
 
 
-def exercise(notebook: Notebook, backend: Any) -> None:
-    """Every operation and the fused step at small shapes, for compute-sanitizer to watch. No pool:
-    memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last."""
-    from . import gpu_fused
-
-    cuda = getattr(backend.xp, "cuda", None)
-    if cuda is not None:
-        cuda.set_allocator(None)
-    lines = sorted(crosscheck.TABLE, key=lambda line: line.operation.startswith("linear"))
-    launched: set[str] = set()
-    for dtype in ("float32", "float64"):
-        made = type(backend)(dtype)
-        for line in lines:
-            for n, c in SHAPES:
-                what = f"{line.name} {dtype} {n}x{c}"
-                if notebook.late(f"the sanitizer from {what} on"):
-                    return
-                with notebook.attempt(what, made):
-                    line.run(made, line.arguments(dtype, n, c))
-        gpu_fused.exercise(notebook, made)
-        launched |= {kernel for _, kernel in made._calls.launcher.launched}
-    notebook.add("exercise", kernels=sorted(launched))
-    if unused := sorted(kernel_names() - launched):
-        notebook.problem(f"kernels that nothing here launches: {', '.join(unused)}")
-
-
-def kernel_names() -> set[str]:
-    """Of all kernels in kernels/*.cu."""
-    pattern = re.compile(r"__global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)\(")
-    files = resources.files("nnfs_gpu.kernels").iterdir()
-    texts = [file.read_text() for file in files if file.name.endswith(".cu")]
-    return {name for text in texts for name in pattern.findall(text)}
-
-
 # ---- which step ----
 def main(arguments: list[str] | None = None) -> int:
     """Run one step; 0 when nothing is wrong and nothing was left out."""
-    from . import gpu_fused, gpu_fused_speed, gpu_kernels, gpu_speed, gpu_train
+    from . import gpu_exercise, gpu_fused, gpu_fused_speed, gpu_kernels, gpu_speed, gpu_train
 
     def on_device(name: str = "cupy") -> Any:
         return get_backend(name, dtype="float32", precise_dot=False, book_random=False)
@@ -253,7 +236,8 @@ def main(arguments: list[str] | None = None) -> int:
         "crosscheck-numba-cuda": lambda book: cross_check(
             book, on_device("numba-cuda"), on_device("numpy")
         ),
-        "exercise": lambda book: exercise(book, on_device()),
+        "exercise": lambda book: gpu_exercise.exercise(book, on_device()),
+        "exercise-fused": lambda book: gpu_exercise.exercise_fused(book, on_device()),
         "accuracy": lambda book: gpu_kernels.accuracy_step(book, on_device()),
         "throughput": lambda book: gpu_speed.throughput_step(book, on_device()),
         "launches": lambda book: gpu_speed.launches_step(book, on_device()),
@@ -269,14 +253,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=math.inf, help="time for it")
     options = parser.parse_args(arguments)
     notebook = Notebook(options.json, options.seconds)
+    if REHEARSAL in os.environ:
+        _rehearse()
     try:
         steps[options.step](notebook)
+    except BackendUnavailableError as error:
+        notebook.unavailable(str(error), step=options.step)
     except Exception as error:
         traceback.print_exc()
         notebook.problem(f"{type(error).__name__}: {error}")
     if options.json is None:
         print(json.dumps(notebook.found, indent=1))
     return 1 if notebook.found["problems"] or notebook.found["cuts"] else 0
+
+
+def _rehearse() -> None:
+    """The device of paper in the place of the GPU."""
+    sys.path.append(str(ROOT / "tests"))
+    from paper import stand_in
+
+    stand_in(setattr, dict.__setitem__)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,19 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("backend_name", names, indirect=True)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "device: runs on a GPU; make gpu-check runs these alone")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """What runs on a backend of the GPU is marked; in a rehearsal, on the emulated one."""
+    names = {"cupy", "numba-cuda"} | ({EMULATED} if "NNFS_GPU_REHEARSAL" in os.environ else set())
+    for item in items:
+        if hasattr(item, "callspec") and item.callspec.params.get("backend_name") in names:
+            item.add_marker("device")
+
+
 @pytest.fixture
 def backend_name(request, monkeypatch) -> str:
     """The name of a backend; the emulated one can be asked for by name in its test alone."""

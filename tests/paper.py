@@ -1,6 +1,7 @@
 """A device of paper: a CuPy that is NumPy, a host clock, and the cupy backend on the emulator.
 
-For the tests of `make gpu-check`, whose steps ask CuPy for more than arrays.
+For the tests of `make gpu-check`, whose steps ask CuPy for more than arrays, and for its
+rehearsal (`--rehearse`), which runs the same steps in processes of their own.
 """
 
 from __future__ import annotations
@@ -119,3 +120,67 @@ class OtherBackend(NumpyBackend):
     """In the place of numba-cuda."""
 
     name = "numba-cuda"
+
+
+def stand_in(put, put_item):
+    """Let `bench`'s steps find the device of paper under the GPU's names, and tiny sizes.
+
+    put       (object, name, value): setattr, or a test's that is taken back
+    put_item  (dictionary, key, value)
+    """
+    import sys
+
+    from bench import gpu_exercise, gpu_fused, gpu_fused_speed, gpu_kernels, gpu_speed, gpu_train
+    from nnfs_gpu import backend, benchmark, crosscheck
+    from nnfs_gpu.fused import cuda_device
+
+    put_item(backend._MODULES, "cupy", ("paper", "PaperBackend"))
+    put_item(backend._MODULES, "numba-cuda", ("paper", "OtherBackend"))
+    put(backend, "_made", {})
+    put_item(sys.modules, "cupy", PaperCupy())
+    emulated = cuda_device.device_of(np)  # the fused step, too, runs on the emulator
+    put(cuda_device, "device_of", lambda xp: emulated)
+    sizes = {
+        gpu_kernels: {
+            "ELEMENTS": 10_000,
+            "CLASSES": (3, 33, 5_000),
+            "BEYOND": 1 << 12,
+            "SHAPES": ((50, 3), (3, 40)),
+        },
+        gpu_speed: {
+            "ELEMENTS": 1 << 13,
+            "CLASSES": (3, 33, 5_000),
+            "ROUNDS": 2,
+            "ISSUE": 0.0,
+            "MEASURE": 0.0,
+            "LAUNCH_ROUNDS": 2,
+        },
+        benchmark: {"PAUSE": 0.0},
+        gpu_exercise: {"SHAPES": ((7, 3), (3, 40), (2, 5_000))},
+        crosscheck: {"SHAPES": ((1, 1), (7, 3))},
+        gpu_train: {
+            "SAMPLES": 30,
+            "EPOCHS": 3,
+            "FIRST": 2,
+            "REPEATED": 2,
+            "LARGE": {"cupy": (30, 2), "numba": (30, 2)},
+            "BAND": 1.0,  # three epochs teach nothing
+        },
+        gpu_fused: {
+            "NETS": ((2, 6, 3),),
+            "RIGHT": (40,),
+            "REPEATED": 3,
+            "WATCHED_ROWS": (70,),
+        },
+        gpu_fused_speed: {
+            "NETS": ((2, 6, 3),),
+            "BATCHES": (40,),
+            "ROUNDS": 1,
+            "SECONDS": 0.0,
+            "EPOCHS": 3,
+            "BOOK_ACCURACY": 0.0,
+        },
+    }
+    for module, values in sizes.items():
+        for name, value in values.items():
+            put(module, name, value)

@@ -28,7 +28,10 @@ from nnfs_gpu.fused.cuda import FusedSteps
 from nnfs_gpu.fused.cuda_wide import TiledSteps
 
 status = available_backends()["cupy"]
-pytestmark = pytest.mark.skipif(not status.usable, reason=f"cupy: {status.reason}")
+pytestmark = [
+    pytest.mark.device,
+    pytest.mark.skipif(not status.usable, reason=f"cupy: {status.reason}"),
+]
 
 
 def on_device(dtype):
