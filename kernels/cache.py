@@ -128,11 +128,11 @@ class KernelCache(FunctionCache):
 
     @functools.cached_property
     def _folders(self):
-        """Where Numba would look: NUMBA_CACHE_DIR, __pycache__, the user's cache."""
+        """Where Numba looks: NUMBA_CACHE_DIR alone, or __pycache__ and the user's cache."""
         path = inspect.getfile(self._py_func)
         kinds = [InTreeCacheLocator, UserWideCacheLocator]
         if numba.config.CACHE_DIR:
-            kinds.insert(0, UserProvidedCacheLocator)
+            kinds = [UserProvidedCacheLocator]
         version = platform.python_version_tuple()
         line = self._py_func.__code__.co_firstlineno
         function = self._py_func.__qualname__.replace("<", "").replace(">", "")
@@ -169,10 +169,8 @@ class KernelCache(FunctionCache):
                 break
             except OSError as error:
                 problems.append(f"{files.folder} ({error.strerror})")
-        if len(problems) == len(self._folders):
-            where = "they are compiled again in every process"
-        elif problems and numba.config.CACHE_DIR:
-            where = f"they are kept in {self._folders[len(problems)].folder}"
         else:
-            return
-        warn_once(f"compiled kernels cannot be kept in {', '.join(problems)}: {where}")
+            warn_once(
+                f"compiled kernels cannot be kept in {' or '.join(problems)}: "
+                "the run goes on, and every process compiles them again"
+            )

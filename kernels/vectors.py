@@ -12,35 +12,36 @@ are in use at a time.
 """
 
 import llvmlite.binding as llvm
-import numba
 from llvmlite import ir
 from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features
+from numba.core.registry import cpu_target
 
 NUMBER, LANE = ir.IntType(64), ir.IntType(32)
 REGISTER_BYTES = 64  # logical; 16 float32 or 8 float64
 
-
-def _features():
-    """What the processor that Numba compiles for can do, as LLVM names it."""
-    named = numba.config.CPU_FEATURES
-    text = get_host_cpu_features() if named is None else named
-    return {name[1:] for name in text.split(",") if name.startswith("+")}
-
-
-def _hardware_bytes(features):
-    """Bytes of a vector register of the processor."""
-    if "avx512f" in features:
-        return 64
-    return 32 if "avx" in features else 16
+_FMA = """
+declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+define <16 x float> @f(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
+  %d = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
+  ret <16 x float> %d
+}"""
 
 
-_FEATURES = _features()
-HARDWARE_BYTES = _hardware_bytes(_FEATURES)
+def _hardware():
+    """(bytes of a vector register, whether there is an fma) of the processor that Numba compiles
+    for: what LLVM makes of one for a logical register, whether features are named or implied.
+    """
+    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    target = llvm.Target.from_triple(triple)
+    machine = target.create_target_machine(cpu=processor, features=features)
+    assembly = machine.emit_assembly(llvm.parse_assembly(_FMA))
+    size = 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
+    return size, "fmaf" not in assembly  # the C library's function
 
-# Without the instruction LLVM would call a function of the C library for each number, 12 to 20
-# times slower: such a machine rounds products and sums one by one, and has bits of its own.
-HAS_FMA = "fma" in _FEATURES or llvm.get_process_triple().startswith(("aarch64", "arm64"))
+
+# Without the instruction LLVM calls a function of the C library for each number, 12 to 20 times
+# slower: on such a machine products and sums round one by one, and have bits of their own.
+HARDWARE_BYTES, HAS_FMA = _hardware()
 
 
 class Emitter:
