@@ -98,6 +98,12 @@ def matrix(backend: Backend, x: Any, width: int | None, what: str) -> Array:
     return x
 
 
+def samples(backend: Backend, x: Any, what: str) -> Array:
+    """`x` as an array of the backend's dtype with a row a sample, of any shape; N >= 1."""
+    x = backend.asarray(x)
+    return x if x.ndim > 2 and x.size else matrix(backend, x, None, what)
+
+
 def gradient(backend: Backend, dvalues: Any, output: Array | None, what: str) -> Array:
     """`dvalues` as an array of the shape of the `output` that forward has stored."""
     if output is None:

@@ -52,7 +52,7 @@ class InBlocks:
 
     def _data(self, X: Any, where: str) -> Array:
         X = self._moved(X, self.backend.dtype)
-        return checks.matrix(self.backend, X, self.model._width_in(), where)
+        return self.model._rows(X, where)
 
     def _checked(self, X: Any, y: Any, start: int) -> tuple[Array, checks.Targets]:
         """A block whose first row is `start`: moved, and everything checked."""
@@ -110,7 +110,7 @@ class Mapped(InBlocks):
         super().__init__(model, what, check_finite)
         self.X, self.y = to_host(X), to_host(getattr(y, "values", y))
         if not self.X.size:
-            checks.matrix(self.backend, self.X, model._width_in(), what)  # raises
+            model._rows(self.X, what)  # raises
         if self.y.shape[:1] != self.X.shape[:1]:
             raise ValueError(
                 f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "

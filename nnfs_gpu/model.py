@@ -161,12 +161,9 @@ class Model(Network):
         return storage.load(path, random_state=random_state)
 
     # ---- inside ----
-    def _width_in(self) -> int | None:
-        return chain.width_in(self.layers)
-
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
         """Data, checked and on the backend."""
-        X = checks.matrix(self.backend, X, self._width_in(), what)
+        X = self._rows(X, what)
         if check_finite:
             checks.finite(self.backend, X, what)
         return X
