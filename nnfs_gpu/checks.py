@@ -114,6 +114,12 @@ def matrix(backend: Backend, given: Any, width: int | None, what: str, name: str
     return x
 
 
+def samples(backend: Backend, given: Any, what: str, name: str = "x") -> Array:
+    """`given` as an array of the backend's dtype with a row a sample, of any shape; N >= 1."""
+    x = array(backend, given, what, name)
+    return x if x.ndim > 2 and x.size else matrix(backend, given, None, what, name)
+
+
 def gradient(backend: Backend, dvalues: Any, output: Array | None, what: str) -> Array:
     """`dvalues` as an array of the shape of the `output` that forward has stored."""
     if output is None:

@@ -55,7 +55,7 @@ class InBlocks:
             x = self._converted(X, self.backend.dtype, "X")
         except TypeError as error:
             raise TypeError(f"{where}: {error}") from error
-        moved = checks.matrix(self.backend, x, self.model._width_in(), where, "X")
+        moved = self.model._rows(x, where, "X")
         if self.check_finite and not (self._seen and on_gpu(X)):
             checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
         return moved
@@ -121,7 +121,7 @@ class Mapped(InBlocks):
         except (TypeError, ValueError) as error:
             raise type(error)(f"{what}: {error}") from error
         if not self.X.size:
-            checks.matrix(self.backend, self.X, model._width_in(), what)  # raises
+            model._rows(self.X, what, "X")  # raises
         if self.y.shape[:1] != self.X.shape[:1]:
             raise ValueError(
                 f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "

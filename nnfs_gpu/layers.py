@@ -189,12 +189,19 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
 
 
 class Layer_Input(Part, Passed):  # noqa: N801 - the book's name
-    """The data itself as a layer: `Model` puts it before the first real one."""
+    """The data itself as a layer: `Model` puts it before the first real one.
 
-    def __init__(self) -> None:
+    any_shape  inputs may be (N, ...): for a first layer of the user's own, that takes images
+    """
+
+    def __init__(self, *, any_shape: bool = False) -> None:
+        self.any_shape = any_shape
         self.output = None
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """output = inputs (N, I), moved to the backend."""
-        self.output = checks.matrix(self.backend, inputs, None, "input")
+        if self.any_shape:
+            self.output = checks.samples(self.backend, inputs, "input")
+        else:
+            self.output = checks.matrix(self.backend, inputs, None, "input")
         return self.output

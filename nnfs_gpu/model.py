@@ -160,12 +160,9 @@ class Model(Network):
         return storage.load(path, random_state=random_state)
 
     # ---- inside ----
-    def _width_in(self) -> int | None:
-        return chain.width_in(self.layers)
-
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
         """Data, checked and on the backend."""
-        given, X = X, checks.matrix(self.backend, X, self._width_in(), what, "X")
+        given, X = X, self._rows(X, what, "X")
         if check_finite:
             checks.finite(self.backend, X, what, "X", given)
         return X

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, own_parts
+from . import chain, checks, own_parts
 from .activations import Activation_Softmax
 from .backend import get_backend, use_backend
 from .layers import Layer_Input
@@ -78,7 +78,7 @@ class Network:
             raise ValueError("Model.finalize: the model has no layers; add some first")
         chain.check(self.layers, self.loss, self.accuracy, self.backend, self.optimizer)
         with use_backend(self.backend):
-            self.input_layer = Layer_Input()
+            self.input_layer = Layer_Input(any_shape=not ours(self.layers[0], "forward"))
             combined = Activation_Softmax_Loss_CategoricalCrossentropy()
         self._connect()
         self.output_layer_activation = self.layers[-1]
@@ -168,6 +168,12 @@ class Network:
                 own_parts.set_parameters(layer, self.backend, *values)
 
     # ---- inside ----
+    def _rows(self, X: Any, what: str, name: str) -> Array:
+        """X as the first layer takes it: (N, features); one of the user's own takes images, too."""
+        if ours(self.layers[0], "forward"):
+            return checks.matrix(self.backend, X, chain.width_in(self.layers), what, name)
+        return checks.samples(self.backend, X, what, name)
+
     def _trainable(self) -> list[Any]:
         return [layer for layer in self.layers if is_trainable(layer)]
 

@@ -29,12 +29,21 @@ def check(layers: Sequence[Any], loss: Any, accuracy: Any, optimizer: Any) -> No
         if not ours(layer, "forward", "backward"):
             what = f"layer {number} ({type(layer).__name__})"
             _check_layer(layer, what, trains)
+            _check_call(layer, "predictions", "(self, outputs)", X, what=what)
             if trains:
                 _warn_untrained(layer, what, layers)
     if loss is not None:
         _check_loss(loss, trains)
-    if accuracy is not None and hasattr(accuracy, "compare"):
-        _check_call(accuracy, "compare", "(self, predictions, y)", X, X)
+    if accuracy is not None:
+        for method in ("compare", "calculate"):
+            _check_call(accuracy, method, "(self, predictions, y)", X, X)
+        _check_call(accuracy, "init", "(self, y)", X)
+    for part in (*layers, loss, accuracy):
+        if part is not None and not hasattr(part, "__dict__"):
+            raise ValueError(
+                f"{type(part).__name__} has __slots__ and cannot hold what a model stores on its "
+                "parts, such as prev and next; leave __slots__ out"
+            )
     if trains:
         _check_optimizer(optimizer)
 
@@ -67,6 +76,7 @@ def _check_loss(loss: Any, trains: bool) -> None:
     what = f"the loss {type(loss).__name__}"
     if not hasattr(loss, "calculate") or not ours(loss, "forward"):
         _check_call(loss, "forward", "(self, y_pred, y_true)", X, X, what=what)
+    _check_call(loss, "calculate", "(self, output, y)", X, X, what=what)
     if trains and not hasattr(loss, "backward"):
         raise ValueError(
             f"{what} has no backward, which training needs; add: def backward(self, dvalues, "
@@ -79,6 +89,8 @@ def _check_loss(loss: Any, trains: bool) -> None:
 def _check_optimizer(optimizer: Any) -> None:
     what = f"the optimizer {type(optimizer).__name__}"
     _check_call(optimizer, "update_params", "(self, layer)", X, what=what)
+    for method in ("pre_update_params", "post_update_params"):
+        _check_call(optimizer, method, "(self)", what=what)
     if not any(hasattr(optimizer, name) for name in ("current_learning_rate", "learning_rate")):
         raise ValueError(
             f"{what} has no current_learning_rate, which train prints; add to its __init__: "

@@ -156,3 +156,42 @@ def test_a_layer_of_the_users_own_decides_on_the_width(cpu):
     model.train(X.reshape(20, 6), np.eye(3)[np.arange(20) % 3], print_every=None)
     with pytest.raises(ValueError, match=r"cannot reshape array"):  # NumPy's, of the layer
         model.predict(X[:, :1])
+
+
+class Layer_Flatten:  # noqa: N801
+    def forward(self, inputs, training):
+        self.shape = inputs.shape
+        self.output = inputs.reshape(len(inputs), -1)
+
+    def backward(self, dvalues):
+        self.dinputs = dvalues.reshape(self.shape)
+
+
+@pytest.mark.parametrize("source", ["arrays", "map", "blocks"])
+def test_a_first_layer_of_ones_own_takes_images(cpu, tmp_path, source):
+    images, y = np.random.RandomState(0).rand(40, 4, 4), np.arange(40) % 3
+    model, flat = Model(), Model()
+    for one in (model, flat):
+        np.random.seed(0)
+        for layer in ([Layer_Flatten()] if one is model else []) + networks.ours().layers:
+            one.add(layer)
+        one.layers[-4] = Layer_Dense(16, 8)
+        one.set(
+            **{role: getattr(networks.ours(), role) for role in ("loss", "optimizer", "accuracy")}
+        )
+        one.finalize()
+    data = {
+        "arrays": lambda: (images, y),
+        "map": lambda: (mapped(tmp_path, "X", images), mapped(tmp_path, "y", y)),
+        "blocks": lambda: (Blocks([(images[:20], y[:20]), (images[20:], y[20:])], samples=40),),
+    }[source]()
+    history = model.train(*data, epochs=3, batch_size=20, print_every=None)
+    expected = flat.train(images.reshape(40, -1), y, epochs=3, batch_size=20, print_every=None)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-6)
+    X = data[0] if source == "map" else images
+    np.testing.assert_allclose(model.predict(X), flat.predict(images.reshape(40, -1)), atol=1e-6)
+    assert model.evaluate(*data, verbose=False)["loss"] < history["loss"][0]
+    with pytest.raises(ValueError, match=r"predict: got shape \(16,\), expected .*reshape"):
+        model.predict(np.zeros(16))
+    with pytest.raises(ValueError, match=r"predict: got shape \(40, 4, 4\)"):
+        flat.predict(images)
