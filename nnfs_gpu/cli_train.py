@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from . import checkpoint, datasets, folder_lock, layers, losses
+from . import checkpoint, datasets, divergence, folder_lock, layers, losses
 from .accuracy import Accuracy_Categorical
 from .activations import Activation_ReLU, Activation_Softmax
 from .backend import get_backend
@@ -154,7 +154,7 @@ def train(
     """Train to the end, or until a signal ends it. Raises DivergedError."""
     new = not outputs.checkpoint.exists()
     try:
-        with one_blas_thread(config):
+        with one_blas_thread(config), divergence.reported_by_caller():
             return model.train(
                 *training,
                 epochs=config.epochs,
