@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from . import checkpoint, datasets, folder_lock, layers, losses
+from . import checkpoint, datasets, divergence, folder_lock, layers, losses
 from .accuracy import Accuracy_Categorical
 from .activations import Activation_ReLU, Activation_Softmax
 from .backend import get_backend
@@ -152,16 +152,17 @@ def train(
     """Train to the end, or until a signal ends it. Raises DivergedError."""
     new = not outputs.checkpoint.exists()
     try:
-        return model.train(
-            *training,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            print_every=None,
-            validation_data=validation,
-            callbacks=[watch],
-            checkpoint=outputs.folder,
-            checkpoint_every=outputs.checkpoint_every,
-        )
+        with divergence.reported_by_caller():
+            return model.train(
+                *training,
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                print_every=None,
+                validation_data=validation,
+                callbacks=[watch],
+                checkpoint=outputs.folder,
+                checkpoint_every=outputs.checkpoint_every,
+            )
     except (checkpoint.CheckpointError, ModelFileError) as error:
         raise InputError(str(error)) from error
     except DivergedError:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import chain, checks
 from .blocks import as_source, holds_pairs, is_source, targets_inside
 from .checkpoint import fingerprint
 from .data_blocks import Mapped, Piece, Streamed
@@ -52,7 +52,7 @@ def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
             return Mapped(model, X, y, what, check_finite)
         return Held(model.backend, *model._data(X, y, what, check_finite))
     except (TypeError, ValueError) as error:
-        if not _swapped(X, y, model._width_in()):
+        if not _swapped(X, y, chain.width_in(model.layers)):
             raise
         raise ValueError(
             f"{what}: got X of shape {np.shape(X)} and y of shape {np.shape(y)}, expected the data "
