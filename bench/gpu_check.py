@@ -34,7 +34,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .gpu_plan import EXTRA, REHEARSAL, STEPS, Step, kept_for
-from .gpu_report import markdown, short
+from .gpu_report import REHEARSED, markdown, short
 from .gpu_run import nothing, run_step
 from .gpu_tables import Results
 
@@ -100,7 +100,7 @@ class Report:
 
     def __init__(self, out: Path, steps: Sequence[Step]):
         self.results: Results = {
-            "device": "rehearsal" if REHEARSAL in os.environ else _name(),
+            "device": REHEARSED if REHEARSAL in os.environ else _name(),
             "date": time.strftime("%Y-%m-%d-%H%M", time.gmtime()),
             "state": "unfinished",
             "out": str(out),

@@ -14,6 +14,8 @@ from . import gpu_report_fused
 from .gpu_tables import Record, Results, goal, most, number, records, table
 
 UNFINISHED = ("cut", "timed out", "running", "waiting")  # states of a step
+REHEARSED = "rehearsal"  # in the place of a device's name
+NO_FIGURES = "Rehearsed on the emulated device: the figures say nothing of a GPU."
 NARROW = 16  # classes below which a goal asks for less
 
 
@@ -95,6 +97,8 @@ def short(results: Results) -> str:
     for step in results["steps"]:
         start = f"{step['name']:24}{step['status']:13}{step['seconds']:8.1f}"
         lines.append(f"{start}  {step['summary'][:150]}")
+    if results["device"] == REHEARSED:
+        return "\n".join([*lines, "", NO_FIGURES, "", *go_on(results)])
     lines += ["", f"{'goal':58}{'wanted':>8}  measured"]
     for g in goals(results):
         lines.append(f"{g['goal']:58}{g['wanted']:>8}  {g['measured']}: {verdict(g)}")
@@ -112,6 +116,7 @@ def markdown(results: Results) -> str:
         f"Written by `python -m bench.gpu_check` ({results['state']}). "
         + (f"Not passed: {', '.join(bad)}." if bad else "Every step that ran passed."),
         "",
+        *([NO_FIGURES, ""] if results["device"] == REHEARSED else []),
         *go_on(results),
     ]
     rows = [[s["name"], s["status"], f"{s['seconds']:.1f}", s["summary"]] for s in steps]

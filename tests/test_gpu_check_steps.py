@@ -7,6 +7,7 @@ kernel is timed, checked and watched; wrong results are reported, and not timed.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from paper import PaperBackend, PaperCupy, stand_in
 
 import nnfs_gpu
 from nnfs_gpu import benchmark, crosscheck
+from nnfs_gpu.backend import BackendUnavailableError
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
@@ -28,6 +30,7 @@ from bench import (
     gpu_kernels,
     gpu_plan,
     gpu_report,
+    gpu_run,
     gpu_speed,
     gpu_steps,
 )
@@ -104,6 +107,31 @@ def test_every_step_runs_to_its_end(name, paper, no_torch, tmp_path):
         assert not (title and part.startswith(title) and "(nothing measured)" in part)
 
 
+@needs_compiler
+def test_the_rehearsal_runs_the_steps_in_their_own_processes(tmp_path):
+    """`make gpu-check ARGS="--rehearse ..."`, two steps of it: on the emulated device, timed."""
+    command = [sys.executable, "-m", "bench.gpu_check", "--rehearse", "--minutes", "2"]
+    command += ["--only", "environment,fused-right", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "--work", str(tmp_path / "work")],
+        cwd=gpu_plan.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert gpu_report.NO_FIGURES in done.stdout
+    (file,) = (tmp_path / "out").glob("*.json")
+    steps = json.loads(file.read_text())["steps"]
+    assert [(step["name"], step["status"]) for step in steps] == [
+        ("environment", "passed"),
+        ("fused-right", "passed"),
+    ]
+    assert all(step["seconds"] > 0 for step in steps)
+    backends = {r["name"]: r for r in steps[0]["records"] if r["kind"] == "backend"}
+    assert "run by g++" in backends["cupy"]["found"]
+
+
 def test_every_part_of_the_plan_is_a_step_that_exists():
     for step in (*gpu_plan.STEPS, *gpu_plan.EXTRA):
         command = step.command(Path("f.json"), 60.0)
@@ -137,6 +165,21 @@ def test_pytorch_computes_the_same(paper):
     with_peer = {case.name for case in gpu_cases.CASES if case.peers}
     assert {name for name, found in ratios.items() if found} == with_peer
     assert set(ratios["adam_step"]) == {"torch", "torch foreach"}
+
+
+def test_a_backend_that_cannot_work_is_a_failure_only_where_it_is_checked(tmp_path, monkeypatch):
+    """numba-cuda may lack a NumPy that it knows: that step is then left out, with the reason."""
+
+    def refuse(name, **settings):
+        raise BackendUnavailableError(f"backend {name!r} cannot be used: NumPy 2.5")
+
+    monkeypatch.setattr(gpu_steps, "get_backend", refuse)
+    for name, status in (("crosscheck-numba-cuda", 0), ("crosscheck-cupy", 1)):
+        assert gpu_steps.main([name, "--json", str(tmp_path / "f.json")]) == status
+        found = gpu_run.nothing(gpu_plan.STEPS[0]) | json.loads((tmp_path / "f.json").read_text())
+        judged = gpu_run._judge(gpu_plan.STEPS[0], status, "", found, 9.0)
+        assert judged["status"] == ("failed" if status else "unavailable")
+        assert "NumPy 2.5" in judged["summary"]
 
 
 # ---- wrong results ----

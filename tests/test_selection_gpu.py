@@ -8,7 +8,6 @@ numba-cuda backend say the same; and that a machine where all works is used.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import re
@@ -17,192 +16,11 @@ import types
 
 import numpy as np
 import pytest
+from gpu_machines import DRIVER_12, MACHINES, Cupy, Driver, machine
 
-import nnfs_gpu.backend as selection
 from nnfs_gpu import Layer_Dense, available_backends, cli_info, get_backend, use_backend
-from nnfs_gpu.backend import BackendUnavailableError, cuda_probe, driver
+from nnfs_gpu.backend import BackendUnavailableError, cuda_libraries, cuda_probe, driver
 from nnfs_gpu.backend.cupy_backend import CupyBackend
-
-
-# ---- machines of paper ----
-class Driver:
-    """libcuda: how it starts, and how many devices it has."""
-
-    def __init__(self, starts=0, devices=1, version=13000):
-        self.starts, self.devices, self.version = starts, devices, version
-
-    def cuInit(self, flags):  # noqa: N802 - CUDA's names
-        return self.starts
-
-    def cuDriverGetVersion(self, to):  # noqa: N802
-        to._obj.value = self.version
-        return 0
-
-    def cuDeviceGetCount(self, to):  # noqa: N802
-        to._obj.value = self.devices
-        return 0
-
-
-class Cupy(types.ModuleType):
-    """CuPy as far as the probe goes, with one thing broken.
-
-    wheels   the packages that installed it
-    built    the CUDA that it was built with, as the runtime says it
-    capable  compute capability of the device
-    """
-
-    __version__ = "14.2"
-
-    def __init__(self, broken="", wheels=("cupy-cuda13x",), built=13020, capable=(9, 0)):
-        super().__init__("cupy")
-        self.broken, self.probed, self.wheels = broken, 0, wheels
-        major, minor = capable
-        properties = {"name": b"Paper 9000", "major": major, "minor": minor}
-        runtime = types.SimpleNamespace(
-            getDeviceProperties=lambda device: properties, runtimeGetVersion=lambda: built
-        )
-        device = types.SimpleNamespace(id=0)
-        self.cuda = types.SimpleNamespace(Device=lambda: device, runtime=runtime)
-
-    def RawModule(self, code, backend):  # noqa: N802 - CuPy's name
-        self.probed += 1
-        if self.broken == "compiler":
-            raise RuntimeError('Failure finding "libnvrtc.so.13":\n  No such file\n  in lib/')
-        return types.SimpleNamespace(get_function=lambda name: self._probe)
-
-    def _probe(self, grid, block, arguments):
-        if self.broken == "launch":
-            raise RuntimeError("CUDA_ERROR_NO_BINARY_FOR_GPU")
-        arguments[0][0] = 0 if self.broken == "kernel" else 1
-
-    def zeros(self, shape, dtype):
-        if self.broken == "memory":
-            raise MemoryError("Out of memory allocating 512 bytes")
-        return Array(np.zeros(shape, dtype), self.broken)
-
-
-class Array:
-    """What the probe does with an array."""
-
-    def __init__(self, values, broken):
-        self.values, self.broken = values, broken
-
-    def __getitem__(self, where):
-        return self.values[where]
-
-    def __setitem__(self, where, value):
-        self.values[where] = value
-
-    def __add__(self, number):
-        return Array(self.values + number, self.broken)
-
-    def __matmul__(self, other):
-        if self.broken == "cublas":
-            raise ImportError('Failure finding "libcublas.so.13"')
-        return Array(
-            0 * self.values if self.broken == "product" else self.values @ other.values, ""
-        )
-
-
-class Unloadable(types.ModuleType):
-    """What stays of CuPy when one of two wheels was removed: a folder without the files."""
-
-    wheels = ("cupy-cuda12x",)
-
-
-DRIVER_12, OLD_DRIVER = Driver(version=12040), Driver(version=11080)
-
-# name: (the cupy module, the driver, what is found, what to do)
-MACHINES = {
-    "no CuPy": (None, Driver(), "CuPy is not installed", r"pip install 'nnfs-gpu\[cuda13\]'"),
-    "no CuPy, CUDA 12": (
-        *(None, DRIVER_12),
-        *("CuPy is not installed", r"pip install 'nnfs-gpu\[cuda12\]'"),
-    ),
-    "no CuPy, old driver": (
-        *(None, OLD_DRIVER),
-        *("CuPy is not installed", "update the NVIDIA driver to one for CUDA 12 or newer"),
-    ),
-    "two CuPys": (
-        *(Cupy(wheels=("cupy-cuda12x", "cupy-cuda13x")), Driver()),
-        "CuPy is installed 2 times, one over the other: cupy-cuda12x, cupy-cuda13x",
-        r"pip uninstall -y cupy-cuda12x cupy-cuda13x; then pip install 'nnfs-gpu\[cuda13\]'",
-    ),
-    "half a CuPy": (
-        *(Unloadable("cupy"), DRIVER_12, "CuPy's folder is there, its files are not"),
-        r"pip uninstall -y cupy-cuda12x; then pip install 'nnfs-gpu\[cuda12\]'",
-    ),
-    "no driver": (Cupy(), None, "no CUDA driver: .* is not on this machine", "install the NVIDIA"),
-    "driver that does not start": (
-        *(Cupy(), Driver(starts=100)),
-        *("the CUDA driver does not start: cuInit returned 100", "install the NVIDIA driver"),
-    ),
-    "no device": (
-        *(Cupy(), Driver(devices=0), "a CUDA driver, but no device"),
-        "CUDA_VISIBLE_DEVICES, or use the numba backend",
-    ),
-    "old driver": (
-        *(Cupy(), OLD_DRIVER, "the driver is too old: CUDA 11.8, 1 device"),
-        "update the NVIDIA driver to one for CUDA 12 or newer, or use the numba backend",
-    ),
-    "wheel of a newer CUDA": (
-        *(Cupy(), DRIVER_12, "CuPy is built for CUDA 13, the driver is for an older one: CUDA 12"),
-        r"pip uninstall -y cupy-cuda13x; then pip install 'nnfs-gpu\[cuda12\]'",
-    ),
-    "old device": (
-        *(Cupy(capable=(7, 0)), Driver()),
-        "the device is too old: Paper 9000 has compute capability 7.0, not 7.5 or more",
-        "CUDA_VISIBLE_DEVICES, or use the numba backend",
-    ),
-    "no NVRTC": (
-        *(Cupy("compiler"), Driver()),
-        r'NVRTC does not compile: RuntimeError: Failure finding "libnvrtc.so.13":(?!\n)',
-        r"pip install 'cupy-cuda13x\[ctk\]'",
-    ),
-    "no NVRTC, CUDA 12": (
-        *(Cupy("compiler", ("cupy-cuda12x",), 12090), DRIVER_12),
-        *("NVRTC does not compile: RuntimeError", r"pip install 'cupy-cuda12x\[ctk\]'"),
-    ),
-    "no cuBLAS": (
-        *(Cupy("cublas"), Driver()),
-        r'cuBLAS does not multiply: ImportError: Failure finding "libcublas.so.13"',
-        r"pip install 'cupy-cuda13x\[ctk\]'",
-    ),
-    "cuBLAS that is wrong": (
-        *(Cupy("product"), Driver()),
-        *("cuBLAS does not multiply: RuntimeError: .*2 x 2", r"pip install 'cupy-cuda13x\[ctk\]'"),
-    ),
-    "no memory": (
-        *(Cupy("memory"), Driver()),
-        *("the device does not work: MemoryError: Out of memory", "nvidia-smi"),
-    ),
-    "kernel that cannot run": (
-        *(Cupy("launch"), Driver()),
-        *("the device does not work: RuntimeError: CUDA_ERROR_NO_BINARY", "nvidia-smi"),
-    ),
-    "kernel that writes nothing": (
-        *(Cupy("kernel"), Driver()),
-        *("the device does not work: .*wrote nothing", "nvidia-smi"),
-    ),
-}
-
-
-def machine(monkeypatch, cupy, library):
-    """This process on a machine with that CuPy and that driver, nothing chosen yet."""
-
-    def load(name):
-        if library is None:
-            raise OSError(f"{name}: cannot open shared object file")
-        return library
-
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    wheels = list(getattr(cupy, "wheels", ()))
-    monkeypatch.setattr(cuda_probe, "installed_wheels", lambda: wheels)
-    monkeypatch.setattr(driver, "ctypes", types.SimpleNamespace(**vars(ctypes) | {"CDLL": load}))
-    monkeypatch.delenv("NNFS_GPU_BACKEND", raising=False)
-    monkeypatch.setattr(selection, "_default", None)
-    monkeypatch.setattr(selection, "_made", {})
-    monkeypatch.setattr(selection, "_logged", set())
 
 
 @pytest.fixture(params=MACHINES)
@@ -339,7 +157,10 @@ def test_cupy_that_does_not_load_says_why_in_a_line(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     status = available_backends()["cupy"]
     assert status.reason == "CuPy does not load: ImportError: libcudart.so.13: no such file"
-    assert status.remedy == ("pip uninstall -y cupy-cuda13x; then pip install 'nnfs-gpu[cuda12]'")
+    assert status.remedy == (
+        "pip uninstall -y cupy-cuda13x nvidia-cublas nvidia-cuda-nvrtc; "
+        "pip install 'nnfs-gpu[cuda12]'"
+    )
 
 
 def test_installed_wheels_are_those_of_the_environment(monkeypatch):
@@ -353,6 +174,9 @@ def test_installed_wheels_are_those_of_the_environment(monkeypatch):
 
     monkeypatch.setattr(cuda_probe.metadata, "version", version)
     assert cuda_probe.installed_wheels() == ["cupy", "cupy-cuda12x"]
+    there |= {"nvidia-cublas", "nvidia-cufft-cu12"}
+    assert cuda_libraries.installed_libraries(13) == ["nvidia-cublas"]
+    assert cuda_libraries.installed_libraries(12) == ["nvidia-cufft-cu12"]
 
 
 def test_the_probe_does_not_hide_an_error_of_ours(monkeypatch):

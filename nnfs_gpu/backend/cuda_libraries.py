@@ -66,6 +66,27 @@ LIBRARIES: tuple[Library, ...] = (
 )
 
 
+# All that `cupy-cuda13x[ctk]` and `numba-cuda[cu13]` bring.
+_PARTS = (
+    *("cublas", "cuda-cccl", "cuda-nvcc", "cuda-nvrtc", "cuda-runtime", "cufft", "curand"),
+    *("cusolver", "cusparse", "nvjitlink", "nvvm"),
+)
+
+
+def installed_libraries(major: int) -> list[str]:
+    """The installed wheels that hold libraries of CUDA `major`: CUDA 12's say so in their names."""
+    ending = "-cu12" if major == 12 else ""
+    found = []
+    for part in _PARTS:
+        name = f"nvidia-{part}{ending}"
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
+
+
 def find_libraries() -> Iterator[Found]:
     """Each of `LIBRARIES`, loaded where it is a library."""
     try:

@@ -7,11 +7,14 @@ something compiled and run. `cuda_libraries` lists the files that the last stage
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from .cuda_libraries import installed_libraries
 from .driver import SUPPORTED, UnavailableError, cuda_driver, extra
 
 OLDEST = (7, 5)  # compute capability: Turing, the oldest that CUDA 13 compiles for
@@ -24,48 +27,49 @@ def what_works() -> str:
     """What would run the kernels; UnavailableError with the first stage that fails.
 
     The stages: one package that loads; a driver new enough for it; a device new enough for the
-    kernels; a tiny kernel compiled; that kernel run; a product, for which CuPy takes cuBLAS.
+    kernels; the compiler of the same CUDA; a tiny kernel compiled; that kernel run; a product, for
+    which CuPy takes cuBLAS.
     """
     cupy = import_cupy()
     version, found = cuda_driver()
     if version is None:
         raise UnavailableError(found, _driver_remedy(found))
-    _check_driver(version, found, cupy.cuda.runtime.runtimeGetVersion() // 1000)
-    name = _check_device(cupy)
-    wheel = f"pip install '{wheel_for(version)}'"
-    try:
+    built = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    complete = f"install CuPy with all that it calls: pip install 'cupy-cuda{built}x[ctk]'"
+    _check_driver(version, found, built)
+    with _stage("the device does not answer", f"look at nvidia-smi, {ON_THE_CPU}"):
+        properties = _properties(cupy)
+    name = _check_device(properties)
+    with _stage("NVRTC does not load", complete):
+        nvrtc, _ = cupy.cuda.nvrtc.getVersion()
+    _check_nvrtc(nvrtc, built, version)
+    with _stage("NVRTC does not compile", complete):
         probe = cupy.RawModule(code=PROBE, backend="nvrtc").get_function("probe")
-    except Exception as error:
-        raise UnavailableError(
-            f"NVRTC does not compile: {in_a_line(error)}",
-            f"install CuPy for this driver ({found}) with its compiler: {wheel}",
-        ) from error
-    try:
+    with _stage("the device does not work", "look at nvidia-smi: is its memory full?"):
         x = cupy.zeros(1, np.float32)
         probe((1,), (1,), (x,))
         if float(x[0]) != 1:
             raise RuntimeError("a kernel ran and wrote nothing")
-    except Exception as error:
-        raise UnavailableError(
-            f"the device does not work: {in_a_line(error)}",
-            "look at nvidia-smi: another program may hold its memory",
-        ) from error
-    try:
+    with _stage("cuBLAS does not multiply", complete):
         ones = cupy.zeros((2, 2), np.float32) + 1
         if float((ones @ ones)[1, 1]) != 2:
-            raise RuntimeError("a product of ones of 2 x 2 is not 2")
-    except Exception as error:
-        raise UnavailableError(
-            f"cuBLAS does not multiply: {in_a_line(error)}",
-            f"install CuPy for this driver ({found}) with its libraries: {wheel}",
-        ) from error
+            raise RuntimeError("a product of 2 x 2 ones is not 2")
     return f"cupy {cupy.__version__}, {found}, {name}"
+
+
+@contextmanager
+def _stage(what: str, remedy: str) -> Iterator[None]:
+    """Whatever is raised inside is the reason: a broken installation may raise anything."""
+    try:
+        yield
+    except Exception as error:
+        raise UnavailableError(f"{what}: {in_a_line(error)}", remedy) from error
 
 
 def import_cupy() -> Any:
     """CuPy; UnavailableError where it is not installed, is there twice or does not load."""
     found = installed_wheels()
-    again = f"pip uninstall -y {' '.join(found) or 'cupy'}; then {install()}"
+    again = install_again()
     if len(found) > 1:
         raise UnavailableError(
             f"CuPy is installed {len(found)} times, one over the other: {', '.join(found)}", again
@@ -111,10 +115,13 @@ def install() -> str:
     return f"pip install 'nnfs-gpu[{extra(version)}]'"
 
 
-def wheel_for(version: int | None) -> str:
-    """The CuPy wheel for a driver version, with the CUDA libraries that it calls."""
-    major = (extra(version) or f"cuda{SUPPORTED[0]}").removeprefix("cuda")
-    return f"cupy-cuda{major}x[ctk]"
+def install_again() -> str:
+    """How to replace a CuPy that is wrong here, with the libraries that came along: those of a
+    newer CUDA than the driver's would be found first."""
+    version, _ = cuda_driver()
+    allowed = version // 1000 if version and extra(version) else max(SUPPORTED)
+    newer = [name for major in SUPPORTED if major > allowed for name in installed_libraries(major)]
+    return f"pip uninstall -y {' '.join([*(installed_wheels() or ['cupy']), *newer])}; {install()}"
 
 
 def device_name(cupy: Any) -> str:
@@ -140,16 +147,26 @@ def _check_driver(version: int, found: str, built: int) -> None:
     if not extra(version):
         raise UnavailableError(f"the driver is too old: {found}", install())
     if built > version // 1000:
-        wheels = " ".join(installed_wheels()) or "cupy"
         raise UnavailableError(
             f"CuPy is built for CUDA {built}, the driver is for an older one: {found}",
-            f"pip uninstall -y {wheels}; then {install()} (or update the driver)",
+            f"{install_again()} (or update the driver)",
         )
 
 
-def _check_device(cupy: Any) -> str:
+def _check_nvrtc(found: int, built: int, version: int) -> None:
+    """CuPy takes the newest CUDA libraries that it finds, and works with those of its own CUDA."""
+    if found == built:
+        return
+    reason = f"CuPy is built for CUDA {built} and finds the libraries of CUDA {found}"
+    if found < built:
+        raise UnavailableError(reason, f"pip install 'cupy-cuda{built}x[ctk]' brings its own")
+    if found in SUPPORTED and found <= version // 1000:
+        raise UnavailableError(reason, f"take the newer CuPy: {install_again()}")
+    raise UnavailableError(reason, f"pip uninstall -y {' '.join(installed_libraries(found))}")
+
+
+def _check_device(properties: Any) -> str:
     """Its name."""
-    properties = _properties(cupy)
     name, found = properties["name"].decode(), (properties["major"], properties["minor"])
     if found < OLDEST:
         wanted, got = (".".join(map(str, pair)) for pair in (OLDEST, found))
