@@ -2,7 +2,7 @@
 
 Proves: what CuPy raises comes out of every operation and of every engine in our words, with the
 bytes that were asked for and the original as its cause; errors that are not CUDA's stay as they
-are. And: backends of two devices are two backends, the caller's current one decides.
+are.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend, FakeCupy
 from fused_cuda_networks import NETS
 from operation_table import OPERATIONS
-from paper import PaperBackend
 
-import nnfs_gpu.backend as selection
-from nnfs_gpu import Layer_Dense, cli_common, get_backend, use_backend
+from nnfs_gpu import cli_common
 from nnfs_gpu.backend.cuda_errors import LOST, DeviceError, DeviceMemoryError, in_words, reported
 from nnfs_gpu.backend.cupy_backend import CupyBackend
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
@@ -54,11 +52,20 @@ class CUBLASError(CUDARuntimeError):
     pass
 
 
+class CudaAPIError(RuntimeError):
+    """Numba's."""
+
+    def __init__(self, code, text):
+        super().__init__(f"[{code}] {text}")
+        self.code = code
+
+
 NO_MEMORY = (
     OutOfMemoryError(),
     CUDARuntimeError(2, "cudaErrorMemoryAllocation: out of memory"),
     CUDADriverError(2, "CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
     CUBLASError(3, "CUBLAS_STATUS_ALLOC_FAILED"),
+    CudaAPIError(2, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY"),
 )
 
 
@@ -77,6 +84,11 @@ def test_a_lost_device_says_that_the_process_must_start_anew(kind, status):
     assert type(found) is DeviceError
     for part in ("does not work any more", "illegal memory access", "Start the program anew"):
         assert part in str(found)
+
+
+def test_numbas_errors_are_the_same_to_us():
+    assert "does not work any more" in str(in_words(CudaAPIError(700, "an illegal access")))
+    assert "refused a call ([1] invalid" in str(in_words(CudaAPIError(1, "invalid value")))
 
 
 @pytest.mark.parametrize("error", [CUDARuntimeError(1), CUDADriverError(1), CUBLASError(13)])
@@ -219,71 +231,3 @@ def test_commands_end_with_what_to_do(error, monkeypatch, capsys):
     monkeypatch.setattr(cli_common.signal, "signal", lambda *arguments: None)
     assert cli_common.run_command(SimpleNamespace(main=fail), []) == 1
     assert capsys.readouterr().err == f"error: {in_words(error)}\n"
-
-
-# ---- two devices ----
-@pytest.fixture
-def two_devices(monkeypatch, fresh):
-    """A function that makes the device of that number the caller's current one."""
-    current = [0]
-
-    class Cupy(FakeCupy):
-        def __init__(self):
-            super().__init__()
-            self.cuda.Device = lambda: type("Device", (), {"id": current[0]})
-
-        def asarray(self, a, dtype=None):
-            if isinstance(a, DeviceArray) and a.data.device_id != current[0]:
-                return DeviceArray(a.inside.copy(), current[0])
-            return super().asarray(a, dtype)
-
-    class Backend(DeviceBackend):
-        def _runtime(self):
-            return Cupy(), super()._runtime()[1]
-
-        @classmethod
-        def version(cls):
-            return "on paper"
-
-    monkeypatch.setitem(globals(), "TwoDevices", Backend)
-    monkeypatch.setitem(selection._MODULES, "cupy", (__name__, "TwoDevices"))
-    return lambda number: current.__setitem__(0, number)
-
-
-def test_backends_of_two_devices_are_two(two_devices):
-    first = get_backend("cupy")
-    assert get_backend("cupy") is first
-    two_devices(1)
-    second = get_backend("cupy")
-    assert second is not first
-    assert (first._device, second._device) == (0, 1)
-    assert get_backend("cupy", dtype="float64") is not second
-    two_devices(0)
-    assert get_backend("cupy") is first
-
-
-def test_layers_are_made_on_the_callers_current_device(two_devices):
-    """The default backend follows, with its settings."""
-    with use_backend("cupy", dtype="float64", precise_dot=True):
-        first = Layer_Dense(2, 3).backend
-        two_devices(1)
-        second = Layer_Dense(2, 3).backend
-        assert (first._device, second._device) == (0, 1)
-        assert (second.dtype, second.precise_dot) == (np.float64, True)
-        assert Layer_Dense(2, 3).backend is second
-        assert isinstance(Layer_Dense(2, 3).weights, DeviceArray)
-
-
-def test_an_array_of_another_device_is_moved_to_the_current_one(two_devices):
-    backend = get_backend("cupy")
-    here, there = DeviceArray(np.ones(3, "f4"), 0), DeviceArray(np.ones(3, "f4"), 1)
-    assert np.shares_memory(backend.asarray(here).inside, here.inside)
-    moved = backend.asarray(there)
-    assert moved.data.device_id == 0
-    np.testing.assert_array_equal(moved.get(), there.get())
-
-
-def test_a_backend_without_a_device_is_one_everywhere():
-    assert NumpyBackend()._device is None
-    assert get_backend("numpy") is get_backend("numpy")
-    assert PaperBackend("float32")._device == 0

@@ -14,7 +14,7 @@ import pytest
 from device_arrays import DeviceArray, WaitingError, no_waiting
 from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend
-from fused_cuda_networks import NETS, net, state
+from fused_cuda_networks import NETS, net, oracle_model, state
 
 from nnfs_gpu import Layer_Dense, Optimizer_Adam, Optimizer_SGD, get_backend, use_backend
 from nnfs_gpu.engines import LayerSteps
@@ -77,6 +77,37 @@ def test_many_steps_wait_for_nothing(device, small, monkeypatch):
     engine.step(X, y)
     with no_waiting():
         engine.run(X, y, 40)
+
+
+@pytest.mark.parametrize("engine", ["layers", "fused"])
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 30}, {"batch_size": 32, "shuffle": True}])
+def test_training_waits_outside_of_its_steps_alone(engine, settings, monkeypatch):
+    """`Model.train` with NumPy's data, as programs call it; the losses are the specification's."""
+
+    def guarded(method):
+        def call(*arguments):
+            with no_waiting():
+                return method(*arguments)
+
+        return call
+
+    for cls, names in (
+        (LayerSteps, ("step", "accumulate", "finish")),
+        (KernelSteps, ("step", "run", "accumulate", "finish")),
+    ):
+        for name in names:
+            monkeypatch.setattr(cls, name, guarded(getattr(cls, name)))
+    found = []
+    for backend in (DeviceBackend("float64"), oracle("float64")):
+        model = NETS["the book's"].model(backend)
+        X, y = NETS["the book's"].data(oracle_model(NETS["the book's"]))
+        options = {"epochs": 3, "print_every": None, "seed": 1, "validation_data": (X, y.values)}
+        kind = engine if backend.name == "cupy" else "layers"
+        history = model.train(X, y.values, engine=kind, **options | settings)
+        found.append((history["loss"], history["val_loss"], history["accuracy"]))
+        if backend.name == "cupy":
+            assert isinstance(model.layers[0].weights, DeviceArray)
+    np.testing.assert_allclose(*found, 1e-9)
 
 
 def test_waiting_is_noticed(device):

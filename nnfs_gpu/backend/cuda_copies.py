@@ -1,4 +1,4 @@
-"""Large NumPy arrays to the device, beside the kernels that are at work.
+"""Arrays to the device: large ones of NumPy beside the kernels that are at work.
 
 A copy that runs beside a kernel needs memory that is pinned, and a stream of its own. `Copies`
 keeps two pinned buffers in turn: while the device fetches one, the host fills the other. What
@@ -23,6 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import check_real
+from .cuda_errors import device_of
+from .identity import current_device
+
 Array = Any
 
 LEAST = 1 << 20  # bytes from which it is worth it
@@ -46,6 +50,23 @@ def to_device(xp: Any, host: np.ndarray) -> Array:
         if device not in _made:
             _made[device] = Copies(xp)
     return _made[device].to_device(host)
+
+
+def on_current_device(xp: Any, x: Any) -> Array:
+    """`x`, an array of any library that lies on a GPU, as one of `xp` on the current device.
+
+    No copy where it is one already. Raises TypeError unless it holds real numbers.
+    """
+    if isinstance(x, xp.ndarray):
+        a = x
+    elif hasattr(x, "__dlpack__"):  # its owner's stream is waited for, by ours
+        a = xp.from_dlpack(x)
+    else:
+        a = xp.asarray(x)
+    # CuPy takes an array of another device as it is, but where it makes an array of it.
+    return (
+        check_real(a) if device_of(a) in (None, current_device(xp)) else xp.asarray(check_real(a))
+    )
 
 
 class Slot:

@@ -9,6 +9,7 @@ with the original as `__cause__`. Nothing else is caught.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -21,8 +22,9 @@ Class = TypeVar("Class", bound=type)
 LOST = {46, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 999}
 NO_MEMORY = 2  # cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY
 CUBLAS_NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
-FROM_CUDA = {  # error classes of CuPy, told by name: importing the libraries may fail
-    *("CUDARuntimeError", "CUDADriverError", "CUBLASError"),
+CUBLAS = "CUBLASError"  # whose numbers mean something else
+FROM_CUDA = {  # CuPy's and Numba's error classes, by name: importing the libraries may fail
+    *("CUDARuntimeError", "CUDADriverError", CUBLAS, "CudaAPIError", "CUDAError"),
 }
 
 
@@ -56,7 +58,7 @@ def reported(cls: Class) -> Class:
         member = getattr(cls, name)
         if name == "__init__" or (not name.startswith("_") and callable(member)):
             found = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
-            if callable(found) and not isinstance(found, type):  # no class method
+            if inspect.isfunction(found):  # no class method, and no class
                 setattr(cls, name, _in_words(found))
     return cls
 
@@ -82,15 +84,16 @@ def in_words(error: Exception) -> Exception | None:
         return _no_memory(str(error))
     if kind.__name__ not in FROM_CUDA:
         return None
-    status = getattr(error, "status", None)
-    no_memory = CUBLAS_NO_MEMORY if kind.__name__ == "CUBLASError" else NO_MEMORY
-    if status == no_memory:
+    status = getattr(error, "status", getattr(error, "code", None))
+    is_cublas = kind.__name__ == CUBLAS
+    if status == (CUBLAS_NO_MEMORY if is_cublas else NO_MEMORY) or "OUT_OF_MEMORY" in str(error):
         return _no_memory(str(error))
-    if status in LOST and kind.__name__ != "CUBLASError":
+    if status in LOST and not is_cublas:
         return DeviceError(
             f"the GPU does not work any more ({error}): this process cannot use it again. Start "
-            "the program anew; it goes on from its last checkpoint. Where it comes back, look at "
-            "nvidia-smi and the kernel's log (dmesg, Xid) and run `nnfs-gpu crosscheck`"
+            "the program anew; what trains with checkpoint=... goes on where it was. Where it "
+            "comes back, look at nvidia-smi and at the kernel's log (dmesg, Xid), and run "
+            "`nnfs-gpu crosscheck`"
         )
     return DeviceError(
         f"the GPU refused a call ({error}): run `nnfs-gpu info` to see whether it works, and "

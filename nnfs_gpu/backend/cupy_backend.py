@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from . import philox as streams
-from .arrays import check_bias, check_real, common_dtype, mean_over, on_gpu
+from .arrays import check_bias, common_dtype, mean_over, on_gpu
 from .cuda_calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
-from .cuda_copies import to_device
-from .cuda_errors import device_of, reported
+from .cuda_copies import on_current_device, to_device
+from .cuda_errors import reported
 from .cuda_probe import what_works
 from .identity import current_device
 from .numpy_backend import CLIP, NumpyBackend
@@ -27,11 +27,7 @@ _HOST = NumpyBackend()
 
 @reported
 class CupyBackend(NumpyBackend):
-    """CUDA C++ kernels on CuPy arrays, of the device that is current when this is made.
-
-    Operations raise DeviceMemoryError and DeviceError of `cuda_errors` beside what the
-    protocol says.
-    """
+    """CUDA C++ kernels on CuPy arrays, of the device that is current when this is made."""
 
     name = "cupy"
 
@@ -57,17 +53,9 @@ class CupyBackend(NumpyBackend):
     # ---- arrays ----
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         dtype = np.dtype(self.dtype if dtype is None else dtype)
-        if isinstance(x, self.xp.ndarray):
-            a = x
-        elif not on_gpu(x):  # cast on the host, then one copy
+        if not isinstance(x, self.xp.ndarray) and not on_gpu(x):  # cast on the host, then one copy
             return to_device(self.xp, NumpyBackend.asarray(_HOST, x, dtype))
-        elif hasattr(x, "__dlpack__"):  # its owner's stream is waited for, by ours
-            a = self.xp.from_dlpack(x)
-        else:
-            a = self.xp.asarray(x)
-        if device_of(a) not in (None, current_device(self.xp)):
-            a = self.xp.asarray(a)  # to the current device: CuPy copies from another one
-        return self.xp.ascontiguousarray(check_real(a), dtype=dtype)
+        return self.xp.ascontiguousarray(on_current_device(self.xp, x), dtype=dtype)
 
     def to_numpy(self, a: Array) -> np.ndarray:
         return self.xp.asnumpy(a) if hasattr(self.xp, "asnumpy") else np.asarray(a)
