@@ -56,7 +56,7 @@ def _emit_cross_entropy(emit, p, t, low, high):
     return emit.builder.fmul(t, emit_log(emit, emit.within(p, low, high)))
 
 
-_cross_entropy_of_row = lane_sums(_emit_cross_entropy)
+_cross_entropy_of_row = lane_sums(_emit_cross_entropy, precise=False)
 
 
 @jit
@@ -65,7 +65,7 @@ def cross_entropy_forward_soft(start, stop, p, t, low, high, losses):
     C = np.int64(p.shape[1])
     for i in range(np.int64(start), np.int64(stop)):
         total = _cross_entropy_of_row((p, t), (low, high), i * C, (i + 1) * C)[0]
-        losses[i] = p.dtype.type(-total)
+        losses[i] = -total
 
 
 @row
@@ -100,14 +100,20 @@ def cross_entropy_backward_soft(start, stop, p, t, low, n, dp):
 
 
 @row
+def binary_cross_entropy_of(p, t, low, high):
+    """-(t log p + (1 - t) log(1 - p)), p within its limits."""
+    one = type(p)(1)
+    q = clip(p, low, high)
+    return -(t * log(q) + (one - t) * log(one - q))
+
+
+@row
 def binary_cross_entropy_forward_row(i, p, t, low, high, losses):
     """mean over O of -(t log p + (1 - t) log(1 - p))."""
-    one = p.dtype.type(1)
     total = p.dtype.type(0)
     for o in range(p.shape[1]):
-        q = clip(p[i, o], low, high)
-        total += t[i, o] * log(q) + (one - t[i, o]) * log(one - q)
-    losses[i] = -total / p.dtype.type(p.shape[1])
+        total += binary_cross_entropy_of(p[i, o], t[i, o], low, high)
+    losses[i] = total / p.dtype.type(p.shape[1])
 
 
 def _emit_binary_cross_entropy(emit, p, t, low, high):
@@ -119,7 +125,7 @@ def _emit_binary_cross_entropy(emit, p, t, low, high):
     )
 
 
-_binary_cross_entropy_of_row = lane_sums(_emit_binary_cross_entropy)
+_binary_cross_entropy_of_row = lane_sums(_emit_binary_cross_entropy, precise=False)
 
 
 @jit
@@ -128,13 +134,13 @@ def binary_cross_entropy_forward(start, stop, p, t, low, high, losses):
     outputs = np.int64(p.shape[1])
     if outputs == 1:
         for i in range(start, stop):
-            binary_cross_entropy_forward_row(i, p, t, low, high, losses)
+            losses[i] = binary_cross_entropy_of(p[i, 0], t[i, 0], low, high)
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _binary_cross_entropy_of_row(
                 (p, t), (low, high), i * outputs, (i + 1) * outputs
             )[0]
-            losses[i] = p.dtype.type(-total / outputs)
+            losses[i] = -total / p.dtype.type(outputs)
 
 
 @jit
@@ -164,7 +170,7 @@ def _emit_squared_error(emit, y, t):
     return emit.builder.fmul(difference, difference)
 
 
-_squared_error_of_row = lane_sums(_emit_squared_error)
+_squared_error_of_row = lane_sums(_emit_squared_error, precise=False)
 
 
 @jit
@@ -177,7 +183,7 @@ def squared_error_forward(start, stop, y, t, losses):
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _squared_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]
-            losses[i] = y.dtype.type(total / outputs)
+            losses[i] = total / y.dtype.type(outputs)
 
 
 @jit
@@ -197,7 +203,11 @@ def absolute_error_forward_row(i, y, t, losses):
     losses[i] = total / y.dtype.type(y.shape[1])
 
 
-_absolute_error_of_row = lane_sums(lambda emit, y, t: emit.absolute(emit.builder.fsub(t, y)))
+def _emit_absolute_error(emit, y, t):
+    return emit.absolute(emit.builder.fsub(t, y))
+
+
+_absolute_error_of_row = lane_sums(_emit_absolute_error, precise=False)
 
 
 @jit
@@ -210,7 +220,7 @@ def absolute_error_forward(start, stop, y, t, losses):
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _absolute_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]
-            losses[i] = y.dtype.type(total / outputs)
+            losses[i] = total / y.dtype.type(outputs)
 
 
 @jit
