@@ -294,6 +294,25 @@ def crosscheck(
     return cli_crosscheck.run(backend, against, json_target)
 
 
+@app.command()
+def warmup(
+    backend: BackendName = "auto",
+    dtype: Annotated[
+        DtypeName | None,
+        Option(help="Numbers to compute in.", show_default="both"),
+    ] = None,
+    json_target: JsonTarget = None,
+) -> int:
+    """Compile the kernels that runs on this machine will need, and keep them on disk.
+
+    For container images and CI: later runs then begin at once. Says where the files lie.
+    """
+    from . import cli_warmup
+
+    dtypes = (dtype.value,) if dtype else tuple(name.value for name in DtypeName)
+    return cli_warmup.run(backend, dtypes, json_target)
+
+
 def main() -> NoReturn:
     """Run the command in sys.argv and end the process with its exit code."""
     sys.exit(run_command(typer.main.get_command(app), sys.argv[1:]))

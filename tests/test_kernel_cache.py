@@ -14,6 +14,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from nnfs_gpu.kernels import cache
 
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"

@@ -51,8 +51,14 @@ def save(key: object, code: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _file(key: object) -> Path | None:
+def folder() -> Path | None:
+    """Where compiled kernels lie; None where they are not kept."""
     if os.environ.get("CUPY_CACHE_IN_MEMORY") == "1":
         return None
-    folder = os.environ.get("CUPY_CACHE_DIR") or Path("~/.cupy/kernel_cache").expanduser()
-    return Path(folder, "nnfs_gpu", f"{hashlib.sha256(repr(key).encode()).hexdigest()}.bin")
+    cupy = os.environ.get("CUPY_CACHE_DIR") or Path("~/.cupy/kernel_cache").expanduser()
+    return Path(cupy, "nnfs_gpu")
+
+
+def _file(key: object) -> Path | None:
+    kept = folder()
+    return kept and kept / f"{hashlib.sha256(repr(key).encode()).hexdigest()}.bin"
