@@ -12,6 +12,7 @@ penalty's gradient, and the optimizer's state under the book's names. They do no
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numba
@@ -36,6 +37,7 @@ Array = Any
 SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to help,
 INVITATION = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
+HEARD = 0.03  # seconds that a call of many steps takes, if no step is longer: hears Ctrl-C
 NO_CALL = (0,) * 10
 WHOLE = k.GROUPS | k.COLLECT | k.FRESH | k.FINISH
 
@@ -132,9 +134,10 @@ class FusedSteps:
         """
         n = X.shape[0]
         measured = np.zeros((steps, k.MEASURED_FIELDS))
-        cut, once = n > self.groups.in_a_call(n), self.groups.steps_in_a_call(n)
-        for first in range(0, steps, once):
-            part = measured[first : first + once]
+        cut, most = n > self.groups.in_a_call(n), self.groups.steps_in_a_call(n)
+        done, once = 0, most
+        while done < steps:
+            part, begun = measured[done : done + once], time.perf_counter()
             if cut:
                 self._step(X, y, fresh=True)
                 part[0] = self._measured[0]
@@ -143,6 +146,9 @@ class FusedSteps:
                     self._whole(X, y, len(part), part, fresh=True)
                 finally:
                     self._measure_into(self._measured)  # `part` does not live on
+            done += len(part)
+            took = (time.perf_counter() - begun) / len(part)
+            once = max(1, min(most, int(HEARD / max(took, 1e-9))))
         losses, right = measured[:, 0] / n, measured[:, 1] / (n * self._outputs)
         return losses, measured[:, 2].copy(), right, measured[:, 3].copy()
 
