@@ -195,8 +195,8 @@ class Training:
         if not self.steps_done:
             new_pass(self.loss, self.accuracy)
         order = epoch_order(self.data.samples, self.seed, epoch) if self.shuffle else None
-        if most := self._swept():
-            self._sweep(order, most)
+        if self._swept():
+            self._sweep(order)
             return True
         step, last, rows = self.steps_done, self.steps - 1, 0
         for total, X, y in self.data.pieces(self.batch_size, order, step):
@@ -240,7 +240,7 @@ class Training:
         several = isinstance(self.data, Held) and self.steps > 1 and self.print_every != 1
         return engine.sweeps(self.batch_size) if several and hasattr(engine, "sweeps") else 0
 
-    def _sweep(self, order: np.ndarray | None, most: int) -> None:
+    def _sweep(self, order: np.ndarray | None) -> None:
         """The steps of an epoch that are left. A call ends with a step that is printed, and before
         the last batch where it is smaller.
         """
@@ -249,7 +249,7 @@ class Training:
         whole = n // batch
         while self.steps_done < self.steps:
             first = self.steps_done
-            stop = min(first + most, whole) if first < whole else first + 1
+            stop = min(first + engine.sweeps(batch), whole) if first < whole else first + 1
             if self.print_every:
                 stop = min(stop, -(-first // self.print_every) * self.print_every + 1)
             size = min(batch, n - first * batch)

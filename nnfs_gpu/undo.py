@@ -6,14 +6,17 @@ engines that go through the layers: a fused engine changes everything in one cal
 
 from __future__ import annotations
 
+from collections.abc import Set
+from operator import attrgetter, is_, itemgetter
 from typing import Any
 
 import numpy as np
 
 Array = Any
 
-SUMS = ("accumulated_sum", "accumulated_count")
 OF_A_BATCH = {"inputs", "output", "dinputs", "binary_mask", "dweights", "dbiases"}
+
+_sums = attrgetter("accumulated_sum", "accumulated_count")
 
 
 class Undo:
@@ -29,116 +32,154 @@ class Undo:
     take_up(numbers)  and goes on from there
 
     Kept are numbers that layers, loss, accuracy and optimizer hold, and the trainable layers'
-    arrays of the shape of their weights or biases: what an optimizer writes. Copies go to arrays
-    that are made once.
+    arrays of the shape of their weights or biases: what an optimizer writes.
     """
 
     def __init__(self, model: Any):
         self._model = model
-        self._counted: list[tuple[dict[str, Any], list[str]]] | None = None
-        self._spare: dict[tuple[int, str], Array] = {}
-        self._names: dict[int, tuple[int, list[str]]] = {}
-        self._saved: tuple[Any, ...] | None = None  # written at once, so never half of it
+        self._counted: list[tuple[dict[str, Any], tuple[str, ...]]] | None = None
+        self._copies = Copies(model)
+        self._saved: list[Any] | None = None
 
     def begin(self) -> None:
+        """Before anything of the step."""
+        model = self._model
         if self._counted is None:
-            self._counted = self._counters()
-        sums = [
-            (vars(one), SUMS, [getattr(one, name, 0) for name in SUMS])
-            for one in (self._model.loss, self._model.accuracy)
-            if one is not None
-        ]
-        optimizer = vars(self._model.optimizer)
+            self._look()
+        counts = self._counts() if self._counted else ()
         random = np.random.get_state() if self._draws else None
-        self._saved = (sums, self._numbers(), optimizer, optimizer.copy(), random, ())
+        sums = _sums(model.loss), model.accuracy and _sums(model.accuracy)
+        self._saved = [sums, _attributes(model.optimizer).copy(), counts, random, False]
 
     def keep(self) -> None:
-        kept = []
-        for place, layer in enumerate(self._model.trainable_layers):
-            held = vars(layer)
-            pairs = [(held[name], self._copy(place, name, held)) for name in self._written(place)]
-            kept.append((held, held.copy(), pairs))
+        """Before the update."""
+        self._copies.take()
         assert self._saved is not None
-        self._saved = (*self._saved[:-1], kept)
+        self._saved[-1] = True
 
     def done(self) -> None:
+        """After all of the step."""
         self._saved = None
 
     def back(self) -> None:
+        """The model as it was at `begin`."""
         if self._saved is None:
             return
-        sums, numbers, optimizer, settings, random, kept = self._saved
-        for held, before, pairs in kept:
-            for array, copy in pairs:
-                array[...] = copy
-            _put_back(held, before)
-        _put_back(optimizer, settings)
-        for held, names, values in (*sums, *numbers):
-            held.update(zip(names, values, strict=True))
+        model = self._model
+        sums, settings, counts, random, kept = self._saved
+        if kept:
+            self._copies.put_back()
+        _attributes(model.optimizer).update(settings)
+        _drop_others(_attributes(model.optimizer), settings.keys())
+        for one, values in zip((model.loss, model.accuracy), sums, strict=True):
+            if one is not None:
+                one.accumulated_sum, one.accumulated_count = values
+        self.take_up(counts)
         if random is not None:
             np.random.set_state(random)
         self._saved = None
 
     def set_aside(self) -> list[Any]:
-        found = self._numbers()
+        """The layers' counters; the layers have those of `begin` again."""
         assert self._saved is not None
-        self.take_up(self._saved[1])
+        found = self._counts()
+        self.take_up(self._saved[2])
         return found
 
-    def take_up(self, numbers: list[Any]) -> None:
+    def take_up(self, numbers: Any) -> None:
+        """Give the layers the counters that `set_aside` gave."""
         for held, names, values in numbers:
             held.update(zip(names, values, strict=True))
 
-    # ---- inside ----
-    def _counters(self) -> list[tuple[dict[str, Any], list[str]]]:
-        """The layers that hold numbers, and which. A seed that was drawn stays drawn."""
-        found = []
-        # Masks in the book's order, and layers of the user's own, draw from NumPy's stream.
-        self._draws = False
+    def _look(self) -> None:
+        """Which layers hold numbers that a step may change. A seed that was drawn stays drawn."""
+        self._draws, found = False, []
         for layer in self._model.layers:
+            # Masks in the book's order, and layers of the user's own, draw from NumPy's stream.
             own = not type(layer).__module__.startswith("nnfs_gpu.")
             self._draws |= own or (hasattr(layer, "seed") and layer.backend.book_random)
-            if layer not in self._model.trainable_layers or own:
-                held = vars(layer)
+            if own or not hasattr(layer, "weights"):
+                held = _attributes(layer)
                 names = [name for name, value in held.items() if type(value) in (int, float)]
-                if "seed" in names:
-                    names.remove("seed")
-                if names:
-                    found.append((held, names))
-        return found
+                found.append((held, tuple(name for name in names if name != "seed")))
+        self._counted = [(held, names) for held, names in found if names]
 
-    def _numbers(self) -> list[Any]:
-        assert self._counted is not None
-        return [(held, names, list(map(held.get, names))) for held, names in self._counted]
+    def _counts(self) -> list[Any]:
+        """(attributes, names, values) of the layers that count."""
+        counted = self._counted or ()
+        return [(held, names, [held[name] for name in names]) for held, names in counted]
 
-    def _written(self, place: int) -> list[str]:
-        """The names of a layer's arrays that an update may write; looked for when some come."""
-        layer = self._model.trainable_layers[place]
-        held = vars(layer)
-        count, names = self._names.get(place, (-1, []))
-        if count != len(held):
+
+class Copies:
+    """The arrays that an update may write, and room for what they hold.
+
+    Small arrays take longer to find than to copy: which there are is looked at again only when
+    a layer holds others.
+    """
+
+    def __init__(self, model: Any):
+        self._layers = model.trainable_layers
+        self._join = getattr(model.backend, "xp", np).concatenate
+        self._looked: list[tuple[Any, ...]] = []  # by layer: see `_look`
+        self._flat: list[Array] = []  # arrays that lie in one piece, as a row each
+        self._room: Array = None
+        self._odd: list[tuple[Array, Array]] = []  # the others, and room for each
+
+    def take(self) -> None:
+        """Copy them all."""
+        for held, count, ask, arrays, *_ in self._looked:
+            if len(held) != count or not all(map(is_, ask(held), arrays)):
+                self._looked = []
+        if not self._looked:
+            self._look()
+        if self._flat:
+            self._join(self._flat, out=self._room)
+        for array, room in self._odd:
+            room[...] = array
+
+    def put_back(self) -> None:
+        """The layers as they were at `take`; may be done again."""
+        at = 0
+        for row in self._flat:
+            row[...] = self._room[at : at + row.size]
+            at += row.size
+        for array, room in self._odd:
+            array[...] = room
+        for held, *_, before, names in self._looked:
+            held.update(before)
+            _drop_others(held, names)
+
+    def _look(self) -> None:
+        looked, found = [], []
+        for layer in self._layers:
+            held = _attributes(layer)
             parameters = (held.get(name) for name in ("weights", "biases"))
             shapes = [array.shape for array in parameters if array is not None]
-            names = [
+            written = [
                 name
                 for name, value in held.items()
                 if name not in OF_A_BATCH and getattr(value, "shape", None) in shapes
             ]
-            self._names[place] = len(held), names
-        return names
+            if not written:
+                continue
+            ask = itemgetter(*written, *written[:1])  # of one name it would give no tuple
+            kind = {name: held[name] for name in ("optimizer_kind",) if name in held}
+            before = {name: held[name] for name in written} | kind
+            looked.append((held, len(held), ask, ask(held), before, set(held)))
+            found += [held[name] for name in written]
+        flat = [a for a in found if a.flags.c_contiguous and a.dtype == found[0].dtype]
+        self._flat = [a.reshape(-1) for a in flat]
+        self._room = self._join(self._flat) if flat else None
+        self._odd = [(a, a.copy()) for a in found if not any(a is one for one in flat)]
+        self._looked = looked
 
-    def _copy(self, place: int, name: str, held: dict[str, Any]) -> Array:
-        array = held[name]
-        spare = self._spare.get((place, name))
-        if spare is None or spare.shape != array.shape or spare.dtype != array.dtype:
-            spare = self._spare[place, name] = array.copy()
-        else:
-            spare[...] = array
-        return spare
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """What is put back of an object; of one with slots alone, nothing."""
+    return getattr(thing, "__dict__", {})
 
 
-def _put_back(held: dict[str, Any], before: dict[str, Any]) -> None:
-    """The attributes of an object as they were: also those that have come or gone."""
-    held.update(before)
-    for name in held.keys() - before.keys():
+def _drop_others(held: dict[str, Any], names: Set[str]) -> None:
+    """The attributes of an object that have come since it had `names`."""
+    for name in held.keys() - names:
         held.pop(name, None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fused_networks import (
+    Network,
     assert_gradients,
     backend_of,
     copy_state,
@@ -27,9 +28,10 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
     sharing,
     until,
 )
-from nnfs_gpu.kernels import fused_tables as k
 
-from nnfs_gpu.fused import groups
+from nnfs_gpu import fused
+from nnfs_gpu.fused import cpu, groups
+from nnfs_gpu.kernels import fused_tables as k
 
 
 # ---- the same bits ----
@@ -56,6 +58,41 @@ def test_same_bits_in_a_batch_of_many_waves(sharing, monkeypatch):
         sharing.use(count)
         assert history(network, n, "float32") == expected
         assert len(sharing.led) > 40
+
+
+@pytest.mark.parametrize("limits", [{"CALL": 1}, {"LONG_CALL": 1}, {"LONG_CALL": 900_000}])
+def test_same_bits_however_steps_are_cut_into_calls(sharing, monkeypatch, limits):
+    """So that Ctrl-C is heard: few steps in a call, and few groups of a long one."""
+    network, n = NETWORKS["deep"], 700
+    expected = history(network, n, "float32")
+    for name, value in limits.items():
+        monkeypatch.setattr(groups, name, value)
+    for count in (1, 2, 5):
+        sharing.use(count)
+        assert history(network, n, "float32") == expected
+        assert count == 1 or len(sharing.led) > 10
+
+
+@pytest.mark.parametrize(("network", "n"), [("narrow", 300), ("narrow", 500_000), ("wide", 9_000)])
+def test_no_call_is_long(monkeypatch, network, n):
+    """Operations in one call, of many steps or a part of one: what Ctrl-C has to wait for."""
+    network = {"wide": Network((2, 1024, 1024, 3)), **NETWORKS}[network]
+    model = network.model(backend_of("float32"))
+    X, y = network.data(model, n)
+    engine, calls = fused.engine(model), []
+
+    def counted(tables, space, role, *call):
+        if call[8] & k.GROUPS:
+            calls.append((call[2], call[5]))
+
+    monkeypatch.setattr(cpu, "train", counted)
+    monkeypatch.setattr("numba.get_num_threads", lambda: 1)
+    engine.run(X, y, 3 if n > 300 else 2_000)
+    work = [engine.groups.work(rows) * steps for rows, steps in calls]
+    one_group = engine.groups.work(engine.groups.samples(n))
+    assert max(work) <= max(groups.LONG_CALL, groups.CALL) + one_group
+    assert len(calls) > 1
+    assert sum(steps * rows for rows, steps in calls) == n * (3 if n > 300 else 2_000)
 
 
 def test_same_bits_of_two_engines_at_the_same_time(sharing):

@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 import pytest
+from emulation.backend import EmulatedCupyBackend
 from fused_networks import Network
 from interruptions import cut_off, instructions
 
@@ -17,6 +18,7 @@ import nnfs_gpu as ng
 from nnfs_gpu import fused
 from nnfs_gpu.engines import LayerSteps
 from nnfs_gpu.fused import groups
+from nnfs_gpu.fused.cuda_steps import KernelSteps
 from nnfs_gpu.fused.cuda_wide import TiledSteps
 from nnfs_gpu.fused.plan import make_plan
 from nnfs_gpu.optimizers import STATE_ARRAYS
@@ -26,6 +28,8 @@ MANY = int(os.environ.get("NNFS_GPU_INTERRUPTS", "12"))  # places in each case, 
 
 
 def backend_named(name):
+    if name == "emulated":
+        return EmulatedCupyBackend(np.float32)
     return ng.get_backend(name, dtype="float32", precise_dot=False, book_random=False)
 
 
@@ -45,6 +49,11 @@ def visible(model):
     calls = [layer.calls for layer in model.layers if hasattr(layer, "calls")]
     optimizer = model.optimizer
     return arrays, sums, optimizer.iterations, optimizer.current_learning_rate, calls
+
+
+def kernel(model):
+    """The CUDA kernel, which the emulator runs on the CPU."""
+    return KernelSteps(model, make_plan(model))
 
 
 def tiled(model):
@@ -84,6 +93,9 @@ CASES = {
     "fused run": ("numba", fused.engine, run),
     "fused calls": ("numba", fused.engine, run),
     "fused cut": ("numba", fused.engine, steps),
+    "kernel": ("emulated", kernel, steps),
+    "kernel pieces": ("emulated", kernel, pieces),
+    "kernel run": ("emulated", kernel, run),
     "tiles": ("numpy", tiled, steps),
     "tiles pieces": ("numpy", tiled, pieces),
 }

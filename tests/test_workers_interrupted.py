@@ -85,7 +85,8 @@ def test_workers_stay_free_and_have_their_numbers_wherever_ctrl_c_comes(total):
         for _ in range(2):
             calls = sorted(numbers_of(crew))
             assert [number for number, _ in calls] == [0, 1, 2, 3], (at, where)
-        assert {t.ident for t in crew._threads.values()} == {thread for _, thread in calls[1:]}    assert hits > len(chosen) // 2
+        assert {t.ident for t in crew._threads.values()} == {thread for _, thread in calls[1:]}
+    assert hits > len(chosen) // 2
 
 
 def test_a_start_that_was_cut_off_is_made_up_for_and_its_thread_leaves(monkeypatch):

@@ -12,6 +12,7 @@ penalty's gradient, and the optimizer's state under the book's names. They do no
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numba
@@ -38,6 +39,7 @@ SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to h
 INVITATION = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
 MOST_SWEPT = 4_096  # steps in a sweep: each leaves a row of measures
+HEARD = 0.03  # seconds that a call of many steps takes, if no step is longer: hears Ctrl-C
 NO_CALL = (0,) * 12
 WHOLE = k.GROUPS | k.COLLECT | k.FRESH | k.FINISH
 
@@ -81,6 +83,7 @@ class FusedSteps:
         self.layout.head[k.GRADIENT] = self._gradient.ctypes.data
         self._measure_into(self._measured)
         self._rows = self._total = 0  # of the batch under way
+        self._swept = MOST_SWEPT  # steps of the next sweep, by the clock
         self._turn = 1  # the next step, of all that the tables have seen
 
     def describe(self) -> str:
@@ -126,9 +129,10 @@ class FusedSteps:
         """
         n = X.shape[0]
         measured = np.zeros((steps, k.MEASURED_FIELDS))
-        cut, once = n > self.groups.in_a_call(n), self.groups.steps_in_a_call(n)
-        for first in range(0, steps, once):
-            part = measured[first : first + once]
+        cut, most = n > self.groups.in_a_call(n), self.groups.steps_in_a_call(n)
+        done, once = 0, most
+        while done < steps:
+            part, begun = measured[done : done + once], time.perf_counter()
             if cut:
                 self._step(X, y, fresh=True)
                 part[0] = self._measured[0]
@@ -137,13 +141,16 @@ class FusedSteps:
                     self._whole(X, y, len(part), part, fresh=True)
                 finally:
                     self._measure_into(self._measured)  # `part` does not live on
+            done += len(part)
+            once = self._heard(most, begun, len(part))
         losses, right = measured[:, 0] / n, measured[:, 1] / (n * self.compared)
         return losses, measured[:, 2].copy(), right, measured[:, 3].copy()
 
     def sweeps(self, batch: int) -> int:
         """How many batches of so many samples go into one `sweep`; 0: not one of them."""
-        whole = batch <= self.groups.in_a_call(batch)
-        return min(MOST_SWEPT, self.groups.steps_in_a_call(batch)) if whole else 0
+        if batch > self.groups.in_a_call(batch):
+            return 0
+        return min(MOST_SWEPT, self.groups.steps_in_a_call(batch), self._swept)
 
     def sweep(
         self, X: Array, y: Any, start: int, batch: int, steps: int, order: Array | None = None
@@ -166,12 +173,19 @@ class FusedSteps:
             rows = self._binding.order(order, n) + start * order.itemsize
         self._binding.prepare()
         measured = np.zeros((steps, k.MEASURED_FIELDS))
-        size = self.groups.samples(batch)
+        size, begun = self.groups.samples(batch), time.perf_counter()
         try:
             self._update(x, at, batch, size, steps, WHOLE, measured, False, batch, rows)
         finally:
             self._measure_into(self._measured)  # `measured` does not live on
+        self._swept = self._heard(MOST_SWEPT, begun, steps)
         return measured
+
+    @staticmethod
+    def _heard(most: int, begun: float, steps: int) -> int:
+        """Steps that go into the next call, by the time that the last ones took."""
+        took = (time.perf_counter() - begun) / steps
+        return max(1, min(most, int(HEARD / max(took, 1e-9))))
 
     def accumulate(self, X: Array, y: Any, total: int) -> None:
         """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.

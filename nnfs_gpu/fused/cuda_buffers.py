@@ -135,12 +135,9 @@ class Schedule:
             self.next, self._key, self._iteration = 0, key, optimizer.iterations
         return min(steps, self.ROWS - self.next)
 
-    def take(self, steps: int) -> int:
-        """The first of the next `steps` rows, which a launch takes."""
-        first = self.next
-        self.next += steps
-        self._iteration += steps
-        return first
+    def done(self, row: int, iteration: int) -> None:
+        """The rows before `row` are used up, and the steps before `iteration` done."""
+        self.next, self._iteration = row, iteration
 
 
 def _rates(optimizer: Any, rows: int) -> np.ndarray:
@@ -197,12 +194,16 @@ class Settings:
             self._write_masks()  # draws missing seeds
             self._masks = [(layer.seed, layer.calls) for layer in self._dropped]
 
-    def took(self, steps: int) -> None:
-        """The kernel has done `steps` steps: a mask each."""
+    def calls(self) -> list[int]:
+        """The masks that each dropout layer has made."""
+        return [layer.calls for layer in self._dropped]
+
+    def took(self, calls: list[int], steps: int) -> None:
+        """The kernel has done `steps` steps after these `calls`: a mask each."""
         if not self._dropped:
             return
-        for layer in self._dropped:
-            layer.calls += steps
+        for layer, count in zip(self._dropped, calls, strict=True):
+            layer.calls = count + steps
         self._masks = [(layer.seed, layer.calls) for layer in self._dropped]
 
     def _write(self) -> None:

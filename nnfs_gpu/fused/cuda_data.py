@@ -90,6 +90,7 @@ class Ready:
     __slots__ = ("data", "graph", "launch", "sizes")
 
     def __init__(self, launch: Any, data: Data):
-        self.launch, self.data = launch, data
+        self.launch = launch
+        self.data: Data | None = data
         self.graph: Any = None  # of GRAPH_STEPS such launches
         self.sizes: tuple[int, ...] = ()

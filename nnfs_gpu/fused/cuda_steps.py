@@ -7,17 +7,18 @@ there until somebody looks.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..backend.cuda_errors import reported
 from ..backend.numpy_backend import CLIP
-from ..passing import forget
 from . import cuda_device, cuda_kernel
 from .cuda_buffers import Parameters, Schedule, Settings
 from .cuda_data import Data, Measured, Ready, taken
 from .cuda_kernel import BYTES, LABELS, NUMBERS, Build, Device
+from .cuda_ledger import Ledger
 from .plan import Plan, stage_parts
 
 Array = Any
@@ -61,9 +62,8 @@ class KernelSteps:
         self._settings = Settings(model, parts, CLIP)
         self._schedule = Schedule(self.xp, self._dtype, model.optimizer)
         self._totals = self.xp.zeros(4, self._dtype)
-        self._loss_sum = self._totals[:1].reshape(())  # views, in NumPy as well
-        self._right_sum = self._totals[2:3].reshape(())
-        self._compared = plan.n_outputs if plan.accuracy in ("threshold", "close") else 1
+        compared = plan.n_outputs if plan.accuracy in ("threshold", "close") else 1
+        self._ledger = Ledger(model, self._schedule, self._settings, self._totals, compared)
         self._unused = {
             LABELS: self.xp.zeros(1, np.int32),
             BYTES: self.xp.zeros(1, np.uint8),
@@ -96,11 +96,10 @@ class KernelSteps:
         """
         data = self._begin(X, y, "step")
         self._schedule.prepare(1, self._counters)
-        fresh = self._fresh()
-        row = self._launch(data, data.rows, 0, 1, fresh)
+        fresh = self._ledger.fresh()
         samples = data.rows if fresh else self.model.loss.accumulated_count + data.rows
-        self._done(1, samples)
-        return Measured(self._records, row)
+        launch = partial(self._launch, data, data.rows, 0, 1, fresh)
+        return Measured(self._records, self._ledger.update(launch, self._count, 1, samples))
 
     def run(
         self, X: Array, y: Any, steps: int, batch_size: int | None = None
@@ -113,9 +112,6 @@ class KernelSteps:
         sums since row 0 came last, as after `new_pass`.
         """
         data = self._begin(X, y, "run")
-        self.model.loss.new_pass()
-        if self.model.accuracy is not None:
-            self.model.accuracy.new_pass()
         batch = min(data.rows, batch_size or data.rows)
         starts = range(0, data.rows, batch)
         one = self._build(data.kind, batch).grid(batch) == 1
@@ -128,15 +124,16 @@ class KernelSteps:
             here = self._schedule.prepare(1 if cut else steps - done, self._counters)
             turn = done % len(starts)
             if one:
-                row = self._launch(data, batch, starts[turn], here, turn == 0)
+                launch = partial(self._launch, data, batch, starts[turn], here, turn == 0)
             elif cut:
-                row = self._launch(batches[turn], batch, 0, 1, turn == 0)
+                launch = partial(self._launch, batches[turn], batch, 0, 1, turn == 0)
             else:
                 # The first goes alone: what a kernel loads at first use cannot be recorded.
                 here = GRAPH_STEPS if done and here >= GRAPH_STEPS else 1
-                row = self._launch(data, batch, 0, 1, True, launches=here)
+                launch = partial(self._launch, data, batch, 0, 1, True, launches=here)
             done += here
-            self._done(here, min(starts[(done - 1) % len(starts)] + batch, data.rows))
+            samples = min(starts[(done - 1) % len(starts)] + batch, data.rows)
+            row = self._ledger.update(launch, self._count, here, samples)
             if not row or not taken_rows:  # a schedule begins
                 taken_rows.append([self._records, self._schedule.rates, row, row])
             taken_rows[-1][-1] = row + here
@@ -158,9 +155,13 @@ class KernelSteps:
         if self._sums.shape[1] == 1:
             self._sums = self.xp.zeros((2, self.plan.parameters + 2), self._dtype)
             self._ready.clear()
-        self._launch(data, data.rows, 0, 1, False, total)
-        self._total = total
-        self._rows += data.rows
+        try:
+            self._launch(data, data.rows, 0, 1, False, total)
+            self._total = total
+            self._rows += data.rows
+        except BaseException:  # it may be added or not: the batch is forgotten
+            self._rows = self._total = 0
+            raise
 
     def finish(self) -> Measured:
         """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
@@ -170,7 +171,7 @@ class KernelSteps:
             )
         samples, self._rows, self._total = self._total, 0, 0
         self._schedule.prepare(1, self._counters)
-        fresh = self._fresh()
+        fresh = self._ledger.fresh()
         p, schedule = self._parameters, self._schedule
         build = cuda_kernel.end_of(self.plan, self._settings.penalties, self._device)
         arguments = (
@@ -178,12 +179,14 @@ class KernelSteps:
             *(self._counters, self._settings.dropouts, schedule.rates, self._settings.numbers),
             *(schedule.records, self._totals, self._sums, samples, int(fresh)),
         )
-        self._launcher.launch(
+        launch = partial(
+            self._launcher.launch,
             *("fused_end", "fused_end", (1,), build.threads, arguments, self._dtype),
             **dict(build.definitions),
         )
-        self._done(1, samples if fresh else self.model.loss.accumulated_count + samples)
-        return Measured(schedule.records, schedule.take(1))
+        so_far = 0 if fresh else self.model.loss.accumulated_count
+        row = self._ledger.update(launch, self._count, 1, so_far + samples)
+        return Measured(schedule.records, row)
 
     # ---- inside a step ----
     def _begin(self, X: Array, y: Any, what: str | None) -> Data:
@@ -212,8 +215,8 @@ class KernelSteps:
         fresh: bool,
         total: int = 0,
         launches: int = 1,
-    ) -> int:
-        """One launch, or several alike; the first of its rows in `records`.
+    ) -> None:
+        """One launch, or several alike.
 
         total     of a batch in blocks: the launch does a part of a step
         launches  more than one go as a CUDA graph
@@ -225,19 +228,20 @@ class KernelSteps:
         ready = self._ready.get(key) or self._prepare(key, data)
         if data is not ready.data:
             given = self._unused | {data.kind: data.values}
+            ready.data = ready.graph = None  # until it is there
             ready.launch.put(DATA, data.X, given[LABELS], given[BYTES], given[NUMBERS])
-            ready.data, ready.graph = data, None
+            ready.data = data
         sizes = (data.rows, batch, first, steps, int(fresh), self._rows if total else 0, total)
         if sizes != ready.sizes:
+            ready.sizes, ready.graph = (), None
             ready.launch.put(SIZES, *sizes)
-            ready.sizes, ready.graph = sizes, None
+            ready.sizes = sizes
         if launches == 1:
             ready.launch()
         else:
             if ready.graph is None:
                 ready.graph = cuda_device.captured(self.xp, ready.launch, launches)
             ready.graph()
-        return 0 if total else self._schedule.take(steps * launches)
 
     def _prepare(self, key: tuple[Any, ...], data: Data) -> Ready:
         """A launch for batches of a kind and a size, with this data in it."""
@@ -276,33 +280,9 @@ class KernelSteps:
             self._partials = self.xp.zeros((rows, self.plan.parameters + 2), self._dtype)
             counters = self.xp.zeros(3 + rows, np.uint32)
             counters[:2] = self._counters[:2]
+            self._ready.clear()  # first: one that was made for the others must not be launched
             self._counters = counters
-            self._ready.clear()
 
-    # ---- what the model's objects see ----
-    def _fresh(self) -> bool:
-        """True where a pass begins; else the kernel's sums go on from the model's."""
-        loss, accuracy = self.model.loss, self.model.accuracy
-        if not loss.accumulated_count:
-            return True
-        if loss.accumulated_sum is not self._loss_sum:  # layers have trained in between
-            self._totals[0] = loss.accumulated_sum
-            self._totals[1] = 0
-        if accuracy is not None and accuracy.accumulated_sum is not self._right_sum:
-            self._totals[2] = accuracy.accumulated_sum
-            self._totals[3] = 0
-        return False
-
-    def _done(self, steps: int, samples: int) -> None:
-        """`steps` steps more are done, `samples` samples since the pass began."""
-        model = self.model
-        model.loss.accumulated_sum, model.loss.accumulated_count = self._loss_sum, samples
-        if model.accuracy is not None:
-            model.accuracy.accumulated_sum = self._right_sum
-            model.accuracy.accumulated_count = samples * self._compared
-        optimizer = model.optimizer
-        optimizer.iterations += steps - 1
-        optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
-        optimizer.post_update_params()
-        self._settings.took(steps)
-        forget(model)
+    def _count(self) -> int:
+        """The rows of the schedule that the kernel has used. Waits for the device."""
+        return int(self._counters[0])
