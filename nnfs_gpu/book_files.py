@@ -18,6 +18,7 @@ from .book_pickle import ForeignError
 from .book_stand_ins import Array, Record, RefusedError
 from .parts import ARRAYS, OPTIMIZER_ARRAYS, PARTS
 from .tensor_file import Document, ModelFileError, Tensors
+from .tensor_reader import reason
 
 MOST_NAMED = 8  # classes in an error
 NAMES = frozenset(
@@ -50,7 +51,7 @@ def parse(file: BinaryIO, path: Any) -> tuple[Document, Tensors]:
         ) from error
     except Exception as error:  # whatever a program of another's making runs into
         raise ModelFileError(
-            f"{path}: a damaged pickle: {type(error).__name__}: {' '.join(str(error).split())}"
+            f"{path}: a damaged pickle: {type(error).__name__}: {reason(error)}"
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from . import checks, file_forms, storage, tensor_reader
 from .callbacks import History
 from .tensor_file import Document, ModelFileError, Tensors
-from .tensor_reader import Forms, Judge, short
+from .tensor_reader import Forms, Judge, reason, short
 
 HISTORY = "training.history."  # what the names of its tensors begin with
 
@@ -47,7 +47,7 @@ def read(path: Any, judge: Judge | None = None) -> tuple[Document, Tensors]:
 
 
 def not_whole(path: Any, error: Exception) -> ModelFileError:
-    return ModelFileError(f"{path}: is no whole checkpoint: {repr(error)[:300]}")
+    return ModelFileError(f"{path}: is no whole checkpoint: {reason(error)}")
 
 
 def _judge_training(stored: dict[str, Any], forms: Forms) -> None:

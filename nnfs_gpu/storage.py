@@ -35,7 +35,7 @@ from .parts import ARRAYS, OPTIMIZER_ARRAYS
 from .random_state import KEY as RANDOM_KEY
 from .random_state import checked as checked_stream
 from .tensor_file import Document, ModelFileError, Tensors, write_atomically
-from .tensor_reader import Forms, Judge, short
+from .tensor_reader import Forms, Judge, reason, short
 
 if TYPE_CHECKING:
     from .model import Model
@@ -150,8 +150,7 @@ def load(path: str | os.PathLike, *, random_state: bool = False) -> Model:
 
 
 def _cannot_be_built(path: Any, error: Exception) -> ModelFileError:
-    reason = " ".join(str(error).split())
-    return ModelFileError(f"{path}: its architecture cannot be built: {reason[:500]}")
+    return ModelFileError(f"{path}: its architecture cannot be built: {reason(error)}")
 
 
 def _judge_model(document: Document, forms: Forms) -> None:

@@ -25,6 +25,7 @@ BYTES = {"F64": 8, "F32": 4, "F16": 2, "BOOL": 1}
 BYTES |= {f"{kind}{8 * size}": size for kind in "IU" for size in (1, 2, 4, 8)}
 NUMPY_NAMES = {"BOOL": "bool", "F": "float", "I": "int", "U": "uint"}
 MOST_AXES = 32  # of an array in NumPy 1
+MOST_SHOWN = 400  # characters of a value in an error
 NOT_JSON = (ValueError, RecursionError)  # of what json cannot read
 
 
@@ -73,7 +74,18 @@ def forms_of(tensors: Tensors) -> Forms:
 
 def short(value: Any) -> str:
     """`value` of a file in an error: its repr, cut where it is long."""
-    return reprlib.repr(value)
+    text = reprlib.repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def reason(error: Any) -> str:
+    """What an exception says, in one line and cut where it is long; its class where a key or
+    an empty text alone would not say what happened.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError) or not text:
+        text = f"{type(error).__name__} {text}"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 # ---- the header ----
@@ -93,9 +105,8 @@ def _rest(file: BinaryIO, header: bytes) -> int:
     return os.fstat(file.fileno()).st_size - 8 - len(header)
 
 
-def _unreadable(path: Any, reason: Any) -> ModelFileError:
-    text = " ".join(str(reason).split())
-    return ModelFileError(f"{path}: not a readable safetensors file ({text[:200]})")
+def _unreadable(path: Any, error: Any) -> ModelFileError:
+    return ModelFileError(f"{path}: not a readable safetensors file ({reason(error)})")
 
 
 def _parts(header: dict[str, Any], size: int) -> tuple[dict[str, str], Forms]:
@@ -161,8 +172,9 @@ def _document(text: str, path: Any) -> Document:
         document = _object(text)
         json.dumps(document).encode()  # as `seal` will: not nested too deep, no half characters
     except NOT_JSON as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(f"{path}: its architecture cannot be read ({reason})") from error
+        raise ModelFileError(
+            f"{path}: its architecture cannot be read ({reason(error)})"
+        ) from error
     return document
 
 
