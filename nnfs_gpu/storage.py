@@ -160,7 +160,21 @@ def _judge_model(document: Document, forms: Forms) -> None:
         raise ModelFileError(
             f"holds {short(kind)}, expected a model; use Model.load_parameters for parameters"
         )
+    _judge_kind(document, forms)
+
+
+def _judge_kind(document: Document, forms: Forms) -> None:
+    """Whether the tensors are those of what the document says it is. Raises NOT_A_MODEL."""
+    if document.get("kind") == "parameters":
+        names = {name for pair in file_forms.parameter_names(forms) for name in pair}
+        if forms.keys() != names:
+            raise ValueError(f"parameters, and {short(sorted(forms.keys() - names))} beside them")
+        return
     file_forms.judge_layers(document, forms)
+    if document.get("kind") == "checkpoint":
+        file_forms.judge_training(document["training"], forms)
+    elif any(name.startswith("training.") for name in forms):
+        raise ValueError("a model with the tensors of a checkpoint")
 
 
 def load_parameters(model: Model, path: str | os.PathLike) -> None:
@@ -171,7 +185,7 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
     """
     needed = [[file_forms.form(a) for a in pair] for pair in model.get_parameters()]
 
-    def judge(_: Document, forms: Forms) -> None:
+    def judge(document: Document, forms: Forms) -> None:
         found = [[forms.get(name) for name in pair] for pair in file_forms.parameter_names(forms)]
         if found != needed:
             raise ModelFileError(
@@ -179,6 +193,7 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
                 f"{file_forms.words(needed)}; make the model with the same layers and dtype"
                 + file_forms.other_dtype(found, needed)
             )
+        _judge_kind(document, forms)
 
     _, tensors = read(path, judge)
     held: Any = [

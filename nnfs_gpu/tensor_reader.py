@@ -53,14 +53,11 @@ def read(file: BinaryIO, path: Any, judge: Judge) -> tuple[Document, Tensors]:
         raise _unreadable(path, error) from error
     document = _format_2(metadata, path) if KEY in metadata else _format_1(metadata, path)
     judge(document, forms)
-    file.seek(0)
-    data = file.read()
+    data = b"".join((len(header).to_bytes(8, "little"), header, file.read()))
     try:
         tensors = from_bytes(data)
     except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise _unreadable(path, error) from error
-    if data[8 : 8 + len(header)] != header or forms_of(tensors) != forms:
-        raise ModelFileError(f"{path}: was changed while it was read; read it again")
     sealed = seal_1(tensors) if document["format_version"] == 1 else seal(document, tensors)
     if document.get("sha256") != sealed:
         raise ModelFileError(f"{path}: was altered or damaged: its checksum differs")
@@ -115,13 +112,23 @@ def _parts(header: dict[str, Any], size: int) -> tuple[dict[str, str], Forms]:
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError(f"__metadata__ is {short(metadata)}, expected texts by name")
-    forms, held = {}, 0
+    forms, places = {}, []
     for name, entry in header.items():
         shape, dtype = _form(name, entry)
         forms[name] = shape, _numpy_name(dtype)
-        held += math.prod(shape) * BYTES[dtype]
-    if held != size:
-        raise ValueError(f"it promises tensors of {short(held)} bytes, it has {size}")
+        begin, end = entry["data_offsets"]
+        if end - begin != math.prod(shape) * BYTES[dtype]:
+            raise ValueError(
+                f"{short(name)}: {short(end - begin)} bytes for {short(shape)} {dtype}"
+            )
+        places.append((begin, end))
+    at = 0
+    for begin, end in sorted(places):  # one after the other, from the first byte to the last
+        if begin != at:
+            raise ValueError(f"a tensor begins at byte {short(begin)}, expected {short(at)}")
+        at = end
+    if at != size:
+        raise ValueError(f"it promises tensors of {short(at)} bytes, it has {size}")
     return metadata, forms
 
 
@@ -137,6 +144,10 @@ def _form(name: str, entry: Any) -> tuple[tuple[int, ...], str]:
         raise ValueError(
             f"{short(name)}: shape {short(shape)}, expected at most {MOST_AXES} whole numbers"
         )
+    offsets = entry["data_offsets"]
+    places = isinstance(offsets, list) and all(type(n) is int and n >= 0 for n in offsets)
+    if not places or len(offsets) != 2:
+        raise ValueError(f"{short(name)}: data_offsets {short(offsets)}, expected two of bytes")
     return tuple(shape), dtype
 
 
@@ -170,7 +181,7 @@ def _format_1(metadata: dict[str, str], path: Any) -> Document:
 def _document(text: str, path: Any) -> Document:
     try:
         document = _object(text)
-        json.dumps(document).encode()  # as `seal` will: not nested too deep, no half characters
+        json.dumps(document)  # as `seal` will: it is not nested too deep
     except NOT_JSON as error:
         raise ModelFileError(
             f"{path}: its architecture cannot be read ({reason(error)})"
