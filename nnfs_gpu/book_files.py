@@ -18,6 +18,7 @@ from .book_pickle import ForeignError
 from .book_stand_ins import Array, Record, RefusedError
 from .parts import ARRAYS, OPTIMIZER_ARRAYS, PARTS
 from .tensor_file import Document, ModelFileError, Tensors
+from .tensor_reader import reason
 
 MOST_NAMED = 8  # classes in an error
 NAMES = frozenset(
@@ -50,7 +51,7 @@ def parse(file: BinaryIO, path: Any) -> tuple[Document, Tensors]:
         ) from error
     except Exception as error:  # whatever a program of another's making runs into
         raise ModelFileError(
-            f"{path}: a damaged pickle: {type(error).__name__}: {' '.join(str(error).split())}"
+            f"{path}: a damaged pickle: {type(error).__name__}: {reason(error)}"
         ) from error
 
 
@@ -59,13 +60,14 @@ def _get_weights(names: list[str], path: Any) -> str:
     named = ", ".join(names[:MOST_NAMED])
     named += f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     model = os.path.abspath(os.fsdecode(path))
-    parms = os.path.splitext(model)[0] + ".parms"
+    beginning, ending = os.path.splitext(model)
+    parms = (model if ending == ".parms" else beginning) + ".parms"
     line = WRITE_PARMS.format(model=model, parms=parms)
     return (
         f"holds objects of classes that nnfs_gpu does not have: {named}; nothing in it was run. "
-        "For its weights make the model here, of parts that work alike, and take the file that "
-        f"its program's save_parameters has written: model.load_parameters({parms!r}). Where "
-        f"there is none, this line, in the program that has the classes, writes it: {line}"
+        "To use its weights, make a Model of the same shapes here and load the file that its "
+        f"program's save_parameters has written: model.load_parameters({parms!r}). Where there "
+        f"is none, this line, in the program that has the classes, writes it: {line}"
     )
 
 

@@ -37,7 +37,7 @@ from .callbacks import Callback
 from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
 from .checkpoint_settings import differences, settings_in, settings_of, with_memory
 from .tensor_file import Document, ModelFileError, Tensors
-from .tensor_reader import Forms
+from .tensor_reader import Forms, reason
 
 if TYPE_CHECKING:
     from .training import Training
@@ -188,7 +188,7 @@ class Checkpoint:
         except ModelFileError as error:
             raise ModelFileError(f"{self.path}: {error}") from error
         except storage.NOT_A_MODEL as error:
-            raise ModelFileError(f"{self.path}: does not fit the model: {error!r}") from error
+            raise ModelFileError(f"{self.path}: does not fit the model: {reason(error)}") from error
         self._saved = training.epochs_done, training.steps_done
 
 
@@ -235,7 +235,7 @@ def _callback_states(
             callback.set_state(state)
         except storage.NOT_A_MODEL as error:
             raise ModelFileError(
-                f"holds a state that {type(callback).__name__} cannot take: {error!r}"
+                f"holds a state that {type(callback).__name__} cannot take: {reason(error)}"
             ) from error
 
     actions: list[Callable[[], None]] = []

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import checks, file_forms, storage, tensor_reader
+from . import file_forms, storage, tensor_reader
 from .callbacks import History
+from .file_forms import HISTORY
 from .tensor_file import Document, ModelFileError, Tensors
-from .tensor_reader import Forms, Judge, short
-
-HISTORY = "training.history."  # what the names of its tensors begin with
+from .tensor_reader import Forms, Judge, reason, short
 
 
 class CheckpointError(ValueError):
@@ -34,7 +33,7 @@ def read(path: Any, judge: Judge | None = None) -> tuple[Document, Tensors]:
             )
         try:
             file_forms.judge_layers(document, forms)
-            _judge_training(document["training"], forms)
+            file_forms.judge_training(document["training"], forms)
             if judge is not None:
                 judge(document, forms)
         except (CheckpointError, ModelFileError):  # of `judge`
@@ -47,29 +46,7 @@ def read(path: Any, judge: Judge | None = None) -> tuple[Document, Tensors]:
 
 
 def not_whole(path: Any, error: Exception) -> ModelFileError:
-    return ModelFileError(f"{path}: is no whole checkpoint: {repr(error)[:300]}")
-
-
-def _judge_training(stored: dict[str, Any], forms: Forms) -> None:
-    """What a checkpoint adds to a model. Raises one of NOT_A_MODEL for another form."""
-    epochs, _ = (checks.seed(stored[n], n) for n in ("epochs_done", "steps_done"))
-    for total, count in stored["accumulated"]:
-        if isinstance(total, bool) or not isinstance(total, (int, float)):
-            raise TypeError(f"accumulated: got {short(total)}, expected a number")
-        float(total)
-        checks.seed(count, "accumulated count")
-    if len(stored["accumulated"]) != 2:
-        raise ValueError("accumulated: expected the sums of loss and accuracy")
-    states = stored["callbacks"]
-    if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
-        raise TypeError(f"callbacks: got {short(states)}, expected a list of states")
-    mine = tuple(f"training.callbacks.{number}." for number in range(len(states)))
-    for name, form in forms.items():
-        if name.startswith(HISTORY):
-            if form != ((epochs,), "float64"):
-                raise ValueError(f"{short(name)}: got {short(form)}, expected ({epochs},) float64")
-        elif name.startswith("training.") and not name.startswith(mine):
-            raise ValueError(f"got a tensor {short(name)}")
+    return ModelFileError(f"{path}: is no whole checkpoint: {reason(error)}")
 
 
 def history_in(tensors: Tensors, epochs: int, names: tuple[str, ...]) -> History:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import storage
 from .callbacks import Callback
 from .tensor_file import Document
-from .tensor_reader import short
+from .tensor_reader import MOST_SHOWN, short
 
 if TYPE_CHECKING:
     from .training import Training
@@ -62,7 +62,7 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     else:
         if old == new:
             return []
-        return [f"{where} was {_short(old)}, is now {_short(new)}"]
+        return [f"{where[:MOST_SHOWN]} was {_short(old)}, is now {_short(new)}"]
     dot = f"{where}." if where else ""
     return [text for key, a, b in pairs for text in differences(a, b, f"{dot}{key}")]
 
@@ -71,5 +71,5 @@ def _short(value: Any) -> str:
     if isinstance(value, dict) and "class" in value:
         return str(value["class"])[:60]
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[" + ", ".join(_short(one) for one in value) + "]"
+        return ("[" + ", ".join(_short(one) for one in value) + "]")[:MOST_SHOWN]
     return short(value)

@@ -19,6 +19,7 @@ import typer
 from . import checkpoint, checks, optimizers
 from .cli_common import InputError, describe
 from .storage import NOT_A_MODEL, ModelFileError
+from .tensor_reader import reason
 
 STEPS = 4_000  # what the default number of epochs aims at
 EPOCHS = (5, 500)  # and its bounds
@@ -147,7 +148,7 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
         stored = stored_config(document)
     except (InputError, *NOT_A_MODEL) as error:
         raise InputError(
-            f"{outputs.checkpoint}: not a checkpoint of nnfs-gpu train ({describe(error)})"
+            f"{outputs.checkpoint}: not a checkpoint of nnfs-gpu train ({reason(error)})"
         ) from error
     for name in sorted(given & {field.name for field in fields(Config)} - {"epochs"}):
         before, now = getattr(stored, name), getattr(config, name)

@@ -11,7 +11,9 @@ from . import checks, random_state
 from .backend import get_backend
 from .parts import ARRAYS, OPTIMIZER_ARRAYS
 from .tensor_file import Document
-from .tensor_reader import Forms, short
+from .tensor_reader import MOST_SHOWN, Forms, short
+
+HISTORY = "training.history."  # what the names of a curve's tensors begin with
 
 
 # ---- of a model ----
@@ -38,6 +40,28 @@ def own_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
         for name, values in tensors.items()
         if name != random_state.KEY and not name.startswith("training.")
     }
+
+
+def judge_training(stored: dict[str, Any], forms: Forms) -> None:
+    """What a checkpoint adds to a model. Raises one of NOT_A_MODEL for another form."""
+    epochs, _ = (checks.seed(stored[n], n) for n in ("epochs_done", "steps_done"))
+    for total, count in stored["accumulated"]:
+        if isinstance(total, bool) or not isinstance(total, (int, float)):
+            raise TypeError(f"accumulated: got {short(total)}, expected a number")
+        float(total)
+        checks.seed(count, "accumulated count")
+    if len(stored["accumulated"]) != 2:
+        raise ValueError("accumulated: expected the sums of loss and accuracy")
+    states = stored["callbacks"]
+    if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
+        raise TypeError(f"callbacks: got {short(states)}, expected a list of states")
+    mine = tuple(f"training.callbacks.{number}." for number in range(len(states)))
+    for name, form in forms.items():
+        if name.startswith(HISTORY):
+            if form != ((epochs,), "float64"):
+                raise ValueError(f"{short(name)}: got {short(form)}, expected ({epochs},) float64")
+        elif name.startswith("training.") and not name.startswith(mine):
+            raise ValueError(f"got a tensor {short(name)}")
 
 
 def check_tensors(model: Any, forms: Forms) -> None:
@@ -94,4 +118,5 @@ def form(values: Any) -> tuple[tuple[int, ...], str] | None:
 
 def words(forms: list[list[Any]]) -> str:
     one = [" ".join("none" if f is None else f"{f[0]} {f[1]}" for f in pair) for pair in forms]
-    return "; ".join(one) or "(none)"
+    text = "; ".join(one) or "(none)"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."

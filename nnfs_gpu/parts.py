@@ -21,8 +21,15 @@ OPTIMIZER_ARRAYS = optimizers.STATE_ARRAYS
 
 
 # ---- what a state may hold ----
-def _count(value: Any, name: str) -> int:
-    return checks.seed(value, name)  # a whole number from 0
+def _count(bits: int) -> Callable[[Any, str], int]:
+    """A check for a whole number from 0 that counts, in so many bits."""
+
+    def check(value: Any, name: str) -> int:
+        if checks.seed(value, name) >> bits:
+            raise ValueError(f"{name}: got {value}, expected less than 2^{bits}")
+        return int(value)
+
+    return check
 
 
 def _seed(value: Any, name: str) -> int | None:
@@ -49,7 +56,7 @@ class Part:
 
 def _optimizer(make: Callable[..., Any], *arguments: str) -> Part:
     state: dict[str, Callable[[Any, str], Any]] = {
-        "iterations": _count,
+        "iterations": _count(63),
         "current_learning_rate": checks.not_negative,
     }
     return Part(make, ("learning_rate", "decay", *arguments), state)
@@ -60,7 +67,9 @@ _PENALTIES = tuple(f"{p}_regularizer_{l}" for p in ("weight", "bias") for l in (
 
 PARTS: dict[str, Part] = {
     "Layer_Dense": Part(layers.Layer_Dense, (*_DENSE, *_PENALTIES)),
-    "Layer_Dropout": Part(layers.Layer_Dropout, ("rate", "seed"), {"seed": _seed, "calls": _count}),
+    "Layer_Dropout": Part(
+        layers.Layer_Dropout, ("rate", "seed"), {"seed": _seed, "calls": _count(32)}
+    ),
     "Activation_ReLU": Part(activations.Activation_ReLU),
     "Activation_Softmax": Part(activations.Activation_Softmax),
     "Activation_Sigmoid": Part(activations.Activation_Sigmoid),
@@ -132,7 +141,9 @@ def checked_arguments(part: Any, description: dict[str, Any], role: str) -> dict
         raise ValueError(f"{role}: got {reprlib.repr(name)}, expected {type(part).__name__}")
     if name == "Layer_Dense":
         return {one: checks.not_negative(description[one], one) for one in _PENALTIES}
-    fresh = construct(description, role)
+    fresh, flags = construct(description, role), PARTS[name].flags
+    if any(getattr(fresh, flag) != getattr(part, flag) for flag in flags):
+        raise ValueError(f"{role}: {name} of another kind: {', '.join(flags)}")
     return {one: getattr(fresh, one) for one in PARTS[name].arguments}
 
 

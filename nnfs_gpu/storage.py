@@ -35,7 +35,7 @@ from .parts import ARRAYS, OPTIMIZER_ARRAYS
 from .random_state import KEY as RANDOM_KEY
 from .random_state import checked as checked_stream
 from .tensor_file import Document, ModelFileError, Tensors, write_atomically
-from .tensor_reader import Forms, Judge, short
+from .tensor_reader import Forms, Judge, reason, short
 
 if TYPE_CHECKING:
     from .model import Model
@@ -150,8 +150,7 @@ def load(path: str | os.PathLike, *, random_state: bool = False) -> Model:
 
 
 def _cannot_be_built(path: Any, error: Exception) -> ModelFileError:
-    reason = " ".join(str(error).split())
-    return ModelFileError(f"{path}: its architecture cannot be built: {reason[:500]}")
+    return ModelFileError(f"{path}: its architecture cannot be built: {reason(error)}")
 
 
 def _judge_model(document: Document, forms: Forms) -> None:
@@ -161,7 +160,21 @@ def _judge_model(document: Document, forms: Forms) -> None:
         raise ModelFileError(
             f"holds {short(kind)}, expected a model; use Model.load_parameters for parameters"
         )
+    _judge_kind(document, forms)
+
+
+def _judge_kind(document: Document, forms: Forms) -> None:
+    """Whether the tensors are those of what the document says it is. Raises NOT_A_MODEL."""
+    if document.get("kind") == "parameters":
+        names = {name for pair in file_forms.parameter_names(forms) for name in pair}
+        if forms.keys() != names:
+            raise ValueError(f"parameters, and {short(sorted(forms.keys() - names))} beside them")
+        return
     file_forms.judge_layers(document, forms)
+    if document.get("kind") == "checkpoint":
+        file_forms.judge_training(document["training"], forms)
+    elif any(name.startswith("training.") for name in forms):
+        raise ValueError("a model with the tensors of a checkpoint")
 
 
 def load_parameters(model: Model, path: str | os.PathLike) -> None:
@@ -172,7 +185,7 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
     """
     needed = [[file_forms.form(a) for a in pair] for pair in model.get_parameters()]
 
-    def judge(_: Document, forms: Forms) -> None:
+    def judge(document: Document, forms: Forms) -> None:
         found = [[forms.get(name) for name in pair] for pair in file_forms.parameter_names(forms)]
         if found != needed:
             raise ModelFileError(
@@ -180,6 +193,7 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
                 f"{file_forms.words(needed)}; make the model with the same layers and dtype"
                 + file_forms.other_dtype(found, needed)
             )
+        _judge_kind(document, forms)
 
     _, tensors = read(path, judge)
     held: Any = [

@@ -25,6 +25,7 @@ BYTES = {"F64": 8, "F32": 4, "F16": 2, "BOOL": 1}
 BYTES |= {f"{kind}{8 * size}": size for kind in "IU" for size in (1, 2, 4, 8)}
 NUMPY_NAMES = {"BOOL": "bool", "F": "float", "I": "int", "U": "uint"}
 MOST_AXES = 32  # of an array in NumPy 1
+MOST_SHOWN = 400  # characters of a value in an error
 NOT_JSON = (ValueError, RecursionError)  # of what json cannot read
 
 
@@ -52,14 +53,11 @@ def read(file: BinaryIO, path: Any, judge: Judge) -> tuple[Document, Tensors]:
         raise _unreadable(path, error) from error
     document = _format_2(metadata, path) if KEY in metadata else _format_1(metadata, path)
     judge(document, forms)
-    file.seek(0)
-    data = file.read()
+    data = b"".join((len(header).to_bytes(8, "little"), header, file.read()))
     try:
         tensors = from_bytes(data)
     except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise _unreadable(path, error) from error
-    if data[8 : 8 + len(header)] != header or forms_of(tensors) != forms:
-        raise ModelFileError(f"{path}: was changed while it was read; read it again")
     sealed = seal_1(tensors) if document["format_version"] == 1 else seal(document, tensors)
     if document.get("sha256") != sealed:
         raise ModelFileError(f"{path}: was altered or damaged: its checksum differs")
@@ -73,7 +71,18 @@ def forms_of(tensors: Tensors) -> Forms:
 
 def short(value: Any) -> str:
     """`value` of a file in an error: its repr, cut where it is long."""
-    return reprlib.repr(value)
+    text = reprlib.repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def reason(error: Any) -> str:
+    """What an exception says, in one line and cut where it is long; its class where a key or
+    an empty text alone would not say what happened.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError) or not text:
+        text = f"{type(error).__name__} {text}"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 # ---- the header ----
@@ -93,9 +102,8 @@ def _rest(file: BinaryIO, header: bytes) -> int:
     return os.fstat(file.fileno()).st_size - 8 - len(header)
 
 
-def _unreadable(path: Any, reason: Any) -> ModelFileError:
-    text = " ".join(str(reason).split())
-    return ModelFileError(f"{path}: not a readable safetensors file ({text[:200]})")
+def _unreadable(path: Any, error: Any) -> ModelFileError:
+    return ModelFileError(f"{path}: not a readable safetensors file ({reason(error)})")
 
 
 def _parts(header: dict[str, Any], size: int) -> tuple[dict[str, str], Forms]:
@@ -104,13 +112,23 @@ def _parts(header: dict[str, Any], size: int) -> tuple[dict[str, str], Forms]:
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError(f"__metadata__ is {short(metadata)}, expected texts by name")
-    forms, held = {}, 0
+    forms, places = {}, []
     for name, entry in header.items():
         shape, dtype = _form(name, entry)
         forms[name] = shape, _numpy_name(dtype)
-        held += math.prod(shape) * BYTES[dtype]
-    if held != size:
-        raise ValueError(f"it promises tensors of {short(held)} bytes, it has {size}")
+        begin, end = entry["data_offsets"]
+        if end - begin != math.prod(shape) * BYTES[dtype]:
+            raise ValueError(
+                f"{short(name)}: {short(end - begin)} bytes for {short(shape)} {dtype}"
+            )
+        places.append((begin, end))
+    at = 0
+    for begin, end in sorted(places):  # one after the other, from the first byte to the last
+        if begin != at:
+            raise ValueError(f"a tensor begins at byte {short(begin)}, expected {short(at)}")
+        at = end
+    if at != size:
+        raise ValueError(f"it promises tensors of {short(at)} bytes, it has {size}")
     return metadata, forms
 
 
@@ -126,6 +144,10 @@ def _form(name: str, entry: Any) -> tuple[tuple[int, ...], str]:
         raise ValueError(
             f"{short(name)}: shape {short(shape)}, expected at most {MOST_AXES} whole numbers"
         )
+    offsets = entry["data_offsets"]
+    places = isinstance(offsets, list) and all(type(n) is int and n >= 0 for n in offsets)
+    if not places or len(offsets) != 2:
+        raise ValueError(f"{short(name)}: data_offsets {short(offsets)}, expected two of bytes")
     return tuple(shape), dtype
 
 
@@ -159,10 +181,11 @@ def _format_1(metadata: dict[str, str], path: Any) -> Document:
 def _document(text: str, path: Any) -> Document:
     try:
         document = _object(text)
-        json.dumps(document).encode()  # as `seal` will: not nested too deep, no half characters
+        json.dumps(document)  # as `seal` will: it is not nested too deep
     except NOT_JSON as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(f"{path}: its architecture cannot be read ({reason})") from error
+        raise ModelFileError(
+            f"{path}: its architecture cannot be read ({reason(error)})"
+        ) from error
     return document
 
 

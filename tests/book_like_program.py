@@ -153,11 +153,15 @@ class Model:
 if __name__ == "__main__":
     DTYPE = np.float64 if KIND == "float64" else np.float32  # noqa: F821 - given
     PROTOCOL = PROTOCOL  # noqa: F821 - given
+    for one in [value for value in globals().values() if isinstance(value, type)]:
+        if one.__module__ == "__main__":  # what another program calls the same classes
+            one.__name__ = one.__qualname__ = SPELLING(one.__name__)  # noqa: F821
+            globals()[one.__name__] = one
     np.random.seed(0)
     X = np.random.randn(30, 2).astype(DTYPE)
     if KIND == "regression":  # noqa: F821
         y = np.sin(X[:, :1])
-        model = Model(
+        made = Model(
             [Layer_Dense(2, 6), Activation_ReLU(), Layer_Dense(6, 1), Activation_Linear()],
             Loss_MeanSquaredError(),
             Optimizer_Adam(0.01, 1e-3),
@@ -165,7 +169,7 @@ if __name__ == "__main__":
         )
     else:
         y = np.arange(30) % 3
-        model = Model(
+        made = Model(
             [
                 Layer_Dense(2, 6, weight_regularizer_l2=5e-4),
                 Activation_ReLU(),
@@ -177,9 +181,9 @@ if __name__ == "__main__":
             Optimizer_Adam(0.05, 5e-5),
             Accuracy_Categorical(),
         )
-    model.train(X, y, epochs=20)
-    model.save(FOLDER / "program.model")  # noqa: F821
+    made.train(X, y, epochs=20)
+    made.save(FOLDER / "program.model")  # noqa: F821
     with open(FOLDER / "program.parms", "wb") as file:  # noqa: F821
-        parameters = [(layer.weights, layer.biases) for layer in model.trainable_layers]
+        parameters = [(layer.weights, layer.biases) for layer in made.trainable_layers]
         pickle.dump(parameters, file, protocol=PROTOCOL)
-    np.savez(FOLDER / "expected.npz", X=X, output=model.forward(X, False))  # noqa: F821
+    np.savez(FOLDER / "expected.npz", X=X, output=made.forward(X, False))  # noqa: F821

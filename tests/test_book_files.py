@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -11,15 +12,18 @@ import pytest
 from helpers import assert_close
 from model_files import bits, build, refused
 
-from nnfs_gpu import Layer_Dense, Model, use_backend
+from nnfs_gpu import Activation_ReLU, Activation_Softmax, Layer_Dense, Model, use_backend
 from nnfs_gpu.storage import ModelFileError
 
 PROGRAM = Path(__file__).with_name("book_like_program.py")
 
 
-def run_program(folder, protocol=pickle.DEFAULT_PROTOCOL, kind="classes"):
-    """Run it as __main__; the .model, the .parms, and what the model computes."""
-    given = {"FOLDER": folder, "PROTOCOL": protocol, "KIND": kind}
+def run_program(folder, protocol=pickle.DEFAULT_PROTOCOL, kind="classes", spelling=str):
+    """Run it as __main__; the .model, the .parms, and what the model computes.
+
+    spelling  what its classes are called, from the book's names
+    """
+    given = {"FOLDER": folder, "PROTOCOL": protocol, "KIND": kind, "SPELLING": spelling}
     runpy.run_path(str(PROGRAM), given, run_name="__main__")
     with np.load(folder / "expected.npz") as file:
         expected = dict(file)
@@ -173,3 +177,112 @@ def test_a_model_that_cannot_be_built(tmp_path, change):
 def test_a_model_changed_by_nothing_loads(tmp_path):
     use_backend("numpy")
     assert Model.load(model_with(tmp_path, lambda model: None)).optimizer.iterations == 20
+
+
+# ---- classes by other names ----
+SPELLINGS = {
+    "no underscores": lambda name: name.replace("_", ""),
+    "small": str.lower,
+    "snake": lambda name: re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower(),
+    "capitals": str.upper,
+    "one capital": lambda name: name.capitalize(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("kind", ["classes", "regression"])
+def test_classes_that_differ_in_capitals_and_underscores(tmp_path, spelling, protocol, kind):
+    path, _, expected = run_program(tmp_path, protocol, kind, spelling)
+    assert b"Layer_Dense" not in path.read_bytes()
+    use_backend("numpy", dtype="float32")
+    model = Model.load(path)
+    assert type(model.layers[0]) is Layer_Dense
+    np.testing.assert_allclose(model.predict(expected["X"]), expected["output"], atol=1e-5)
+    assert model.optimizer.iterations == 20
+
+
+OTHERS = {
+    "Activation_ReLU": "LeakyReLU",
+    "Loss_CategoricalCrossentropy": "Huber",
+    "Layer_Dense": "MyDense",
+    "Model": "Network",
+    "Optimizer_Adam": "Lion",
+}
+
+
+@pytest.mark.parametrize("kept", [*OTHERS, None])
+def test_other_classes_are_named_and_the_remedies_work(tmp_path, kept):
+    """All names in one message; its line, run where the classes are, gives the weights."""
+    others = OTHERS if kept is None else {kept: OTHERS[kept]}
+    path, parameters, _ = run_program(tmp_path, spelling=lambda name: others.get(name, name))
+    use_backend("numpy", dtype="float32")
+    with pytest.raises(ModelFileError) as caught:
+        Model.load(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    named = message.partition("does not have: ")[2].partition(";")[0].split(", ")
+    assert sorted(named) == sorted(f"__main__.{name}" for name in others.values())
+    assert "nothing in it was run" in message
+    assert repr(str(parameters)) in message
+    model = build_like_the_program()
+    refused(path, "does not have: __main__", model.load_parameters)
+    model.load_parameters(parameters)  # the first remedy: the program's own .parms
+    before = bits(model)
+    parameters.unlink()
+    line = message.partition("writes it: ")[2]
+    as_the_program(lambda name: others.get(name, name), line)
+    model = build_like_the_program()
+    assert bits(model) != before
+    model.load_parameters(parameters)  # the second: what the line has written
+    assert bits(model) == before
+
+
+def test_the_dtype_of_foreign_weights_has_a_line_of_its_own(tmp_path):
+    _, parameters, _ = run_program(tmp_path, kind="float64")
+    use_backend("numpy", dtype="float32")
+    with pytest.raises(ModelFileError, match=r"same layers and dtype: use_backend") as caught:
+        build_like_the_program().load_parameters(parameters)
+    line = re.search(r"use_backend\(.*?\)", str(caught.value)).group()
+    exec(line, {"use_backend": use_backend})
+    build_like_the_program().load_parameters(parameters)
+
+
+def build_like_the_program():
+    """The network of the book-like program, of our own parts."""
+    np.random.seed(1)
+    model = Model()
+    for layer in (Layer_Dense(2, 6), Activation_ReLU(), Layer_Dense(6, 3), Activation_Softmax()):
+        model.add(layer)
+    return model
+
+
+def as_the_program(spelling, line):
+    """Run a line in a process of the program's: its classes are in __main__."""
+    fake = type(sys)("__main__")
+    fake.__dict__.update(renamed(runpy.run_path(str(PROGRAM), {}, run_name="classes"), spelling))
+    real, sys.modules["__main__"] = sys.modules["__main__"], fake
+    try:
+        exec(line, vars(fake))
+    finally:
+        sys.modules["__main__"] = real
+
+
+def renamed(namespace, spelling):
+    """The program's classes in __main__, by their other names."""
+    classes = [one for one in namespace.values() if isinstance(one, type)]
+    for one in classes:
+        one.__module__, one.__name__ = "__main__", spelling(one.__name__)
+        one.__qualname__ = one.__name__
+    return {one.__name__: one for one in classes}
+
+
+def test_names_that_are_called_or_lie_about_are_told_as_before(tmp_path):
+    """A class of which there is no object is no model's; a call is none of ours."""
+    use_backend("numpy")
+    for value, message in (
+        ([np.random.RandomState] * 3, "it holds the name numpy.random.mtrand.RandomState;"),
+        ([np.random.RandomState(1)] * 3, "it holds the name numpy.random._pickle"),
+    ):
+        (tmp_path / "file").write_bytes(pickle.dumps(value, 4))
+        refused(tmp_path / "file", message)

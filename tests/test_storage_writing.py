@@ -1,11 +1,14 @@
 """Saving: whole or not at all, and a failed save leaves the old file and nothing else."""
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from model_files import build
+from model_files import X, Y, bits, build
 
 from nnfs_gpu import (
     Layer_Dense,
@@ -177,3 +180,75 @@ def test_a_path_without_a_folder_is_in_the_current_one(backend, tmp_path, monkey
     build().save("m")
     assert os.listdir() == ["m"]
     assert len(Model.load("m").layers) == 4
+
+
+# ---- disks that fail ----
+LIMITED = """
+import resource, signal, sys
+import numpy as np
+from nnfs_gpu import Layer_Dense, Model, use_backend
+use_backend("numpy")
+model = Model()
+model.add(Layer_Dense(200, 200))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # the file needs 160,000
+try:
+    getattr(model, sys.argv[2])(sys.argv[1])
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("method", ["save", "save_parameters"])
+def test_a_write_that_the_system_breaks_off(file, method):
+    """A real error of write(2), in the middle of the file: the old one is whole."""
+    before = file.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(file), method], capture_output=True, text=True
+    )
+    assert done.stdout == f"[Errno 27] File too large: '{file}'\n", done.stderr
+    assert file.read_bytes() == before
+    assert os.listdir(file.parent) == [file.name]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("place", ["open", "os.fsync", "os.replace"])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
+    tmp_path, monkeypatch, number, place
+):
+    """Training ends with the system's error; started again, it goes on from there."""
+    use_backend("numpy", dtype="float32")
+    folder, whole, calls = tmp_path / "run", build(), iter(range(99))
+    settings = {"epochs": 8, "print_every": None, "checkpoint": folder}
+    real = {"open": open, "os.fsync": os.fsync, "os.replace": os.replace}[place]
+
+    def broken(*arguments, **options):
+        if next(calls) == (5 if place == "os.fsync" else 4):  # every other one is a folder's
+            raise OSError(number, os.strerror(number))
+        return real(*arguments, **options)
+
+    name = "nnfs_gpu.tensor_file.open" if place == "open" else place
+    with monkeypatch.context() as patched:
+        patched.setattr(name, broken, raising=False)
+        with pytest.raises(OSError, match=f"{os.strerror(number)}.*{folder}"):
+            build().train(X, Y, **settings)
+    assert os.listdir(folder) == ["checkpoint.safetensors"]
+    resumed = build()
+    resumed.train(X, Y, **settings)
+    whole.train(X, Y, **settings | {"checkpoint": None})
+    assert bits(resumed) == bits(whole)
+
+
+def test_a_temporary_file_that_cannot_be_removed_hides_no_error(file, monkeypatch):
+    model = Model.load(file)
+
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def stuck(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(type(file), "unlink", stuck)
+    with pytest.raises(OSError, match="No space left on device"):
+        model.save(file)

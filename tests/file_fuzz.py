@@ -1,0 +1,356 @@
+"""Files damaged and made up in every way, and what must be true of each: for test_storage_fuzz.py.
+
+A case damages one of our files (its bytes, the header, the document, the tensors; sealed again
+or not) and reads it in one way. Reading either works, and then what was read can be used, or it
+raises one ModelFileError (CheckpointError where a checkpoint is of another run), and then
+nothing has changed: not the model, its optimizer, the callbacks, the default backend, NumPy's
+stream or the folder. By hand, many cases: python file_fuzz.py SEED CASES
+"""
+
+import copy
+import json
+import random
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
+
+from nnfs_gpu import (
+    Accuracy_Categorical,
+    Accuracy_Regression,
+    Activation_Linear,
+    Activation_ReLU,
+    Activation_Softmax,
+    Callback,
+    EarlyStopping,
+    Layer_Dense,
+    Layer_Dropout,
+    Loss_CategoricalCrossentropy,
+    Loss_MeanSquaredError,
+    Model,
+    Optimizer_Adam,
+    Optimizer_SGD,
+    cli_common,
+    cli_config,
+    get_backend,
+    use_backend,
+)
+from nnfs_gpu.checkpoint import FILE, CheckpointError
+from nnfs_gpu.tensor_file import ModelFileError, seal
+
+X = np.random.RandomState(4).randn(20, 2).astype(np.float32)
+CLASSES = np.arange(20, dtype=np.int32) % 3
+WRONG = [
+    *(None, True, False, 0, 1, -1, 2, 0.5, -0.5, 1e400, -1e400, float("nan"), 1e-320, 1e38),
+    *(2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30, 10**400, -(10**400), 10**4000),
+    *("", "x", "1", "0.5", "true", "Layer_Dense", "\ud800", "a\nb", "x" * 100_000, "__class__"),
+    *([], {}, [[]], [{}], {"": None}, [1, 2], [None] * 5, {"class": "Layer_Dense"}, [0.5] * 1000),
+]
+FOUND = ModelFileError, CheckpointError
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+class Own(Callback):
+    """A callback of a user's own that believes what it is given, and changes things in two."""
+
+    def on_train_begin(self, logs):
+        self.count, self.seen = 0, np.zeros(3)
+
+    def on_epoch_end(self, epoch, logs):
+        self.count += 1
+
+    def get_state(self):
+        return {"count": self.count, "seen": self.seen, "deep": {"a": [1, {"b": 2}]}}
+
+    def set_state(self, state):
+        self.count = state["count"] + 0
+        self.seen = state["seen"] + np.zeros(3)
+        self.b = state["deep"]["a"][1]["b"] + 1
+
+
+def network(regression=False, seed=1):
+    np.random.seed(seed)
+    model = Model()
+    middle = [Activation_ReLU(), Layer_Dropout(0.2, seed=5), Layer_Dense(4, 1 if regression else 3)]
+    last = Activation_Linear() if regression else Activation_Softmax()
+    for layer in (Layer_Dense(2, 4, 1e-4, 5e-4), *middle, last):
+        model.add(layer)
+    model.set(
+        loss=Loss_MeanSquaredError() if regression else Loss_CategoricalCrossentropy(),
+        optimizer=Optimizer_SGD(0.1, 0.01, 0.9) if regression else Optimizer_Adam(0.05, 1e-3),
+        accuracy=Accuracy_Regression() if regression else Accuracy_Categorical(),
+    )
+    model.finalize()
+    return model
+
+
+def train(model, folder=None, callbacks=(), epochs=3):
+    regression = isinstance(model.accuracy, Accuracy_Regression)
+    return model.train(
+        X,
+        X[:, :1] * 2 if regression else CLASSES,
+        epochs=epochs,
+        batch_size=8,
+        print_every=None,
+        callbacks=callbacks,
+        checkpoint=folder,
+        checkpoint_every=None if folder is None else 2,
+    )
+
+
+class Stop(Callback):
+    """Ends a run in the middle of an epoch, with a checkpoint just written."""
+
+    def on_train_batch_end(self, batch, logs):
+        self.model.stop_training = logs["epoch"] == 3 and batch == 1
+
+
+def callbacks():
+    return [EarlyStopping("loss", 5, restore_best=True), Own()]
+
+
+def originals(folder):
+    """{name: (path, how it is read)}: one file of each kind."""
+    use_backend("numpy", dtype="float32")
+    paths = {}
+    for regression in (False, True):
+        model, place = network(regression), folder / f"run{regression}"
+        train(model, place, [*callbacks(), Stop()])
+        paths[f"checkpoint {regression}"] = place / FILE
+        model.save(folder / f"model{regression}")
+        paths[f"model {regression}"] = folder / f"model{regression}"
+    model.save_parameters(folder / "parameters")
+    paths["parameters"] = folder / "parameters"
+    return {name: path.read_bytes() for name, path in paths.items()}
+
+
+# ---- damage ----
+def split(data):
+    """(header, document or None, tensors) of one of our files."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    return header, json.loads(header["__metadata__"]["nnfs_gpu"]), data[8 + size :]
+
+
+def join(header, rest, document=None):
+    header = copy.deepcopy(header)
+    if document is not None:
+        header["__metadata__"] = {"nnfs_gpu": json.dumps(document)}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + rest
+
+
+def places(tree, where=()):
+    """Every place in a tree of dicts and lists, as keys from the top."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in items:
+        yield (*where, key)
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*where, key))
+
+
+def damaged_tree(rng, tree):
+    """A copy with something at one place, or two, that does not belong there."""
+    tree = copy.deepcopy(tree)
+    for _ in range(rng.choice([1, 1, 1, 2])):
+        *way, key = rng.choice(list(places(tree)) or [(0,)])
+        parent = tree
+        for step in way:
+            parent = parent[step]
+        what = rng.choice(["set"] * 6 + ["delete", "rename", "swap", "wrap", "deep"])
+        if what == "delete":
+            del parent[key]
+        elif what == "rename" and isinstance(parent, dict):
+            parent[rng.choice(["", "x", "class", "weights", f"{key}_"])] = parent.pop(key)
+        elif what == "swap":
+            others = list(places(tree))
+            *other, last = rng.choice(others)
+            source = tree
+            for step in other:
+                source = source[step]
+            parent[key] = copy.deepcopy(source[last])
+        elif what == "wrap":
+            parent[key] = [parent[key]] if rng.random() < 0.5 else {"x": parent[key]}
+        elif what == "deep":
+            parent[key] = nested(rng.choice([10, 50, 120]))
+        else:
+            parent[key] = copy.deepcopy(rng.choice(WRONG))
+        if not tree:
+            break
+    return tree
+
+
+def damaged_bytes(rng, data):
+    data = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        at = rng.randrange(len(data)) if data else 0
+        what = rng.choice(["flip", "cut", "insert", "zero", "end"])
+        if what == "flip" and data:
+            data[at] ^= 1 << rng.randrange(8)
+        elif what == "cut":
+            del data[at : at + rng.choice([1, 4, 100])]
+        elif what == "insert":
+            data[at:at] = rng.randbytes(rng.choice([1, 4, 100]))
+        elif what == "zero":
+            data[at : at + 8] = bytes(8)
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+def damaged_tensors(rng, tensors):
+    tensors = dict(tensors)
+    name = rng.choice(sorted(tensors))
+    a = tensors[name]
+    what = rng.choice(["drop", "rename", "kind", "shape", "more", "nan"])
+    if what == "drop":
+        del tensors[name]
+    elif what == "rename":
+        more = ["x", "training.x", "training.history.x", "training.callbacks.7.x", "random.key"]
+        tensors[
+            rng.choice([*more, "0.weights", "01.weights", "training.callbacks.0.0.weights"])
+        ] = tensors.pop(name)
+    elif what == "kind":
+        kinds = ["f2", "f4", "f8", "i4", "u1", "bool"]
+        tensors[name] = np.nan_to_num(a).astype(rng.choice(kinds))
+    elif what == "shape":
+        tensors[name] = np.zeros(rng.choice([(), (0,), (2, 4), (1, 4), (2, 2, 2), (3,)]), a.dtype)
+    elif what == "more":
+        tensors[rng.choice(["x", "9.weights", "1.weights", "training.y"])] = a
+    else:
+        tensors[name] = np.full_like(a, np.nan if a.dtype.kind == "f" else 1)
+    return tensors
+
+
+def damaged(rng, data):
+    """One of the files with something wrong with it; most are sealed again."""
+    header, document, rest = split(data)
+    what = rng.choice(["bytes", "header", "document", "document", "document", "tensors", "both"])
+    if what == "bytes":
+        return damaged_bytes(rng, data)
+    if what == "header":
+        if rng.random() < 0.2:
+            return join(header | {"__metadata__": rng.choice(WRONG)}, rest)
+        return join(damaged_tree(rng, header), rest)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        tensors = load_file(file.name)
+    if what in ("tensors", "both"):
+        tensors = damaged_tensors(rng, tensors)
+    if what in ("document", "both"):
+        document = damaged_tree(rng, document)
+    if rng.random() < 0.95:
+        try:
+            document["sha256"] = seal(document, tensors)
+        except (RecursionError, ValueError):  # no file of ours could be sealed so
+            return join(header, rest, document)
+    return to_bytes(tensors, {"nnfs_gpu": json.dumps(document)})
+
+
+# ---- reading ----
+def values(one):
+    """What an object holds, to be compared."""
+    return {
+        name: value.tobytes() if isinstance(value, np.ndarray) else repr(value)
+        for name, value in vars(one).items()
+        if not isinstance(value, Model)
+    }
+
+
+def snapshot(folder, model, others):
+    parts = [model.loss, model.optimizer, model.accuracy, *model.layers, *others]
+    stream = np.random.get_state()
+    files = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = [values(part) for part in parts], [id(one) for one in parts], files, get_backend()
+    return *found, model.stop_training, stream[1].tobytes(), stream[2:]
+
+
+def resume(path, model, others):
+    train(model, path.parent, others)
+
+
+def load(path, model, others):
+    loaded = Model.load(path, random_state=True)
+    if None not in (loaded.loss, loaded.optimizer, loaded.accuracy):  # it can be used
+        train(loaded, epochs=1)
+
+
+def load_parameters(path, model, others):
+    model.load_parameters(path)
+
+
+def command(path, model, others):
+    outputs = cli_config.Outputs(path.parent, None, False, 1, True)
+    try:
+        cli_config.resumed(None, {"epochs"}, outputs)
+    except cli_common.InputError as error:
+        raise ModelFileError(str(error)) from error
+
+
+READERS = {
+    "checkpoint": [resume, resume, resume, load, load_parameters, command],
+    "model": [load, load, load_parameters, resume],
+    "parameters": [load_parameters, load],
+}
+
+
+def case(rng, files, folder):
+    """One damaged file, read; True where it was refused. Raises AssertionError, or what is not
+    to be raised."""
+    name = rng.choice(sorted(files))
+    read = rng.choice(READERS[name.split()[0]])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    path = folder / FILE
+    path.write_bytes(damaged(rng, files[name]))
+    (folder / f".{FILE}.left").write_bytes(b"of a killed run")
+    use_backend("numpy", dtype="float32")
+    regression, others = name.endswith("True"), callbacks()
+    model = network(regression, seed=7)
+    if read is resume:  # they have been used before
+        train(model, callbacks=others, epochs=1)
+    before = snapshot(folder, model, others)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            read(path, model, others)
+    except FOUND as error:
+        text = str(error)
+        assert text.startswith(str(path)), text
+        assert "\n" not in text
+        assert len(text) < 2000, len(text)
+        after = snapshot(folder, model, others)
+        for a, b in zip(before, after, strict=True):
+            assert a == b, text
+        return True
+    return False
+
+
+def main(seed, cases):
+    rng, refused = random.Random(seed), 0
+    with tempfile.TemporaryDirectory() as place:
+        files = originals(Path(place))
+        for number in range(cases):
+            state = rng.getstate()
+            try:
+                refused += case(rng, files, Path(place) / "case")
+            except Exception:
+                print("case", number, "of seed", seed, state[1][:2], file=sys.stderr)
+                raise
+    print(f"{cases} damaged files: {refused} refused, the others read and used")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
