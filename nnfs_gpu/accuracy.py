@@ -11,7 +11,7 @@ import numpy as np
 
 from . import checks, data_remedies
 from .backend.arrays import plain
-from .own_parts import Part
+from .own_parts import Part, ours
 from .own_values import comparisons
 
 Array = Any
@@ -41,7 +41,8 @@ class Accuracy(Part):
     def calculate(self, predictions: Any, y: Any) -> Any:
         """Share of right predictions in this batch, a float64 scalar."""
         compared = self.compare(predictions, y)
-        compared = comparisons(self.backend, compared, predictions, type(self).__name__, y)
+        if not ours(self, "compare"):
+            compared = comparisons(self.backend, compared, predictions, type(self).__name__, y)
         right = self.backend.sum(compared)
         self.accumulated_sum = self.accumulated_sum + right
         self.accumulated_count += compared.size

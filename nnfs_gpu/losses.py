@@ -11,10 +11,15 @@ from typing import Any
 
 from . import checks
 from .activations import Activation_Softmax
-from .own_parts import Part, backend_of
+from .own_parts import Part, backend_of, ours
 from .own_values import AsGiven, per_row
 
 Array = Any
+
+PENALTIES = (  # of a layer: the parameters, and the factors of L1 and L2
+    ("weights", "weight_regularizer_l1", "weight_regularizer_l2"),
+    ("biases", "bias_regularizer_l1", "bias_regularizer_l2"),
+)
 
 
 class Loss(Part):
@@ -52,8 +57,9 @@ class Loss(Part):
     def calculate(self, output: Any, y: Any, *, include_regularization: bool = False) -> Any:
         """Mean loss of the batch, a scalar; with `include_regularization` (mean, penalty)."""
         sample_losses = self.forward(output, y)
-        what = f"{type(self).__name__}, losses"
-        sample_losses = per_row(self.backend, sample_losses, output, what, y)
+        if not ours(self, "forward"):
+            what = f"{type(self).__name__}, losses"
+            sample_losses = per_row(self.backend, sample_losses, output, what, y)
         self.accumulated_sum = self.accumulated_sum + self.backend.sum(sample_losses)
         self.accumulated_count += sample_losses.shape[0]
         data_loss = self.backend.mean(sample_losses)
@@ -80,12 +86,12 @@ class Loss(Part):
         layers = self.trainable_layers if layer is None else (layer,)
         total: Any = 0
         for one in layers:
-            for values, kind in ((one.weights, "weight"), (one.biases, "bias")):
+            for name, first, second in PENALTIES:
                 # A layer of the user's own need not have the factors.
-                l1, l2 = (getattr(one, f"{kind}_regularizer_{l}", 0) for l in ("l1", "l2"))  # noqa: E741
+                l1, l2 = getattr(one, first, 0), getattr(one, second, 0)
                 if l1 > 0 or l2 > 0:
                     backend = backend_of(one, self.backend)
-                    total = total + backend.regularization_loss(values, l1, l2)
+                    total = total + backend.regularization_loss(getattr(one, name), l1, l2)
         return total
 
 

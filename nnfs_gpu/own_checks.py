@@ -39,7 +39,7 @@ def check(layers: Sequence[Any], loss: Any, accuracy: Any, optimizer: Any) -> No
             _check_call(accuracy, method, "(self, predictions, y)", X, X)
         _check_call(accuracy, "init", "(self, y)", X)
     for part in (*layers, loss, accuracy):
-        if part is not None and not hasattr(part, "__dict__"):
+        if part is not None and not type(part).__dictoffset__:
             raise ValueError(
                 f"{type(part).__name__} has __slots__ and cannot hold what a model stores on its "
                 "parts, such as prev and next; leave __slots__ out"

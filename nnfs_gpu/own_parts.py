@@ -28,6 +28,7 @@ from .own_values import converted, result
 Array = Any
 
 PACKAGE = __name__.partition(".")[0]
+INSIDE = PACKAGE + "."  # how the names of its modules begin
 NEIGHBOURS = ("prev", "next")  # what `Model.finalize` stores on a layer
 PARAMETERS = ("weights", "biases")  # what optimizers change
 REGULARIZERS = tuple(f"{p}_regularizer_{l}" for p in ("weight", "bias") for l in ("l1", "l2"))  # noqa: E741
@@ -69,8 +70,11 @@ def backend_of(part: Any, default: Backend | None = None) -> Backend:
 
 def ours(part: Any, *methods: str) -> bool:
     """Whether all these methods of `part` are this package's, none overridden or replaced."""
-    found = (getattr(getattr(part, method, None), "__module__", None) for method in methods)
-    return all((module or "").partition(".")[0] == PACKAGE for module in found)
+    for method in methods:  # asked in every step: nothing slow
+        module = getattr(getattr(part, method, None), "__module__", None)
+        if module is None or not module.startswith(INSIDE):
+            return False
+    return True
 
 
 def name_of(part: Any) -> str:

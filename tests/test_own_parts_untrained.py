@@ -1,4 +1,4 @@
-"""Parameters that no optimizer sees, under other names or in a layer inside: a warning names them."""
+"""Parameters that no optimizer sees, under other names or in a layer inside, are warned of."""
 
 from __future__ import annotations
 
