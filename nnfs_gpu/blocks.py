@@ -109,6 +109,18 @@ def _used_once(x: Any, name: str) -> str:
     )
 
 
+def pair(value: Any, name: str) -> tuple[Any, Any]:
+    """`value`, which must be a tuple or list of two: data and targets."""
+    if isinstance(value, (tuple, list)):
+        if len(value) == 2:
+            return value[0], value[1]
+        rest = f"; weights of samples are not known: use {name}[:2]" if len(value) == 3 else ""
+        raise TypeError(
+            f"{name}: got a {type(value).__name__} of {len(value)}, expected a pair (X, y){rest}"
+        )
+    raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
+
+
 def targets_inside(x: Any, name: str) -> str:
     """What to do with an `x` that is no source but holds its targets; "" for what does not.
 

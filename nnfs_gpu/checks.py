@@ -31,18 +31,6 @@ def positive_int(value: Any, name: str) -> int:
     return int(value)
 
 
-def pair(value: Any, name: str) -> tuple[Any, Any]:
-    """`value`, which must be a tuple or list of two: data and targets."""
-    if isinstance(value, (tuple, list)):
-        if len(value) == 2:
-            return value[0], value[1]
-        rest = f"; weights of samples are not known: use {name}[:2]" if len(value) == 3 else ""
-        raise TypeError(
-            f"{name}: got a {type(value).__name__} of {len(value)}, expected a pair (X, y){rest}"
-        )
-    raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
-
-
 def not_negative(value: Any, name: str) -> Any:
     """`value`, which must be a finite number of at least 0, as a Python number.
 
@@ -145,7 +133,7 @@ def finite(backend: Backend, x: Array, what: str, name: str, given: Any) -> None
     bad = np.argwhere(~np.isfinite(host))
     place = tuple(int(i) for i in bad[0])
     raw = plain(given, name)
-    remedy = data_remedies.for_bad_numbers(called(given, name), raw.ndim)
+    remedy = data_remedies.for_bad_numbers(called(given, name), name, raw.ndim)
     if np.isfinite(raw).all():
         remedy = (
             f"they are too large for {host.dtype}: scale the data, as {name} / abs({name}).max()"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import chain, checks
-from .blocks import as_source, holds_pairs, is_source, targets_inside
+from .blocks import as_source, holds_pairs, is_source, pair, targets_inside
 from .checkpoint import fingerprint
 from .data_blocks import Mapped, Piece, Streamed
 
@@ -68,7 +68,7 @@ def validation_of(model: Any, given: Any, check_finite: bool) -> Any:
     inside = targets_inside(given, what)
     if inside:
         raise TypeError(f"{what}: {inside}")
-    return data_of(model, *checks.pair(given, what), what, check_finite)
+    return data_of(model, *pair(given, what), what, check_finite)
 
 
 def _swapped(X: Any, y: Any, width: int | None) -> bool:

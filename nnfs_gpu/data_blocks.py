@@ -14,7 +14,7 @@ import numpy as np
 from . import checks, data_remedies
 from .accuracy import Accuracy
 from .backend.arrays import incoming, on_gpu, plain, to_host
-from .blocks import fingerprint_of, runs_out
+from .blocks import fingerprint_of, pair, runs_out
 from .checkpoint import hashed
 from .own_measures import OwnAccuracy
 from .own_values import as_given
@@ -198,7 +198,7 @@ class Streamed(InBlocks):
         return rows
 
     def _block(self, block: Any, start: int) -> tuple[Array, checks.Targets]:
-        X, y = checks.pair(block, f"{self.what}, the block at row {start}")
+        X, y = pair(block, f"{self.what}, the block at row {start}")
         try:
             X = X if on_gpu(X) else plain(X, "X")
             y = _raw(y) if on_gpu(_raw(y)) else plain(_raw(y), "y")

@@ -67,17 +67,19 @@ def for_parameter(given: Any, got: tuple[int, ...], shape: tuple[int, int], name
 def for_labels(given: Any, y: np.ndarray, classes: int) -> str:
     """How to make class labels of `y`, which is `given` as an array; "" where nobody knows."""
     name = called(given, "y")
-    if y.ndim == 2 and y.shape[1] == 1:
+    if y.ndim == 0:
+        return f"use {name}.reshape(-1), one label" if y.dtype.kind in "iu" else ""
+    if not y.size:
+        return "give one label for each sample"
+    if y.ndim == 1:
+        return _for_indices(y, name, classes)
+    if y.size == max(y.shape):  # a column, a row
         return _for_indices(y.reshape(-1), f"{name}.reshape(-1)", classes) or (
             f"class indices need shape (N,): use {name}.reshape(-1)"
         )
-    if y.ndim == 0:
-        return f"use {name}.reshape(-1), one label" if y.dtype.kind in "iu" else ""
-    if y.shape[0] == 0:
-        return ""
-    if y.ndim == 1:
-        return _for_indices(y, name, classes)
-    return _for_rows(y, name, classes) if y.ndim == 2 else ""
+    if y.ndim == 2:
+        return _for_rows(y, name, classes)
+    return f"use {name}.reshape(len({name}), -1)" if y.size == len(y) * classes else ""
 
 
 def for_values(given: Any, got: tuple[int, ...], shape: tuple[int, int]) -> str:
@@ -105,10 +107,16 @@ def same_rows(got: tuple[int, ...], samples: int) -> str:
     )
 
 
-def for_bad_numbers(name: str, ndim: int) -> str:
-    """How to leave out samples with NaN or infinity in `name`, X or y."""
-    rows = f"np.isfinite({name})" + (".all(axis=1)" if ndim == 2 else "")
-    return f"leave those samples out: keep = {rows}; use X[keep] and y[keep]"
+def for_bad_numbers(x: str, name: str, ndim: int) -> str:
+    """How to leave out samples whose `x`, X or y (`name`) as an array, is NaN or infinite."""
+    keep = f"np.isfinite({x})" + (".all(axis=1)" if ndim == 2 else "")
+    data, labels = (x, _beside(x, "y")) if name == "X" else (_beside(x, "X"), x)
+    return f"leave those samples out: keep = {keep}; use {data}[keep] and {labels}[keep]"
+
+
+def _beside(expression: str, other: str) -> str:
+    """What is used with `expression`: where that one has to be made an array, so does this."""
+    return f"np.asarray({other})" if "np.asarray" in expression else other
 
 
 def for_unit(y: np.ndarray) -> str:
@@ -190,7 +198,7 @@ def _for_words(y: np.ndarray, name: str, classes: int) -> str:
 
 def _left_out(missing: np.ndarray, there: str, name: str, rest: str) -> str:
     """Without the samples that are `missing`; `rest` is what to do with the others' labels."""
-    data = "np.asarray(X)[keep]" if "asarray" in name else "X[keep]"
+    data = f"{_beside(name, 'X')}[keep]"
     labels = rest.split("use ", 1)[1] if "use " in rest else f"{name}[keep]"
     return (
         f"{int(missing.sum())} of them missing, the first in row {int(np.argmax(missing))}: leave "
@@ -206,6 +214,8 @@ def _plain(y: np.ndarray) -> list[Any]:
 # ---- rows of probabilities ----
 def _for_rows(y: np.ndarray, name: str, classes: int) -> str:
     """Of a row a sample."""
+    if y.dtype.kind == "c":
+        return f"use {name}.real"
     if y.dtype.kind not in "fiub":
         return f"use {name}.astype('float32')" if y.dtype.kind in "OUS" else ""
     if y.shape[1] != classes and y.shape[0] == classes:
@@ -217,13 +227,13 @@ def _for_rows(y: np.ndarray, name: str, classes: int) -> str:
     with np.errstate(all="ignore"):
         sums = y.sum(axis=1, dtype=np.float64)
     if not np.isfinite(sums).all():
-        return for_bad_numbers(name, 2)
+        return for_bad_numbers(name, "y", 2)
     if (y < 0).any():
         return f"scores are no probabilities: use {name}.argmax(axis=1), the class of each row"
     if (sums == 0).any():
         return (
-            f"a row without a class: leave it out: keep = {name}.any(axis=1); use X[keep] and "
-            f"{name}[keep]"
+            f"a row without a class: leave it out: keep = {name}.any(axis=1); use "
+            f"{_beside(name, 'X')}[keep] and {name}[keep]"
         )
     return (
         f"use {name} / {name}.sum(axis=1, keepdims=True); where several answers are yes at once "

@@ -49,7 +49,7 @@ def to_host(x: Any, name: str = "x") -> np.ndarray:
     Raises TypeError for what holds no real numbers or is masked, sparse, or has missing values,
     ValueError for rows of different lengths.
     """
-    return check_real(plain(x, name), name)
+    return check_real(plain(x, name), name, x)
 
 
 def plain(x: Any, name: str = "x") -> np.ndarray:
@@ -88,14 +88,17 @@ def _elsewhere(x: Any) -> bool:
     return hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] not in KDL_HOST
 
 
-def check_real(a: Array, name: str = "x") -> Array:
-    """`a` itself; TypeError unless it holds real numbers or bools, and none is masked."""
+def check_real(a: Array, name: str = "x", given: Any = None) -> Array:
+    """`a` itself; TypeError unless it holds real numbers or bools, and none is masked.
+
+    given  what `a` was made of, where it is something else: for the remedy
+    """
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError(remedies.masked(a, name))
     if a.dtype.kind not in tables.REAL:
         raise TypeError(
             f"{name}: array of real numbers expected, got dtype {a.dtype}; convert it first: "
-            f"{remedies.to_real(a, name)}"
+            f"{remedies.to_real(a, a if given is None else given, name)}"
         )
     return a
 

@@ -17,7 +17,10 @@ def called(given: Any, name: str, *methods: str) -> str:
     """The expression for `given` as an array with these methods of NumPy's, else with all."""
     if all(hasattr(given, method) for method in methods or ("astype", "reshape", "argmax")):
         return name
-    return f"{name}.detach().cpu().numpy()" if hasattr(given, "detach") else f"np.asarray({name})"
+    if hasattr(given, "detach"):
+        return f"{name}.detach().cpu().numpy()"
+    alone = hasattr(given, "__dlpack__") and not hasattr(given, "__array__")
+    return f"np.from_dlpack({name})" if alone else f"np.asarray({name})"
 
 
 def masked(a: Array, name: str) -> str:
@@ -82,23 +85,24 @@ def _has_length(row: Any) -> bool:
         return False
 
 
-def to_real(a: Array, name: str) -> str:
-    """How to make real numbers of an array of another dtype."""
-    kind = a.dtype.kind
+def to_real(a: Array, given: Any, name: str) -> str:
+    """How to make real numbers of `a`, an array of another dtype made of what was `given`."""
+    kind, x = a.dtype.kind, called(given, name)
+    if a.ndim == 0:
+        return f"{name} is {a.item()!r:.60}, expected an array of numbers"
     if kind == "c":
-        return f"use {name}.real; {name}.imag is lost then, or goes beside it as further columns"
+        real = called(given, name, "real")
+        return f"use {real}.real; {real}.imag is lost then, or goes beside it as further columns"
     if kind in "Mm":
-        return f"use {in_days(kind, name)}, in days"
+        return f"use {in_days(kind, x)}, in days"
     if kind == "V" and a.dtype.names:
         return (
             "use numpy.lib.recfunctions.structured_to_unstructured"
             f"({name}) after import numpy.lib.recfunctions"
         )
     if kind == "V":  # bfloat16 and its like
-        return f"use {name}.astype('float32')"
-    if a.ndim == 0:
-        return f"{name} is {a.item()!r:.60}, expected an array of numbers"
-    return _from_objects(np.asarray(a), name)
+        return f"use {x}.astype('float32')"
+    return _from_objects(np.asarray(a), x, name)
 
 
 def in_days(kind: str, name: str) -> str:
@@ -107,14 +111,16 @@ def in_days(kind: str, name: str) -> str:
     return f"{start} / np.timedelta64(1, 'D')"
 
 
-def _from_objects(a: np.ndarray, name: str) -> str:
-    """Of text and of Python objects: convert them, or say which one cannot be."""
+def _from_objects(a: np.ndarray, x: str, name: str) -> str:
+    """Of text and of Python objects: convert them, or say which one cannot be. `x` is `name` as
+    an array.
+    """
     if a.dtype.kind == "O" and a.ndim == 1 and any(_has_length(row) for row in a):
         return ragged(a, name).removeprefix(f"{name}: ") or f"use np.array(list({name}))"
     flat = a.ravel()
     bad = next((i for i, value in enumerate(flat) if not _is_number(value)), None)
     if bad is None:
-        return f"use {name}.astype('float64')"
+        return f"use {x}.astype('float64')"
     place = tuple(int(i) for i in np.unravel_index(bad, a.shape))
     where = place[0] if a.ndim == 1 else place
     value = flat[bad]
@@ -122,6 +128,7 @@ def _from_objects(a: np.ndarray, name: str) -> str:
         return f"the value at {where} is {value!r:.60}: put a number there, or leave its row out"
     column = f"{name}[:, {place[1]}]" if a.ndim == 2 else name
     words = f"{column} = np.unique({column}, return_inverse=True)[1]"
+    words = words if x == name else f"{name} = {x}; {words}"
     return (
         f"{str(value)!r:.60} at {where} is no number; for a column of words use {words}, then use "
         f"{name}.astype('float64')"
