@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from .backend import available_backends
 from .cli_common import InputError, check_target, choose_backend, console_for, to_json, write
 from .crosscheck import Difference, as_records, crosscheck
 
@@ -19,7 +20,9 @@ def run(backend: str, against: str, json_target: str | None) -> int:
     second: Any = choose_backend(against, option="--against")
     first: Any = choose_backend(backend)
     if first.name == second.name:
-        raise InputError(f"--backend {first.name} --against {second.name}: expected two backends")
+        raise InputError(
+            f"--backend {first.name} --against {second.name}: expected two backends{_others()}"
+        )
     with np.errstate(all="ignore"):
         differences = crosscheck(first, second)
     failed = [difference for difference in differences if not difference.passed]
@@ -41,6 +44,7 @@ def run(backend: str, against: str, json_target: str | None) -> int:
     return 1 if failed else 0
 
 
+<<<<<<< HEAD
 def _table(title: str, dtype: str, differences: list[Difference]) -> Table:
     """The lines of one dtype in 80 columns. Whole names leave room for three differences; the
     relative one stands in the JSON."""
@@ -55,3 +59,9 @@ def _table(title: str, dtype: str, differences: list[Difference]) -> Table:
             verdict = Text("pass", "green") if d.passed else Text("FAIL", "red")
             table.add_row(Text(d.operation), *numbers, f"{d.bound:g}", verdict)
     return table
+=======
+def _others() -> str:
+    """Why there may be no other: `auto` had to take this one."""
+    missing = [f"{name}: {s.reason}" for name, s in available_backends().items() if not s.usable]
+    return "; not available: " + "; ".join(missing) if missing else ""
+>>>>>>> wF
