@@ -44,7 +44,6 @@ def run(backend: str, against: str, json_target: str | None) -> int:
     return 1 if failed else 0
 
 
-<<<<<<< HEAD
 def _table(title: str, dtype: str, differences: list[Difference]) -> Table:
     """The lines of one dtype in 80 columns. Whole names leave room for three differences; the
     relative one stands in the JSON."""
@@ -59,9 +58,9 @@ def _table(title: str, dtype: str, differences: list[Difference]) -> Table:
             verdict = Text("pass", "green") if d.passed else Text("FAIL", "red")
             table.add_row(Text(d.operation), *numbers, f"{d.bound:g}", verdict)
     return table
-=======
+
+
 def _others() -> str:
     """Why there may be no other: `auto` had to take this one."""
     missing = [f"{name}: {s.reason}" for name, s in available_backends().items() if not s.usable]
     return "; not available: " + "; ".join(missing) if missing else ""
->>>>>>> wF

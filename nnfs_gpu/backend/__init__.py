@@ -18,11 +18,8 @@ from typing import Any
 import numpy as np
 
 from .driver import UnavailableError
-<<<<<<< HEAD
 from .identity import current_device
-=======
 from .numba_probe import import_compiling_numba, import_numba
->>>>>>> wF
 from .numpy_backend import NumpyBackend, real_dtype
 from .protocol import Backend
 
