@@ -104,11 +104,13 @@ def _backends(backends: dict[str, Any]) -> Table:
 
 
 def _libraries(libraries: dict[str, Any]) -> Table:
-    """What was found with its version, or where it lies; what was not, with what brings it."""
+    """Files of wheels with their version, others with their place; what is missing, with what
+    brings it. All places stand in the JSON."""
     table = Table("CUDA file", "needed by")
     table.add_column("what was found", overflow="fold")
     for name, found in libraries.items():
-        text = Text(" ".join(filter(None, (found["version"], found["path"]))))
+        name_of = os.path.basename(found["path"] or "")
+        text = Text(f"{name_of} {found['version']}" if found["version"] else found["path"] or "")
         if found["problem"]:
             bring = " or ".join(found["wheels"])
             text = Text(f"missing ({found['does']}): pip install {bring}", "red")

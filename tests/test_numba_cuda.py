@@ -268,9 +268,8 @@ CODE = sys.argv[1]
 sys.meta_path.insert(0, Finder())
 import nnfs_gpu
 found = nnfs_gpu.available_backends()
-again = nnfs_gpu.available_backends()["numba-cuda"]
 status = found["numba-cuda"]
-assert status == again
+assert status == nnfs_gpu.available_backends()["numba-cuda"]
 print(json.dumps([status.reason, status.remedy, found["numba"].usable, found["cupy"].reason]))
 """
 
