@@ -42,14 +42,19 @@ def check_real(a: Array) -> Array:
     return a
 
 
-def check_shapes(first: Array, *others: Array) -> None:
-    """For kernels, which do not look: rows beside an array are never read or written."""
+def check_shapes(first: Array, *others: Array, indices: bool = False) -> None:
+    """For kernels, which do not look: rows beside an array are never read or written.
+
+    Others have the shape of the first; with `indices`, also whole numbers, one a row.
+    Raises ValueError.
+    """
     for other in others:
-        if other.shape != first.shape and other.shape != first.shape[:1]:
+        labels = indices and other.dtype.kind in "iu" and other.shape == first.shape[:1]
+        if other.shape != first.shape and not labels:
+            classes = f", or {first.shape[:1]} for whole numbers" if indices else ""
             raise ValueError(
                 f"arrays of shapes {first.shape} and {other.shape} do not fit: expected "
-                f"{first.shape}, or {first.shape[:1]} for one number a row; give both the same "
-                "rows"
+                f"{first.shape}{classes}; give both the same rows and columns"
             )
 
 

@@ -52,7 +52,7 @@ class NumbaBackend(NumpyBackend):
 
         `cost` is what one element of the result costs against one of a sum.
         """
-        check_shapes(*inputs)
+        check_shapes(*inputs, indices=True)
         out = np.empty(shape, inputs[0].dtype)
         launch(kernel, shape[0], inputs, (out,), scalars, work=cost * out.size)
         return out
@@ -144,7 +144,7 @@ class NumbaBackend(NumpyBackend):
     def softmax_cross_entropy(
         self, x: Array, t: Array, samples: int | None = None
     ) -> tuple[Array, Array]:
-        check_shapes(x, t)
+        check_shapes(x, t, indices=True)
         kernel = (
             softmax.softmax_cross_entropy_soft if t.ndim == 2 else softmax.softmax_cross_entropy
         )
