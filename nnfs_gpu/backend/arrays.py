@@ -58,6 +58,19 @@ def check_shapes(first: Array, *others: Array, indices: bool = False) -> None:
             )
 
 
+def check_reals(*arrays: Array, indices: bool = False) -> None:
+    """For kernels that read real numbers alone: the bits of others would be taken for them.
+
+    With `indices`, vectors of whole numbers pass. Raises TypeError.
+    """
+    for a in arrays:
+        if a.dtype.kind != "f" and not (indices and a.dtype.kind in "iu" and a.ndim == 1):
+            raise TypeError(
+                f"array of shape {a.shape} and {a.dtype}: expected float32 or float64; convert "
+                "with backend.asarray(x)"
+            )
+
+
 def check_bias(b: Array, y: Array) -> None:
     """ValueError unless `b` has one number for each column of `y`."""
     if b.shape != (1, y.shape[1]):

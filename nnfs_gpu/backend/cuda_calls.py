@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import check_shapes, common_dtype
+from .arrays import check_reals, check_shapes, common_dtype
 from .protocol import Array
 from .softmax_plan import softmax_plan
 
@@ -60,12 +60,7 @@ class Calls:
     def reals(self, *arrays: Array) -> list[Array]:
         """As `inputs`, for kernels that read `real` alone: whole numbers would be taken for it."""
         check_shapes(*arrays)
-        for a in arrays:
-            if a.dtype.kind != "f":
-                raise TypeError(
-                    f"array of {a.dtype}: expected float32 or float64; convert with "
-                    "backend.asarray(x)"
-                )
+        check_reals(*arrays)
         return self.inputs(*arrays)
 
     def flat(self, kernel: str, *arrays: Array) -> Array:
