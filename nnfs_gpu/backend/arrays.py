@@ -103,14 +103,32 @@ def check_real(a: Array, name: str = "x", given: Any = None) -> Array:
     return a
 
 
-def check_shapes(first: Array, *others: Array) -> None:
-    """For kernels, which do not look: rows beside an array are never read or written."""
+def check_shapes(first: Array, *others: Array, indices: bool = False) -> None:
+    """For kernels, which do not look: rows beside an array are never read or written.
+
+    Others have the shape of the first; with `indices`, also whole numbers, one a row.
+    Raises ValueError.
+    """
     for other in others:
-        if other.shape != first.shape and other.shape != first.shape[:1]:
+        labels = indices and other.dtype.kind in "iu" and other.shape == first.shape[:1]
+        if other.shape != first.shape and not labels:
+            classes = f", or {first.shape[:1]} for whole numbers" if indices else ""
             raise ValueError(
                 f"arrays of shapes {first.shape} and {other.shape} do not fit: expected "
-                f"{first.shape}, or {first.shape[:1]} for one number a row; give both the same "
-                "rows"
+                f"{first.shape}{classes}; give both the same rows and columns"
+            )
+
+
+def check_reals(*arrays: Array, indices: bool = False) -> None:
+    """For kernels that read real numbers alone: the bits of others would be taken for them.
+
+    With `indices`, vectors of whole numbers pass. Raises TypeError.
+    """
+    for a in arrays:
+        if a.dtype.kind != "f" and not (indices and a.dtype.kind in "iu" and a.ndim == 1):
+            raise TypeError(
+                f"array of shape {a.shape} and {a.dtype}: expected float32 or float64; convert "
+                "with backend.asarray(x)"
             )
 
 

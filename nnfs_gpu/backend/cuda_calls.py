@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import check_shapes, common_dtype
+from .arrays import check_reals, check_shapes, common_dtype
 from .protocol import Array
 from .softmax_plan import softmax_plan
 
 BLOCK = 256
 MOST_BLOCKS = 1 << 16  # of a grid whose threads go on to a next element
 MOST_PARTS = 1024  # partial results of a sum
+BY_CLASS = {  # kernels of losses.cu that read class indices
+    *("cross_entropy_forward", "cross_entropy_backward", "softmax_cross_entropy_backward"),
+}
 SUM_COLUMNS = 128  # columns that a block of column_sum_* adds up
 
 
@@ -47,16 +50,22 @@ class Calls:
 
         Raises ValueError for shapes, TypeError for dtypes that do not fit.
         """
-        check_shapes(*arrays)
+        check_shapes(*arrays, indices=True)
         common_dtype(*arrays)
         return [
             self.xp.ascontiguousarray(a, dtype=np.int32 if a.dtype.kind in "iu" else None)
             for a in arrays
         ]
 
+    def reals(self, *arrays: Array) -> list[Array]:
+        """As `inputs`, for kernels that read `real` alone: whole numbers would be taken for it."""
+        check_shapes(*arrays)
+        check_reals(*arrays)
+        return self.inputs(*arrays)
+
     def flat(self, kernel: str, *arrays: Array) -> Array:
         """A kernel of elementwise.cu; the result is like the first array."""
-        inputs = self.inputs(*arrays)
+        inputs = self.reals(*arrays)
         out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
         self.run(
             "elementwise", kernel, blocks_for(out.size), (*inputs, out, out.size), dtype=out.dtype
@@ -65,7 +74,7 @@ class Calls:
 
     def loss(self, kernel: str, y: Array, t: Array, *scalars: float) -> Array:
         """A kernel of losses.cu: a loss a row for `*_forward`, else a gradient like y."""
-        y, t = self.inputs(y, t)
+        y, t = self.inputs(y, t) if kernel in BY_CLASS else self.reals(y, t)
         out = self.xp.empty(y.shape[:1] if "_forward" in kernel else y.shape, y.dtype)
         threads = 1 if kernel == "cross_entropy_forward" else lanes(y.shape[1])
         blocks = blocks_of_rows(y.shape[0], threads) if out.ndim == 1 else blocks_for(out.size)

@@ -63,10 +63,9 @@ def on_current_device(xp: Any, x: Any) -> Array:
         a = xp.from_dlpack(x)
     else:
         a = xp.asarray(x)
+    check_real(a)
     # CuPy takes an array of another device as it is, but where it makes an array of it.
-    return (
-        check_real(a) if device_of(a) in (None, current_device(xp)) else xp.asarray(check_real(a))
-    )
+    return a if device_of(a) in (None, current_device(xp)) else xp.asarray(a)
 
 
 class Slot:

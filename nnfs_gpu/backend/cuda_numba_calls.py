@@ -46,7 +46,7 @@ class GridCalls:
 
     def rows(self, kernel: Any, shape: tuple, inputs: tuple, *scalars: float) -> Array:
         """A thread a row; the result has `shape` and the first input's dtype."""
-        check_shapes(*inputs)
+        check_shapes(*inputs, indices=True)
         out = self.xp.empty(shape, inputs[0].dtype)
         self.launch(kernel, shape[0], inputs, (out,), *scalars)
         return out

@@ -91,7 +91,7 @@ class CupyBackend(NumpyBackend):
     def linear_relu_backward(
         self, dy: Array, x: Array, w: Array, y: Array
     ) -> tuple[Array, Array, Array]:
-        dy, y = self._calls.inputs(dy, y)
+        dy, y = self._calls.reals(dy, y)
         dz = self.xp.empty(y.shape, y.dtype)
         arrays = (dy, y, dz)
         db = self._calls.column_sum("dense", "relu_backward_column_sum", arrays, *dz.shape)
@@ -117,7 +117,7 @@ class CupyBackend(NumpyBackend):
         return y
 
     def softmax_backward(self, dy: Array, y: Array) -> Array:
-        dy, y = self._calls.inputs(dy, y)
+        dy, y = self._calls.reals(dy, y)
         dx = self.xp.empty(y.shape, y.dtype)
         self._calls.softmax("softmax_backward", (dy, y), (dx,), ("softmax_dot_partial", 1))
         return dx

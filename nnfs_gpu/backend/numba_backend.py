@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels import activations, common, dense, losses, optimizers, philox, reductions, softmax
 from . import philox as streams
-from .arrays import check_bias, check_shapes, mean_over
+from .arrays import check_bias, check_reals, check_shapes, mean_over
 from .launch import default_threads, launch
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
@@ -40,6 +40,7 @@ class NumbaBackend(NumpyBackend):
     def _flat(self, kernel: Any, inputs: tuple, *scalars: Any, cost: int = 1) -> Array:
         """An element-wise kernel; the result is like the first input."""
         check_shapes(*inputs)
+        check_reals(*inputs)
         out = np.empty(inputs[0].shape, inputs[0].dtype)
         flat = [np.ascontiguousarray(a).reshape(-1) for a in inputs]
         launch(kernel, out.size, flat, (out.reshape(-1),), scalars, work=cost * out.size)
@@ -52,7 +53,8 @@ class NumbaBackend(NumpyBackend):
 
         `cost` is what one element of the result costs against one of a sum.
         """
-        check_shapes(*inputs)
+        check_shapes(*inputs, indices=True)
+        check_reals(*inputs, indices=True)
         out = np.empty(shape, inputs[0].dtype)
         launch(kernel, shape[0], inputs, (out,), scalars, work=cost * out.size)
         return out
@@ -144,7 +146,7 @@ class NumbaBackend(NumpyBackend):
     def softmax_cross_entropy(
         self, x: Array, t: Array, samples: int | None = None
     ) -> tuple[Array, Array]:
-        check_shapes(x, t)
+        check_shapes(x, t, indices=True)
         kernel = (
             softmax.softmax_cross_entropy_soft if t.ndim == 2 else softmax.softmax_cross_entropy
         )

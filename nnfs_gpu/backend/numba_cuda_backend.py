@@ -139,7 +139,7 @@ class NumbaCudaBackend(NumpyBackend):
     ) -> tuple[Array, Array]:
         if t.ndim == 2:  # the kernels take class indices
             return super().softmax_cross_entropy(x, t, samples)
-        check_shapes(x, t)
+        check_shapes(x, t, indices=True)
         losses, dx = self.xp.empty(x.shape[0], x.dtype), self.xp.empty(x.shape, x.dtype)
         arrays = ((x, t), (losses, dx))
         scalars = (LOW, HIGH, float(mean_over(samples, x.shape[0])), NAN)

@@ -122,7 +122,7 @@ class NumpyBackend:
     # ---- losses ----
     def _pick(self, p: Array, t: Array) -> tuple[Array, Array, Array]:
         """(rows, t with every index in range, bad): where `bad`, the result must be NaN."""
-        check_shapes(p, t)
+        check_shapes(p, t, indices=True)
         bad = (t < 0) | (t >= p.shape[1])
         return self.xp.arange(t.shape[0]), self.xp.where(bad, 0, t), bad
 
