@@ -7,7 +7,7 @@ engines that go through the layers: a fused engine changes everything in one cal
 from __future__ import annotations
 
 from collections.abc import Set
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Undo:
             self._look()
         counts = self._counts() if self._counted else ()
         random = np.random.get_state() if self._draws else None
-        sums = _sums(model.loss), model.accuracy and _sums(model.accuracy)
+        sums = _sums_of(model.loss), _sums_of(model.accuracy)
         self._saved = [sums, _attributes(model.optimizer).copy(), counts, random, False]
 
     def keep(self) -> None:
@@ -72,7 +72,7 @@ class Undo:
         _attributes(model.optimizer).update(settings)
         _drop_others(_attributes(model.optimizer), settings.keys())
         for one, values in zip((model.loss, model.accuracy), sums, strict=True):
-            if one is not None:
+            if values is not None:
                 one.accumulated_sum, one.accumulated_count = values
         self.take_up(counts)
         if random is not None:
@@ -127,8 +127,8 @@ class Copies:
 
     def take(self) -> None:
         """Copy them all."""
-        for held, count, ask, arrays, *_ in self._looked:
-            if len(held) != count or not all(map(is_, ask(held), arrays)):
+        for held, count, names, arrays, *_ in self._looked:
+            if len(held) != count or not all(map(is_, map(held.get, names), arrays)):
                 self._looked = []
         if not self._looked:
             self._look()
@@ -153,20 +153,18 @@ class Copies:
         looked, found = [], []
         for layer in self._layers:
             held = _attributes(layer)
-            parameters = (held.get(name) for name in ("weights", "biases"))
-            shapes = [array.shape for array in parameters if array is not None]
+            own = [getattr(layer, name, None) for name in ("weights", "biases")]
+            shapes = [array.shape for array in own if array is not None]
             written = [
                 name
                 for name, value in held.items()
                 if name not in OF_A_BATCH and getattr(value, "shape", None) in shapes
             ]
-            if not written:
-                continue
-            ask = itemgetter(*written, *written[:1])  # of one name it would give no tuple
             kind = {name: held[name] for name in ("optimizer_kind",) if name in held}
             before = {name: held[name] for name in written} | kind
-            looked.append((held, len(held), ask, ask(held), before, set(held)))
-            found += [held[name] for name in written]
+            arrays = [held[name] for name in written]
+            looked.append((held, len(held), written, arrays, before, set(held)))
+            found += arrays
         flat = [a for a in found if a.flags.c_contiguous and a.dtype == found[0].dtype]
         self._flat = [a.reshape(-1) for a in flat]
         self._room = self._join(self._flat) if flat else None
@@ -174,9 +172,17 @@ class Copies:
         self._looked = looked
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    """What is put back of an object; of one with slots alone, nothing."""
-    return getattr(thing, "__dict__", {})
+def _attributes(one: Any) -> dict[str, Any]:
+    """Those of an object; {} of one that keeps them in slots: they are not put back."""
+    return getattr(one, "__dict__", {})
+
+
+def _sums_of(one: Any) -> Any:
+    """Sum and count of a loss or an accuracy, of one that has them."""
+    try:
+        return _sums(one)
+    except AttributeError:
+        return None
 
 
 def _drop_others(held: dict[str, Any], names: Set[str]) -> None:

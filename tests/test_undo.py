@@ -153,6 +153,57 @@ def test_arrays_that_lie_apart_and_of_another_dtype_come_back():
     assert visible(model) == before
 
 
+class Slots:
+    """An optimizer with slots, of the user's own, for layers with weights alone."""
+
+    __slots__ = ("current_learning_rate", "iterations")
+
+    def __init__(self):
+        self.iterations, self.current_learning_rate = 0, 0.1
+
+    def pre_update_params(self):
+        pass
+
+    def update_params(self, layer):
+        layer.weights -= self.current_learning_rate * layer.dweights
+
+    def post_update_params(self):
+        self.iterations += 1
+
+
+class OwnDense:
+    """Weights and no biases."""
+
+    def __init__(self, n_inputs, n_neurons):
+        self.n_inputs, self.n_neurons = n_inputs, n_neurons
+        self.weights = np.random.RandomState(1).randn(n_inputs, n_neurons).astype(np.float32)
+
+    def forward(self, inputs, training=True):
+        self.inputs = inputs
+        self.output = inputs @ self.weights
+        return self.output
+
+    def backward(self, dvalues):
+        self.dweights = self.inputs.T @ dvalues
+        self.dinputs = dvalues @ self.weights.T
+        return self.dinputs
+
+
+def test_parts_with_slots_and_layers_without_biases_train():
+    with ng.use_backend(backend_named("numpy")):
+        model, X, y = made()
+        own = ng.Model()
+        own.add(OwnDense(2, 3))
+        own.add(ng.Activation_Softmax())
+        own.set(loss=model.loss, optimizer=Slots(), accuracy=model.accuracy)
+        own.finalize()
+    model.loss.trainable_layers = ()  # an own layer has no regularizers
+    before = own.layers[0].weights.copy()
+    LayerSteps(own).step(X, y)
+    assert own.optimizer.iterations == 1
+    assert not np.array_equal(own.layers[0].weights, before)
+
+
 @pytest.mark.parametrize("engine", ["layers", "fused"])
 @pytest.mark.parametrize("when", ["batch", "epoch"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])

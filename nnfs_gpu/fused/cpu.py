@@ -79,7 +79,6 @@ class FusedSteps:
         self._tables = self.layout.head.ctypes.data
         self._gradient = np.zeros(self.layout.gradients)
         self._measured = np.zeros((1, k.MEASURED_FIELDS))
-        self._measured_at = self._measured.ctypes.data
         self.layout.head[k.GRADIENT] = self._gradient.ctypes.data
         self._measure_into(self._measured)
         self._rows = self._total = 0  # of the batch under way
@@ -106,9 +105,9 @@ class FusedSteps:
     # ---- steps ----
     def step(self, X: Array, y: Any) -> tuple[float, float, float]:
         """One step on the batch X, y: (mean loss, penalty, accuracy) before the update."""
-        return self._step(X, y, fresh=False)
+        return self._step(X, y)
 
-    def _step(self, X: Array, y: Any, fresh: bool) -> tuple[float, float, float]:
+    def _step(self, X: Array, y: Any, fresh: bool = False) -> tuple[float, float, float]:
         """`step`; `fresh`: the sums begin with it."""
         n = X.shape[0]
         if self._total:
@@ -137,10 +136,7 @@ class FusedSteps:
                 self._step(X, y, fresh=True)
                 part[0] = self._measured[0]
             else:
-                try:
-                    self._whole(X, y, len(part), part, fresh=True)
-                finally:
-                    self._measure_into(self._measured)  # `part` does not live on
+                self._whole(X, y, len(part), part, fresh=True)
             done += len(part)
             once = self._heard(most, begun, len(part))
         losses, right = measured[:, 0] / n, measured[:, 1] / (n * self.compared)
@@ -279,16 +275,18 @@ class FusedSteps:
         """`train` on this thread, and on others where they are worth it."""
         samples = n if what & k.GROUPS else 0
         self.groups.make_room(-(-samples // per))
-        self._measure_into(into)
+        if into is not self._into:
+            self._measure_into(into)
         turn, self._turn = self._turn, self._turn + steps
         step, count = self.optimizer.iterations, n * self.compared
         role = k.LEAD if self._shared(samples, per, steps) else k.ALONE
         self._train(0, role, (x, y, n, row, per, steps, step, count, what, turn, along, order))
 
     def _measure_into(self, into: Array) -> None:
-        """Have each step write what it measures into a row of `into`."""
-        at = self._measured_at if into is self._measured else into.ctypes.data
-        self.layout.head[k.MEASURED] = at
+        """Have each step write what it measures into a row of `into`, which lives on here."""
+        self._into = None  # until the head has it: Ctrl-C may come in between
+        self.layout.head[k.MEASURED] = into.ctypes.data
+        self._into = into
 
     def _load_pointers(self) -> None:
         """The functions that this plan needs: compiled, or loaded from the disk."""
@@ -328,9 +326,11 @@ class FusedSteps:
         there, once they have been missed for as long as an invitation is worth.
         """
         work = self.groups.work(n)
+        if work < SHARED_STEP:
+            return False
         allowed = launch.threads_allowed()
         threads = min(allowed, max(-(-n // per), len(self.layout.pieces)))
-        if threads == 1 or work < SHARED_STEP:
+        if threads == 1:
             return False
         crew = launch.workers()
         if crew is not self._crew:  # none yet, or of the process that this one was forked from
