@@ -2,23 +2,14 @@
 
 For test_checkpoint_kills.py. SIGKILL leaves what the folder holds at that moment, no more and no
 less, so `disks` notes that around every write; training that starts on such a disk is the
-resumed run. Also a program, which is killed for good again and again:
-
-    python kill_table.py SEED KILLS               # random runs, killed at random writes and times
-    python kill_table.py command N MOMENT ...     # nnfs-gpu ..., killed in its Nth write
+resumed run. kill_program.py kills processes for good.
 """
 
 import dataclasses
 import itertools
 import json
 import os
-import random
 import shutil
-import signal
-import sys
-import tempfile
-import time
-from pathlib import Path
 
 import numpy as np
 
@@ -38,7 +29,6 @@ from nnfs_gpu import (
     Optimizer_Adam,
     Optimizer_SGD,
     blocks,
-    cli,
     tensor_file,
     use_backend,
 )
@@ -224,92 +214,3 @@ def table():
         Run(**dict(zip(choices, row, strict=True))) for row in itertools.product(*choices.values())
     )
     return [run for run in runs if run.possible()]
-
-
-# ---- by hand: killed for good ----
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def arrange(number, moment):
-    """Die in the `number`th write from now."""
-    count, fsync, replace = 0, os.fsync, os.replace
-
-    def at(which):
-        nonlocal count
-        count += which == "half"
-        if count == number and which == moment:
-            die()
-
-    def synced(handle):
-        if not os.path.isdir(f"/proc/self/fd/{handle}"):
-            size = os.fstat(handle).st_size
-            if count + 1 == number and moment == "half":
-                os.ftruncate(handle, size // 2)
-            at("half")
-            at("whole")
-        fsync(handle)
-
-    def replaced(source, target):
-        replace(source, target)
-        at("after")
-
-    tensor_file.os.fsync, tensor_file.os.replace = synced, replaced
-
-
-def killed(run, rng, folder):
-    """Kills before the run came to its end; raises AssertionError for another end."""
-    kills, checkpoint = 0, folder / "run"
-    while True:
-        kill = (rng.randint(1, 5), rng.choice(["half", "whole", "after"]))
-        seconds = rng.uniform(0.001, 0.08) if rng.random() < 0.3 else None
-        child = os.fork()
-        if child == 0:
-            if kills < 6 and seconds is None:
-                arrange(*kill)
-            text = run.train(folder, checkpoint)
-            (folder / "result").write_text(text)
-            os._exit(0)
-        if seconds is not None and kills < 6:
-            time.sleep(seconds)
-            os.kill(child, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL, status
-        kills += 1
-    child = os.fork()  # without checkpoints, in a process that has trained nothing, too
-    if child == 0:
-        (folder / "expected").write_text(run.train(folder, None))
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert (folder / "result").read_text() == (folder / "expected").read_text(), run
-    assert sorted(os.listdir(checkpoint)) == [FILE]
-    return kills
-
-
-def main(seed, wanted):
-    rng, kills, runs, rows = random.Random(seed), 0, 0, table()
-    while kills < wanted:
-        run = rng.choice(rows)
-        folder = Path(tempfile.mkdtemp())
-        try:
-            kills += killed(run, rng, folder)
-        finally:
-            shutil.rmtree(folder)
-        runs += 1
-        print(f"{kills} kills in {runs} runs so far", file=sys.stderr, flush=True)
-    print(f"{kills} kills in {runs} runs, all ended with the bits of the whole run")
-
-
-def command(number, moment, *arguments):
-    """The command, killed in its `number`th write of a checkpoint."""
-    arrange(int(number), moment)
-    sys.argv[1:] = arguments
-    cli.main()
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "command":
-        command(*sys.argv[2:])
-    main(int(sys.argv[1]), int(sys.argv[2]))

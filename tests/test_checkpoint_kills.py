@@ -2,7 +2,7 @@
 
 The bits of all parameters and of the optimizer's arrays, the curve, the iterations and what
 chance gives next are those of a run that nothing interrupted. The runs and what a kill leaves:
-kill_table.py, which also kills processes for good.
+kill_table.py; kill_program.py kills processes for good.
 """
 
 import os
@@ -56,7 +56,7 @@ def test_a_kill_at_every_write(run, tmp_path, monkeypatch):
 @posix
 def test_killed_for_good():
     """A few of the same with SIGKILL, in processes of their own."""
-    program = Path(__file__).with_name("kill_table.py")
+    program = Path(__file__).with_name("kill_program.py")
     done = subprocess.run(
         [sys.executable, str(program), "5", "12"], capture_output=True, text=True, env=ENVIRONMENT
     )

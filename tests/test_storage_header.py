@@ -9,7 +9,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from file_fuzz import callbacks, join, network, originals, split, train
+from file_damage import join, split
+from file_fuzz import callbacks, network, originals, train
 from model_files import refused
 
 from nnfs_gpu import Callback, use_backend
