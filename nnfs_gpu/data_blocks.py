@@ -17,7 +17,7 @@ from .backend.arrays import check_real, to_host
 from .blocks import fingerprint_of, runs_out
 from .checkpoint import hashed
 from .own_measures import OwnAccuracy
-from .own_values import plain
+from .own_values import as_given
 
 Array = Any
 Piece = tuple[int | None, Array, checks.Targets]
@@ -242,7 +242,7 @@ class Streamed(InBlocks):
                 f"{self.what}: the accuracy wants to see all targets first, and these blocks can "
                 "be used once; give a function that returns a new iterator, or set its precision"
             )
-        return (self.backend.to_numpy(plain(y)) for _, y in self._pass())
+        return (self.backend.to_numpy(as_given(y)) for _, y in self._pass())
 
     def fingerprints(self) -> tuple[Any, Any]:
         """What the source says of itself; the targets are part of it."""

@@ -17,7 +17,7 @@ from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_Catego
 from .optimizers import forget
 from .own_measures import loss_of
 from .own_parts import is_trainable, ours
-from .own_values import plain, result
+from .own_values import as_given, result
 
 Array = Any
 
@@ -134,7 +134,7 @@ class Network:
         if combined is not None:
             # One difference instead of the softmax's and the loss's gradients one by one.
             known = type(combined) is Activation_Softmax_Loss_CategoricalCrossentropy
-            targets = y if known else plain(y)
+            targets = y if known else as_given(y)
             dvalues = result(combined.backward(output, targets), combined, "dinputs")
             self.layers[-1].dinputs = dvalues
             layers = layers[:-1]

@@ -15,7 +15,7 @@ from .backend import Backend
 from .checks import Targets
 from .losses import Loss
 from .own_parts import ours, take_parameters, takes
-from .own_values import AsGiven, comparisons, converted, hint, per_row, plain, result
+from .own_values import AsGiven, as_given, comparisons, converted, hint, per_row, result
 
 Array = Any
 
@@ -105,7 +105,7 @@ class OwnLoss(_Sums, Loss):
 
     def forward(self, y_pred: Array, y_true: Any) -> Array:
         """Losses of the samples, (N,). Raises ValueError for another shape."""
-        y = plain(y_true)
+        y = as_given(y_true)
         if _calculates(self.part):
             losses = self.calculated(y_pred, y)
         else:
@@ -114,7 +114,7 @@ class OwnLoss(_Sums, Loss):
 
     def backward(self, dvalues: Array, y_true: Any) -> Array:
         """dinputs: the gradient of the mean loss, of the shape of `dvalues`."""
-        y = plain(y_true)
+        y = as_given(y_true)
         dinputs = result(self.part.backward(dvalues, y), self.part, "dinputs")
         if dinputs is None:
             raise ValueError(
@@ -153,11 +153,11 @@ class OwnAccuracy(_Sums, Accuracy):
     def init(self, y: Any) -> None:
         """Show it the targets, where it wants to see them."""
         if self.wants_targets:
-            self.part.init(plain(y))
+            self.part.init(as_given(y))
 
     def compare(self, predictions: Any, y: Any) -> Array:
         """Comparisons, or the batch's number as often as it has rows."""
-        y = plain(y)
+        y = as_given(y)
         if _calculates(self.part):
             value = self.calculated(predictions, y)
         else:

@@ -1,6 +1,6 @@
 """What goes into parts of the user's own, and what comes out of them.
 
-In go plain arrays: targets in the form that the user gave (`AsGiven`, `plain`). What comes out
+In go plain arrays: targets in the form that the user gave (`AsGiven`, `as_given`). What comes out
 may be returned or stored, in any dtype, as one number a sample or one for the batch; here it
 becomes an array of the backend of the shape that the engines count on, or an error that names
 the part. Called by `own_parts.py`, `own_measures.py`, and by our base classes of losses and
@@ -55,7 +55,7 @@ def form_of(y: Any) -> tuple[np.dtype, tuple[int, ...]]:
     return host.dtype, host.shape[1:]
 
 
-def plain(y: Any) -> Any:
+def as_given(y: Any) -> Any:
     """Targets as an own loss or accuracy gets them: an array, in the form the user gave."""
     if not isinstance(y, checks.Targets):
         return y
