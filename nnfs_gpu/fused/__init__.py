@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .plan import CannotFuse, Plan, Stage, StageParts, make_plan, stage_parts
+from .plan import Plan, Stage, make_plan
+from .stages import CannotFuse, StageParts, stage_parts
 
 __all__ = [
     "ENGINES",

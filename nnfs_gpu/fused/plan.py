@@ -17,14 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import accuracy, activations, layers, losses, optimizers
-from ..own_parts import name_of, ours
+from .. import accuracy, activations, losses, optimizers
+from ..own_parts import name_of
+from .stages import ACTIVATIONS, CannotFuse, StageParts, check_unchanged, stage_parts
 
 MOST_PRODUCTS = 8  # of a narrow network
-
-
-class CannotFuse(ValueError):  # noqa: N818 - what it says, not an error in the data
-    """The network trains layer by layer; the message says what stands in the way."""
 
 
 @dataclass(frozen=True)
@@ -172,22 +169,6 @@ class Plan:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class StageParts:
-    """The model's objects behind one stage."""
-
-    dense: Any
-    activation: Any | None  # None: no activation object, which is linear
-    dropout: Any | None
-
-
-_ACTIVATIONS = {
-    activations.Activation_ReLU: "relu",
-    activations.Activation_Sigmoid: "sigmoid",
-    activations.Activation_Linear: "linear",
-}
-_DROPOUT = layers.Layer_Dropout
-_LAYERS = {*_ACTIVATIONS, _DROPOUT, layers.Layer_Dense, activations.Activation_Softmax}
 _LOSSES = {
     losses.Loss_CategoricalCrossentropy: "softmax_cross_entropy",
     losses.Loss_BinaryCrossentropy: "binary_cross_entropy",
@@ -215,7 +196,7 @@ def make_plan(model: Any) -> Plan:
     Classes are compared exactly: a subclass may compute something else. Raises CannotFuse
     with the reason where the network does not fit.
     """
-    _check_unchanged(model, "the model", "forward", "backward")
+    check_unchanged(model, "the model", "forward", "backward")
     loss = _known(_LOSSES, model.loss, "loss")
     parts = stage_parts(model)
     if any(part.dense.backend.precise_dot for part in parts):
@@ -242,58 +223,17 @@ def make_plan(model: Any) -> Plan:
     )
 
 
-def stage_parts(model: Any) -> tuple[StageParts, ...]:
-    """The objects of each stage, in order. Raises CannotFuse for layers that form no stages."""
-    found: list[list[Any]] = []
-    for number, layer in enumerate(model.layers):
-        kind = type(layer)
-        last = number == len(model.layers) - 1
-        if kind not in _LAYERS:
-            raise CannotFuse(f"layer {number} is a {name_of(layer)}, which no fused step knows")
-        _check_unchanged(layer, f"layer {number}", "forward", "backward")
-        if kind is layers.Layer_Dense:
-            found.append([layer, None, None])
-            continue
-        if not found:
-            raise CannotFuse(f"the first layer is {kind.__name__}, expected a Layer_Dense")
-        stage = found[-1]
-        if kind is _DROPOUT:
-            if last:
-                raise CannotFuse("dropout is the last layer")
-            if stage[2] is not None:
-                raise CannotFuse(f"layer {number} is a second dropout in a row")
-            stage[2] = layer
-        elif kind is activations.Activation_Softmax and not last:
-            raise CannotFuse(f"layer {number} is a softmax inside the network")
-        elif stage[1] is not None:
-            raise CannotFuse(f"layer {number} is a second activation of the same dense layer")
-        elif stage[2] is not None:
-            raise CannotFuse(f"layer {number} is an activation after a dropout")
-        else:
-            stage[1] = layer
-    if not found:
-        raise CannotFuse("the network has no dense layer")
-    return tuple(StageParts(*stage) for stage in found)
-
-
 def _known(table: dict[Any, str], thing: Any, what: str) -> str:
     kind = type(thing)
     if thing is None or kind not in table:
         raise CannotFuse(f"the {what} is {name_of(thing)}, which no fused step knows")
-    _check_unchanged(thing, f"the {what}", *METHODS[what])
+    check_unchanged(thing, f"the {what}", *METHODS[what])
     return table[kind]
-
-
-def _check_unchanged(part: Any, what: str, *methods: str) -> None:
-    """An engine computes what our methods do: one that somebody has replaced it cannot know."""
-    for method in methods:
-        if not ours(part, method):
-            raise CannotFuse(f"{what} ({name_of(part)}) has another {method} than the package's")
 
 
 def _stage(part: StageParts, forced: str | None) -> Stage:
     dense = part.dense
-    activation = "linear" if part.activation is None else _ACTIVATIONS.get(type(part.activation))
+    activation = "linear" if part.activation is None else ACTIVATIONS.get(type(part.activation))
     return Stage(
         n_inputs=dense.n_inputs,
         n_outputs=dense.n_neurons,
@@ -318,7 +258,7 @@ def _accuracy(wanted: Any, loss: str) -> str:
         return "none"
     kind = type(wanted)
     if kind in (accuracy.Accuracy_Categorical, accuracy.Accuracy_Regression):
-        _check_unchanged(wanted, "the accuracy", "compare", "calculate")
+        check_unchanged(wanted, "the accuracy", "compare", "calculate")
     categorical = kind is accuracy.Accuracy_Categorical
     if categorical and loss == "softmax_cross_entropy" and not wanted.binary:
         return "argmax"
