@@ -14,7 +14,7 @@ import numpy as np
 
 from . import data_remedies
 from .backend import Backend
-from .backend.arrays import incoming, on_gpu, plain
+from .backend.arrays import incoming, on_gpu, plain, prefixed
 from .backend.remedies import called
 
 Array = Any
@@ -86,9 +86,8 @@ def array(backend: Backend, x: Any, what: str, name: str) -> Array:
         if type(x) is not backend.xp.ndarray or x.dtype.kind not in "fiub":
             x = incoming(x, name)
         return backend.asarray(x)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{what}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise prefixed(error, what) from error
 
 
 def matrix(backend: Backend, given: Any, width: int | None, what: str, name: str = "x") -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checks, data_remedies
 from .accuracy import Accuracy
-from .backend.arrays import incoming, on_gpu, plain, to_host
+from .backend.arrays import incoming, on_gpu, plain, prefixed, to_host
 from .blocks import fingerprint_of, pair, runs_out
 from .checkpoint import hashed
 from .own_measures import OwnAccuracy
@@ -53,8 +53,8 @@ class InBlocks:
     def _data(self, X: Any, where: str) -> Array:
         try:
             x = self._converted(X, self.backend.dtype, "X")
-        except TypeError as error:
-            raise TypeError(f"{where}: {error}") from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, where) from error
         moved = self.model._rows(x, where, "X")
         if self.check_finite and not (self._seen and on_gpu(X)):
             checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
@@ -118,8 +118,8 @@ class Mapped(InBlocks):
         super().__init__(model, what, check_finite)
         try:
             self.X, self.y = to_host(X, "X"), plain(_raw(y), "y")
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{what}: {error}") from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, what) from error
         if not self.X.size:
             model._rows(self.X, what, "X")  # raises
         if self.y.shape[:1] != self.X.shape[:1]:
@@ -202,8 +202,8 @@ class Streamed(InBlocks):
         try:
             X = X if on_gpu(X) else plain(X, "X")
             y = _raw(y) if on_gpu(_raw(y)) else plain(_raw(y), "y")
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.what}, the block at row {start}: {error}") from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, f"{self.what}, the block at row {start}") from error
         if not X.ndim or not y.ndim:
             raise ValueError(f"{self.what}, the block at row {start}: got a number, no rows")
         kind = str(y.dtype).rstrip("0123456789"), y.ndim

@@ -79,6 +79,7 @@ class Model(Network):
         Raises ValueError or TypeError for data that does not fit the network (blocks are
         looked at when they first come; nothing changes in a step that fails), RuntimeError
         before `set`, CheckpointError for a checkpoint of another run (see `checkpoint.py`).
+        Warns once where a loss, weight or bias becomes NaN or infinite (`divergence.py`).
         """
         self._require("train", "loss", "optimizer", "accuracy")
         data = data_of(self, X, y, "train", check_finite)

@@ -43,7 +43,10 @@ TENSORS = {"stand-in": Tensor, "torch": torch_tensor}
 def test_tensors_train_as_arrays(tensor):
     expected = curve(X, Y)
     assert curve(tensor(X), tensor(Y)) == expected
-    assert curve(tensor(X, requires_grad=True), tensor(Y)) == expected
+    wants = tensor(X, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"^train: X: got a .* requires gradients") as refused:
+        network().train(wants, Y, **QUIET)
+    assert curve(follow(str(refused.value), X=wants)["X"], tensor(Y)) == expected
     assert curve(tensor(X), tensor(np.eye(3)[Y])) == curve(X, np.eye(3)[Y])
     values = X[:, :1] * 2
     assert curve(tensor(X), tensor(values), make=regression) == curve(X, values, make=regression)

@@ -38,7 +38,7 @@ def incoming(x: Any, name: str = "x") -> Array:
     Raises TypeError or ValueError, with `name` in front, as `to_host`.
     """
     if on_gpu(x):
-        x = x.detach() if hasattr(x, "detach") else x
+        _check_detached(x, name)
         return check_real(x, name) if hasattr(x.dtype, "kind") else x
     return to_host(x, name)
 
@@ -47,7 +47,7 @@ def to_host(x: Any, name: str = "x") -> np.ndarray:
     """`x` as a NumPy array of real numbers; a copy only where it lies on a GPU or is no array.
 
     Raises TypeError for what holds no real numbers or is masked, sparse, or has missing values,
-    ValueError for rows of different lengths.
+    ValueError for rows of different lengths, RuntimeError for a tensor that wants gradients.
     """
     return check_real(plain(x, name), name, x)
 
@@ -64,7 +64,7 @@ def plain(x: Any, name: str = "x") -> np.ndarray:
         raise TypeError(remedies.sparse(x, f"{name}.toarray()", name))
     if _is_sparse_tensor(x):
         raise TypeError(remedies.sparse(x, f"{name}.to_dense()", name))
-    x = x.detach() if hasattr(x, "detach") else x
+    _check_detached(x, name)
     if _elsewhere(x):
         x = next((getattr(x, move)() for move in TO_HOST if hasattr(x, move)), x)
     try:
@@ -74,6 +74,21 @@ def plain(x: Any, name: str = "x") -> np.ndarray:
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(remedies.not_converted(x, error, name)) from error
+
+
+def _check_detached(x: Any, name: str) -> None:
+    if getattr(x, "requires_grad", False) is True:  # PyTorch's: nothing here would give it any
+        raise RuntimeError(
+            f"{name}: got a {type(x).__name__} that requires gradients, expected one without; use "
+            f"{name}.detach()"
+        )
+
+
+def prefixed(error: Exception, where: str) -> Exception:
+    """The same error with `where` in front."""
+    kinds = (TypeError, ValueError, RuntimeError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), TypeError)
+    return kind(f"{where}: {error}")
 
 
 def _is_sparse_tensor(x: Any) -> bool:
