@@ -95,6 +95,7 @@ class NumbaBackend(NumpyBackend):
         self, dy: Array, x: Array, w: Array, y: Array
     ) -> tuple[Array, Array, Array]:
         check_shapes(dy, y)
+        check_reals(dy, y)
         dz = np.empty(dy.shape, dy.dtype)
         partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
         kernel, outputs = dense.relu_backward_column_sums, (dz, partial)
@@ -147,6 +148,7 @@ class NumbaBackend(NumpyBackend):
         self, x: Array, t: Array, samples: int | None = None
     ) -> tuple[Array, Array]:
         check_shapes(x, t, indices=True)
+        check_reals(x, t, indices=True)
         kernel = (
             softmax.softmax_cross_entropy_soft if t.ndim == 2 else softmax.softmax_cross_entropy
         )
