@@ -29,14 +29,9 @@ from pathlib import Path
 
 import llvmlite
 import numba
-from numba.core.caching import (
-    FunctionCache,
-    IndexDataCacheFile,
-    InTreeCacheLocator,
-    UserProvidedCacheLocator,
-    UserWideCacheLocator,
-)
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.compiler import CompileResult
+from numba.misc.appdirs import AppDirs
 
 logger = logging.getLogger("nnfs_gpu")
 
@@ -129,15 +124,17 @@ class KernelCache(FunctionCache):
     @functools.cached_property
     def _folders(self):
         """Where Numba looks: NUMBA_CACHE_DIR alone, or __pycache__ and the user's cache."""
-        path = inspect.getfile(self._py_func)
-        kinds = [InTreeCacheLocator, UserWideCacheLocator]
+        path = Path(inspect.getfile(self._py_func)).absolute()
+        apart = f"{path.parent.name}_{HASH(bytes(path.parent)).hexdigest()[:16]}"
         if numba.config.CACHE_DIR:
-            kinds = [UserProvidedCacheLocator]
+            folders = [Path(numba.config.CACHE_DIR, apart)]
+        else:
+            user = AppDirs(appname="numba", appauthor=False).user_cache_dir
+            folders = [path.parent / "__pycache__", Path(user, apart)]
         version = platform.python_version_tuple()
         line = self._py_func.__code__.co_firstlineno
         function = self._py_func.__qualname__.replace("<", "").replace(">", "")
-        name = f"{Path(path).stem}.{function}-{line}.py{version[0]}{version[1]}.{HASH().name}"
-        folders = [Path(kind(self._py_func, path).get_cache_path()) for kind in kinds]
+        name = f"{path.stem}.{function}-{line}.py{version[0]}{version[1]}.{HASH().name}"
         return [KernelFiles(folder, name, stamp()) for folder in folders]
 
     @property

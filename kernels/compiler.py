@@ -52,8 +52,6 @@ class _CalleeLibrary(JITCodeLibrary):
 
     def finalize(self):
         for library in dict.fromkeys(self._linking_libraries):
-            if hasattr(library, "_reload_init"):  # Numba 0.63 and later
-                self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalized = True
 
@@ -121,10 +119,9 @@ class Kernel(CPUDispatcher):
     """
 
     def __init__(self, py_func, locals=None, targetoptions=None):
-        locals = locals or {}  # Numba before 0.61.1 knows no None here
-        super().__init__(py_func, locals, targetoptions, pipeline_class=_KERNEL)
+        super().__init__(py_func, locals or {}, targetoptions, pipeline_class=_KERNEL)
         bare = {**self.targetoptions, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        self.callee = Callee(py_func, locals, bare, pipeline_class=_CALLEE)
+        self.callee = Callee(py_func, self.locals, bare, pipeline_class=_CALLEE)
 
     def compile(self, sig):
         with _no_collection():

@@ -11,6 +11,7 @@ import numpy as np
 
 from .common import jit, log_in_place, row
 from .elementary import emit_log, log
+from .label_rows import FEW, label_rows
 from .lane_sums import lane_sums
 
 
@@ -82,10 +83,23 @@ def cross_entropy_backward_row(i, p, t, low, n, bad, dp):
         dp[i, label] = -p.dtype.type(1) / max(p[i, label], low) / n
 
 
+def _emit_true(emit, p, low, n):
+    builder = emit.builder
+    p = builder.select(builder.fcmp_ordered("<", p, low), low, p)
+    return builder.fdiv(builder.fdiv(emit.constant(-1.0), p), n)
+
+
+def _emit_other(emit, p, low, n):
+    return emit.zero
+
+
+_gradients_of_few = label_rows(FEW, _emit_true, _emit_other)
+
+
 @jit
 def cross_entropy_backward(start, stop, p, t, low, n, bad, dp):
     """Rows of class indices."""
-    for i in range(start, stop):
+    for i in range(_gradients_of_few(p, t, (low, n), bad, dp, start, stop), stop):
         cross_entropy_backward_row(i, p, t, low, n, bad, dp)
 
 

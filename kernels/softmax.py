@@ -2,8 +2,7 @@
 
 Rows are samples (N, C). A row function is the formula; the passes over whole arrays that softmax
 needs run in the vector registers of row_vectors.py, and exp over a tile that lies in the cache.
-Where rows come with labels, C = 2, 3 and 4 run as loops over rows with C known to the compiler:
-it unrolls the row and vectorizes across rows (measured at 1,000,000 x 3: 5 times faster).
+Where rows come with labels, few classes have code of their own (label_rows.py).
 """
 
 import math
@@ -11,6 +10,7 @@ import math
 import numpy as np
 
 from .common import exp_in_place, jit, log_in_place, row
+from .label_rows import FEW, label_rows
 from .losses import cross_entropy_forward_soft, true_probability_row
 from .row_vectors import row_operation
 
@@ -122,23 +122,28 @@ def softmax_cross_entropy_backward_row(i, C, p, t, n, bad, dx):
         dx[i, c] = bad if outside else gradient
 
 
+def _emit_true(emit, p, n):
+    return emit.builder.fdiv(emit.builder.fsub(p, emit.constant(1.0)), n)
+
+
+def _emit_other(emit, p, n):
+    return emit.builder.fdiv(p, n)
+
+
+_gradients_of_few = label_rows(FEW, _emit_true, _emit_other)
+
+
 @jit
 def softmax_cross_entropy_backward(start, stop, p, t, n, bad, dx):
-    """Rows of class indices. Few classes vectorize across rows; more, as p / n over a tile of
-    rows, after which only the true classes are taken up again.
+    """Rows of class indices. Few classes run along memory, all in registers; more, as p / n over a
+    tile of rows, after which only the true classes are taken up again.
     """
     C = p.shape[1]
-    if C == 2:
-        for i in range(start, stop):
-            softmax_cross_entropy_backward_row(i, 2, p, t, n, bad, dx)
-    elif C == 3:
-        for i in range(start, stop):
-            softmax_cross_entropy_backward_row(i, 3, p, t, n, bad, dx)
-    elif C == 4:
-        for i in range(start, stop):
-            softmax_cross_entropy_backward_row(i, 4, p, t, n, bad, dx)
+    if C <= FEW:
+        for i in range(_gradients_of_few(p, t, (n,), bad, dx, start, stop), stop):
+            softmax_cross_entropy_backward_row(i, C, p, t, n, bad, dx)
     else:
-        rows = max(np.uint64(1), TILE // max(np.uint64(C), np.uint64(1)))
+        rows = max(np.uint64(1), TILE // np.uint64(C))
         for first in range(start, stop, rows):
             last = min(first + rows, stop)
             _quotient(p[first:last].reshape(-1), n, dx[first:last].reshape(-1))

@@ -7,18 +7,15 @@ that a row's bits depend on its numbers alone, and that `row_operation` works in
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import os
-
 import numpy as np
 import pytest
+from fenced import Fenced, in_a_child, posix
 from helpers import assert_close, bits, summing
-from nnfs_gpu.kernels.row_vectors import row_operation
-from nnfs_gpu.kernels.softmax import softmax_backward, softmax_forward
 from numba import njit
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.kernels.row_vectors import row_operation
+from nnfs_gpu.kernels.softmax import softmax_backward, softmax_forward
 
 SHORT = range(1, 141)
 LONG = (255, 256, 257, 383, 385, 513, 1000, 4097, 70001)
@@ -29,7 +26,6 @@ GUARD = -12345.0
 
 KERNELS = {"forward": (softmax_forward, 1), "backward": (softmax_backward, 2)}
 each_kernel = pytest.mark.parametrize("name", KERNELS)
-posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and mprotect")
 
 
 def placed(values, offset=0):
@@ -163,50 +159,23 @@ def test_rows_of_no_numbers_write_nothing(name, dtype):
     np.testing.assert_array_equal(flat, GUARD)
 
 
-class Fenced:
-    """Memory between two pages that end the process when they are read or written."""
-
-    def __init__(self, size):
-        page = mmap.PAGESIZE
-        inside = -(-size // page) * page
-        self.memory = mmap.mmap(-1, inside + 2 * page)
-        whole = np.frombuffer(self.memory, np.uint8)
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        for at in (0, page + inside):
-            address = ctypes.c_void_p(whole.ctypes.data + at)
-            assert protect(address, ctypes.c_size_t(page), 0) == 0
-        self.inside = whole[page : page + inside]
-
-    def array(self, values, *, at_end):
-        """A copy of `values` that ends, or begins, at the fence."""
-        start = self.inside.size - values.nbytes if at_end else 0
-        a = self.inside[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
-        a[:] = values
-        return a
-
-
 @posix
 @each_kernel
 def test_nothing_outside_the_arrays_is_read(name, dtype):
     """A child works on arrays that end or begin where memory does; a fault would end it."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            room = [Fenced(3 * 4097 * 8) for _ in range(KERNELS[name][1] + 1)]
-            for c in (*SHORT, 257, 385, 1000, 4097):
-                for at_end in (False, True):
-                    inputs = arguments(name, 3, c, dtype)
-                    arrays = [*inputs, np.empty((3, c), dtype)]
-                    *inputs, out = (
-                        fenced.array(a, at_end=at_end)
-                        for fenced, a in zip(room, arrays, strict=True)
-                    )
-                    call(name, inputs, out)
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def work():
+        room = [Fenced(3 * 4097 * 8) for _ in range(KERNELS[name][1] + 1)]
+        for c in (*SHORT, 257, 385, 1000, 4097):
+            for at_end in (False, True):
+                inputs = arguments(name, 3, c, dtype)
+                arrays = [*inputs, np.empty((3, c), dtype)]
+                *inputs, out = (
+                    fenced.array(a, at_end=at_end) for fenced, a in zip(room, arrays, strict=True)
+                )
+                call(name, inputs, out)
+
+    in_a_child(work)
 
 
 # ---- NaN and infinity ----
