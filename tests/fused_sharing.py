@@ -15,13 +15,13 @@ from fused_networks import (
     parameters,
     state,
 )
-from nnfs_gpu.kernels import fused_tables as k
-from nnfs_gpu.kernels.fused_step import train
-from nnfs_gpu.kernels.waiting import APART, FOREVER
 
 from nnfs_gpu import fused
 from nnfs_gpu.backend import workers
-from nnfs_gpu.fused import cpu, groups
+from nnfs_gpu.fused import cpu_calls, groups
+from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.kernels.fused_step import train
+from nnfs_gpu.kernels.waiting import APART, FOREVER
 
 PATIENCE = 20
 ROLE, TURN = 2, 12  # places among the arguments of `train`
@@ -108,7 +108,7 @@ def sharing(monkeypatch, crew):
         ("WATCH", FOREVER),
         ("train", sharing.train),
     ):
-        monkeypatch.setattr(cpu, name, value)
+        monkeypatch.setattr(cpu_calls, name, value)
     for name in ("GROUP_FLOPS", "GROUP_SAMPLES"):
         monkeypatch.setattr(groups, name, 1)
     monkeypatch.setattr(crew, "invite", sharing.invite)

@@ -38,12 +38,12 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from nnfs_gpu.fused import cpu_calls, layout
+from nnfs_gpu.fused.plan import Plan, Stage
 from nnfs_gpu.kernels import fused_tables as k
 from nnfs_gpu.kernels.fused_step import train
 from nnfs_gpu.kernels.waiting import FOREVER
-
-from nnfs_gpu.fused import cpu, layout
-from nnfs_gpu.fused.plan import Plan, Stage
 
 
 # ---- threads that nobody expects ----
@@ -138,7 +138,7 @@ def test_a_caller_that_never_leads_leaves_the_engine_usable(sharing, monkeypatch
 
     before = parameters(model)
     with monkeypatch.context() as patch:
-        patch.setattr(cpu, "train", interrupted)
+        patch.setattr(cpu_calls, "train", interrupted)
         with pytest.raises(KeyboardInterrupt):
             engine.step(X, y)
     for a, b in zip(parameters(model), before, strict=True):
@@ -153,7 +153,7 @@ def test_threads_that_come_and_go_while_calls_are_written(sharing, monkeypatch):
     sharing.use(5)
     sharing.waits = False
     for most in (1, 400, 4_000, 40_000):
-        monkeypatch.setattr(cpu, "WATCH", most)
+        monkeypatch.setattr(cpu_calls, "WATCH", most)
         for _ in range(5):
             assert history(network, 300, "float32") == expected
 
@@ -165,7 +165,7 @@ def test_following_ends_after_its_time_or_at_the_signal(sharing):
     before = memory(sharing, engine, model), space[0].tobytes()
     for seen, most in ((0, 0), (0, 1), (0, 100_000), (1, FOREVER)):
         watch = wanted.ctypes.data, seen, most
-        train(engine._tables, space[1], k.FOLLOW, *cpu.NO_CALL, *watch, engine._like)
+        train(engine._tables, space[1], k.FOLLOW, *cpu_calls.NO_CALL, *watch, engine._like)
         assert (memory(sharing, engine, model), space[0].tobytes()) == before
 
 

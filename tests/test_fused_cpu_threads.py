@@ -30,7 +30,7 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
 )
 
 from nnfs_gpu import fused
-from nnfs_gpu.fused import cpu, groups
+from nnfs_gpu.fused import cpu_calls, groups
 from nnfs_gpu.kernels import fused_tables as k
 
 
@@ -85,7 +85,7 @@ def test_no_call_is_long(monkeypatch, network, n):
         if call[8] & k.GROUPS:
             calls.append((call[2], call[5]))
 
-    monkeypatch.setattr(cpu, "train", counted)
+    monkeypatch.setattr(cpu_calls, "train", counted)
     monkeypatch.setattr("numba.get_num_threads", lambda: 1)
     engine.run(X, y, 3 if n > 300 else 2_000)
     work = [engine.groups.work(rows) * steps for rows, steps in calls]

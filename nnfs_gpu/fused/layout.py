@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import fused_tables as k
-from ..kernels.fused_narrow import UNITS
+from ..kernels.fused_narrow_blocks import UNITS
 from ..kernels.vectors import REGISTER_BYTES
 from ..kernels.waiting import APART
 from .plan import Plan
