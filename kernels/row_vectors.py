@@ -36,16 +36,18 @@ from .vectors import NUMBER, Emitter
 
 SIZE = 32  # bytes of a register
 MOST = 16  # registers that hold a row, twice: what does not fit goes to the stack, still faster
+MOST_CACHED = 8  # for rows in the first-level cache: from there on, twice from it is as fast
 UNROLLED = 4  # registers at a time of a long row
 PREFETCH = 3 << 9, 256 << 10  # bytes of a row: shorter and longer ones do not gain
 
 
-def row_operation(term, combine, neutral, result):
+def row_operation(term, combine, neutral, result, *, cached=False):
     """The intrinsic op(inputs, out, start, stop) for a tuple of arrays and rows start..stop-1.
 
     term     (emit, values of the inputs) -> what is combined
     combine  (emit, a, b) -> one of both; neutral: the number that changes nothing
     result   (emit, total, values of the inputs) -> the output
+    cached   the rows lie in the first-level cache: less code, which is compiled sooner
     """
 
     @intrinsic
@@ -54,7 +56,7 @@ def row_operation(term, combine, neutral, result):
             rows = _Rows(context, builder, signature, arguments)
             rows.term, rows.combine, rows.result = term, combine, result
             rows.neutral = rows.emit.constant(neutral)
-            rows.by_length()
+            rows.by_length(cached)
             return context.get_dummy_value()
 
         return types.void(inputs, out, types.int64, types.int64), generate
@@ -73,7 +75,7 @@ class _Rows:
         self.out, self.C = emit.array(signature.args[1], arguments[1])
         self.start, self.stop = arguments[2:]
 
-    def by_length(self):
+    def by_length(self, cached):
         """Jumps to the code for C."""
         builder, lanes = self.builder, self.emit.lanes
         long, done = builder.append_basic_block("long"), builder.append_basic_block("done")
@@ -81,11 +83,14 @@ class _Rows:
         jump.add_case(self.emit.index(0), done)
         for C in range(1, lanes):
             self._case(jump, [C], done, lambda C=C: self.packed(C))
-        for count in range(1, MOST + 1):
+        for count in range(1, (MOST_CACHED if cached else MOST) + 1):
             lengths = range(max(lanes, (count - 1) * lanes + 1), count * lanes + 1)
             self._case(jump, lengths, done, lambda count=count: self.registers(count))
         builder.position_at_end(long)
-        self.long()
+        if cached:
+            self._each_long(prefetch=False)
+        else:
+            self.long()
         builder.branch(done)
         builder.position_at_end(done)
 
@@ -196,15 +201,15 @@ class _Rows:
             builder.icmp_signed(">=", self.C, least), builder.icmp_signed("<=", self.C, most)
         )
         with builder.if_else(fits) as (then, otherwise):
-            for branch, prefetch in ((then, True), (otherwise, False)):
-                with (
-                    branch,
-                    cgutils.for_range_slice(builder, self.start, self.stop, NUMBER(1), NUMBER) as (
-                        i,
-                        _,
-                    ),
-                ):
-                    self._long(builder.mul(i, self.C), prefetch)
+            with then:
+                self._each_long(prefetch=True)
+            with otherwise:
+                self._each_long(prefetch=False)
+
+    def _each_long(self, prefetch):
+        one = NUMBER(1)
+        with cgutils.for_range_slice(self.builder, self.start, self.stop, one, NUMBER) as (i, _):
+            self._long(self.builder.mul(i, self.C), prefetch)
 
     def _long(self, at, prefetch):
         builder, emit = self.builder, self.emit

@@ -45,12 +45,14 @@ _shift_rows = row_operation(
     combine=lambda emit, a, b: emit.larger(a, b),
     neutral=-math.inf,
     result=lambda emit, largest, x: emit.builder.fsub(x, largest),
+    cached=True,
 )
 _scale_rows = row_operation(
     term=lambda emit, y: y,
     combine=lambda emit, a, b: emit.builder.fadd(a, b),
     neutral=0.0,
     result=lambda emit, total, y: emit.builder.fdiv(y, total),
+    cached=True,
 )
 
 
