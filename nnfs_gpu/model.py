@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import blas, chain, checks, inference, storage
+from . import chain, checks, inference, storage
 from .activations import Activation_Softmax
 from .backend import get_backend, use_backend
 from .blocks import is_source
@@ -170,7 +170,7 @@ class Model:
             if not is_source(validation_data):
                 X_val, y_val = checks.pair(validation_data, "validation_data")
             validation = data_of(self, X_val, y_val, "validation_data", check_finite)
-        training = Training(
+        return Training(
             self,
             data,
             epochs=epochs,
@@ -183,10 +183,7 @@ class Model:
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             engine=engine,
-        )
-        if training.engine.name != "layers":  # no products by BLAS
-            return training.run()
-        return blas.for_model(self, training.run)
+        ).run()
 
     # ---- using ----
     def evaluate(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import blas, checks
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint
 from .data import Held
@@ -127,7 +127,10 @@ class Training:
         try:
             if self.checkpoint is not None and self.checkpoint.begin(self):
                 self.engine = self._engine()  # for the parameters just read
-            self._epochs()
+            if self.engine.name == "layers":
+                blas.for_model(model, self._epochs)
+            else:  # no products by BLAS
+                self._epochs()
             if self.checkpoint is not None:
                 self.checkpoint.end(self)
         finally:
