@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import blas, chain, checks, inference, storage
+from . import chain, checks, inference, storage
 from .callbacks import Callback, History
 from .data import data_of, validation_of
 from .network import Network
@@ -86,7 +86,7 @@ class Model(Network):
         validation = None
         if validation_data is not None:
             validation = validation_of(self, validation_data, check_finite)
-        training = Training(
+        return Training(
             self,
             data,
             epochs=epochs,
@@ -99,10 +99,7 @@ class Model(Network):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             engine=engine,
-        )
-        if training.engine.name != "layers":  # no products by BLAS
-            return training.run()
-        return blas.for_model(self, training.run)
+        ).run()
 
     # ---- using ----
     def evaluate(

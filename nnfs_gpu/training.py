@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, divergence
+from . import blas, checks, divergence
 from .callbacks import Callback, History, tell_of_exceptions
 from .callbacks import checked as checked_callbacks
 from .checkpoint import Checkpoint
@@ -135,7 +135,10 @@ class Training:
             try:
                 self._begin(ending)
                 with divergence.numpy_quiet():
-                    self._epochs()
+                    if self.engine.name == "layers":
+                        blas.for_model(self.model, self._epochs)
+                    else:  # no products by BLAS
+                        self._epochs()
                 if self.checkpoint is not None:
                     self.checkpoint.end(self)
             finally:

@@ -16,11 +16,12 @@ from interruptions import cut_off, instructions
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
-from nnfs_gpu.engines import LayerSteps
+from nnfs_gpu.engines import LayerSteps, steps_for
 from nnfs_gpu.fused import groups
 from nnfs_gpu.fused.cuda_steps import KernelSteps
 from nnfs_gpu.fused.cuda_wide import TiledSteps
 from nnfs_gpu.fused.plan import make_plan
+from nnfs_gpu.interrupts import new_pass
 from nnfs_gpu.optimizers import STATE_ARRAYS
 
 SAMPLES, STEPS = 70, 3
@@ -121,11 +122,11 @@ def case(request, monkeypatch):
     return request.param
 
 
-def places(total):
+def places(total, many=MANY):
     """Instructions to be cut off at: all, or as many as are asked for."""
-    if total <= MANY:
+    if total <= many:
         return range(1, total + 1)
-    return sorted(np.random.default_rng(1).choice(total, MANY, replace=False) + 1)
+    return sorted(np.random.default_rng(1).choice(total, many, replace=False) + 1)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "momentum"])
@@ -140,7 +141,7 @@ def test_a_step_is_done_or_not_done_at_every_instruction(case, optimizer):
     total = instructions(lambda: act(engine, X, y, 0, STEPS))
     assert total > 1_000
     counts = set()
-    for at in places(total):
+    for at in places(total, MANY // 2 if case.startswith("kernel") else MANY):
         model, engine, X, y = made(case, optimizer)
         where = cut_off(lambda: act(engine, X, y, 0, STEPS), at)  # noqa: B023
         assert where, at
@@ -152,3 +153,42 @@ def test_a_step_is_done_or_not_done_at_every_instruction(case, optimizer):
         act(engine, X, y, done, STEPS)
         assert visible(model) == whole[STEPS], (at, where)
     assert len(counts) > 1
+
+
+@pytest.mark.parametrize("engine", ["layers", "fused"])
+@pytest.mark.parametrize("batch_size", [None, 30])
+def test_training_that_is_cut_off_leaves_whole_steps_and_goes_on(engine, batch_size):
+    """From the first instruction of `train` to its last; sums may be those of a new epoch."""
+
+    def build():
+        model = Network((2, 8, 8, 3), keep=0.8).model(backend_named("numba"))
+        X, y = Network((2, 8, 8, 3)).data(model, SAMPLES)
+        return model, X, np.asarray(y.values)
+
+    def train(model, X, y, epochs):
+        options = {"batch_size": batch_size, "engine": engine, "print_every": None}
+        model.train(X, y, epochs=epochs, **options)
+
+    whole, steps_of_epoch = {}, 1 if batch_size is None else 3
+    model, X, y = build()
+    reference = steps_for(model, engine)
+    data = model._data(X, y, "test", False)
+    whole[0] = visible(model)
+    for step in range(2 * steps_of_epoch):
+        first = (batch_size or 0) * (step % steps_of_epoch)
+        if first == 0:
+            new_pass(model)
+        rows = slice(first, first + (batch_size or SAMPLES))
+        reference.step(data[0][rows], data[1][rows])
+        whole[step + 1] = visible(model)
+    counted = build()
+    for at in places(instructions(lambda: train(*counted, 2))):
+        model, X, y = build()
+        where = cut_off(lambda: train(model, X, y, 2), at)  # noqa: B023
+        found, done = visible(model), model.optimizer.iterations
+        assert found[0] == whole[done][0], (at, where)
+        assert found[2:] == whole[done][2:], (at, where)
+        assert found[1] == whole[done][1] or not any(found[1].values()), (at, where)
+        if done == 0:
+            train(model, X, y, 2)
+            assert visible(model) == whole[2 * steps_of_epoch], (at, where)
