@@ -224,11 +224,13 @@ class EarlyStopping(Callback):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take them back; training that had been stopped stays so.
 
-        Raises ValueError, TypeError or KeyError, and changes nothing, for another state.
+        Raises ValueError, TypeError, KeyError or OverflowError, and changes nothing, for
+        another state.
         """
         best, wait = state["best"], checks.seed(state["wait"], "wait")
         if isinstance(best, bool) or not isinstance(best, (int, float)):
             raise TypeError(f"best: got {type(best).__name__}, expected a number")
+        float(best)  # raises for a whole number that none can hold
         epochs = {name: _epoch(state[name], name) for name in ("best_epoch", "stopped_epoch")}
         parameters = self._checked_parameters(state, epochs["best_epoch"])
         self.best, self.wait, self._parameters = best, wait, parameters

@@ -12,7 +12,8 @@ from folder_holders import other_process
 
 from nnfs_gpu import folder_lock
 
-pytestmark = posix
+# Python 3.12 and later warn of a fork beside threads, which is what is tested here.
+pytestmark = [posix, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
 ORPHAN = """
 import os, signal, sys, time
 from nnfs_gpu import folder_lock

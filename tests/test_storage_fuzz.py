@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from file_fuzz import callbacks, case, network, originals, snapshot, train
 
-from nnfs_gpu import use_backend
+from nnfs_gpu import EarlyStopping, use_backend
 from nnfs_gpu.checkpoint import FILE
 from nnfs_gpu.tensor_file import ModelFileError
 from nnfs_gpu.training import Training
@@ -128,3 +128,16 @@ def test_a_state_that_a_callback_cannot_take_says_whose_it_is(files, tmp_path):
         ModelFileError, match=r"holds a state that Own cannot take: KeyError 'nothing'"
     ):
         train(network(seed=7), tmp_path, [early, own])
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), True, None, "0.5", [0.5]], ids=type)
+def test_a_best_loss_that_is_no_number(number):
+    early = EarlyStopping("loss")
+    early.model, before = network(), dict(vars(early))
+    state = early.get_state() | {"best": number}
+    with pytest.raises((TypeError, OverflowError)):
+        early.set_state(state)
+    del early.model
+    assert {name: repr(v) for name, v in vars(early).items()} == {
+        name: repr(v) for name, v in before.items() if name != "model"
+    }
