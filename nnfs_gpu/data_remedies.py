@@ -156,6 +156,8 @@ def _for_floats(y: np.ndarray, name: str, classes: int) -> str:
             f"row {row} is {y[row]:g}; a network that estimates numbers ends with "
             "Activation_Linear() and Loss_MeanSquaredError()"
         )
+    if np.abs(whole).max() > 2**53:  # beyond what a float counts in ones
+        return _numbered(np.unique(y), name, classes)
     return _for_whole(whole.astype(np.int64), name, f"{name}.astype('int32')", classes)
 
 

@@ -48,7 +48,8 @@ def sparse(x: Any, dense: str, name: str) -> str:
 def not_converted(x: Any, error: Exception, name: str) -> str:
     """What to say where NumPy cannot make an array of `x`."""
     if isinstance(x, (list, tuple)):
-        return ragged(x, name) or f"{name}: got {type(x).__name__}: {error}"
+        kind = type(x).__name__
+        return ragged(x, name) or f"{name}: got a {kind}, expected numbers in equal rows: {error}"
     if hasattr(x, "detach"):  # a dtype of PyTorch's that NumPy has not, as bfloat16
         return f"{name}: got a {type(x).__name__} of {x.dtype}: {error}; use {name}.float()"
     return f"{name}: got {type(x).__name__}, expected an array of numbers: {error}"
