@@ -17,21 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from . import blas, checks, divergence
+from . import blas, checks, divergence, long_calls
 from .callbacks import Callback, History, tell_of_exceptions
 from .callbacks import checked as checked_callbacks
 from .checkpoint import Checkpoint
-from .data import Held
 from .engines import Engine, steps_for
 from .inference import evaluate
 from .interrupts import new_pass
+from .long_calls import METRICS
 from .own_measures import accuracy_of, loss_of, optimizer_of
 from .random_state import stream_kept
 from .rollback import all_or_nothing
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
-ONE_CALL = 1 << 20  # samples in all epochs of one call: `stop_training` is looked at in between
-METRICS = ("loss", "data_loss", "reg_loss", "accuracy", "learning_rate")
 VALIDATION_METRICS = ("val_loss", "val_accuracy")
 
 
@@ -89,7 +87,7 @@ class Training:
         self.metrics = METRICS + (VALIDATION_METRICS if validation else ())
         self.epochs_done = self.steps_done = 0
         self.history = History()
-        self._finite = divergence.FiniteWatch()
+        self.finite = divergence.FiniteWatch()
         self._pending: list[tuple[int, Any, Any, Any, float]] = []
 
     def _check_data(self) -> None:
@@ -147,7 +145,7 @@ class Training:
             logs = self.history.last()
             for callback in self.callbacks:
                 callback.on_train_end(logs)
-        self._finite.end(self.model, self.epochs_done)
+        self.finite.end(self.model, self.epochs_done)
         return self.history
 
     def _begin(self, ending: contextlib.ExitStack) -> None:
@@ -176,16 +174,16 @@ class Training:
     def _epochs(self) -> None:
         """The epochs that are left."""
         while self.epochs_done < self.epochs and not self.model.stop_training:
-            if self._one_call():
-                self._many_epochs()
-                self._finite.tell()
+            if long_calls.epochs_fit(self):
+                long_calls.many_epochs(self)
+                self.finite.tell()
                 continue
             if not self._steps():
                 break
             self._finish_epoch()
             if self.checkpoint is not None:
                 self.checkpoint.epoch_done(self)
-            self._finite.tell()
+            self.finite.tell()
         self.fetch()
 
     def _steps(self) -> bool:
@@ -198,8 +196,8 @@ class Training:
         if not self.steps_done:
             new_pass(self.loss, self.accuracy)
         order = epoch_order(self.data.samples, self.seed, epoch) if self.shuffle else None
-        if self._swept():
-            self._sweep(order)
+        if long_calls.swept(self):
+            long_calls.sweep(self, order)
             return True
         step, last, rows = self.steps_done, self.steps - 1, 0
         for total, X, y in self.data.pieces(self.batch_size, order, step):
@@ -212,9 +210,9 @@ class Training:
                     continue
                 measured, rows = engine.finish(), 0
             self.steps_done = step + 1
-            if self._printed(step):
+            if self.printed(step):
                 data_loss, penalty, accuracy = measured
-                self._print(f"step: {step}", accuracy, float(data_loss), float(penalty))
+                self.print_line(f"step: {step}", accuracy, float(data_loss), float(penalty))
             for callback in self.callbacks:
                 callback.on_train_batch_end(step, {"epoch": epoch})
             if self.checkpoint is not None:
@@ -224,86 +222,10 @@ class Training:
             step += 1
         return True
 
-    def _printed(self, step: int) -> bool:
+    def printed(self, step: int) -> bool:
         """Whether this step has a line of its own."""
         every = self.print_every
         return bool(every) and (step % every == 0 or step == self.steps - 1)
-
-    # ---- many batches in one call ----
-    def _swept(self) -> int:
-        """How many batches an engine may do in one call; 0 where somebody looks at each of them."""
-        checkpoint, engine = self.checkpoint, self.engine
-        watched = any(
-            getattr(callback.on_train_batch_end, "__func__", None)
-            is not Callback.on_train_batch_end
-            for callback in self.callbacks
-        )
-        if watched or (checkpoint is not None and checkpoint.every is not None):
-            return 0
-        several = isinstance(self.data, Held) and self.steps > 1 and self.print_every != 1
-        return engine.sweeps(self.batch_size) if several and hasattr(engine, "sweeps") else 0
-
-    def _sweep(self, order: np.ndarray | None) -> None:
-        """The steps of an epoch that are left. A call ends with a step that is printed, and before
-        the last batch where it is smaller.
-        """
-        engine: Any = self.engine
-        X, y, n, batch = self.data.X, self.data.y, self.data.samples, self.batch_size or 0
-        whole = n // batch
-        while self.steps_done < self.steps:
-            first = self.steps_done
-            stop = min(first + engine.sweeps(batch), whole) if first < whole else first + 1
-            if self.print_every:
-                stop = min(stop, -(-first // self.print_every) * self.print_every + 1)
-            size = min(batch, n - first * batch)
-            measured = engine.sweep(X, y, first * batch, size, stop - first, order)
-            self.steps_done = stop
-            if self._printed(stop - 1):
-                losses, right, penalty, _ = measured[-1].tolist()
-                self._print(
-                    f"step: {stop - 1}", right / (size * engine.compared), losses / size, penalty
-                )
-
-    # ---- many epochs in one call ----
-    def _one_call(self) -> bool:
-        """Whether an engine may do many epochs at once, with the same numbers in the history.
-
-        Nobody may look at an epoch or change the order, and there may be no penalty: the
-        history has it as it is after the step, an engine measures it before.
-        """
-        quiet = not (self.print_every or self.callbacks or self.validation or self.checkpoint)
-        whole = isinstance(self.data, Held) and self.steps == 1 and not self.shuffle
-        return quiet and whole and hasattr(self.engine, "run") and not self._penalized()
-
-    def _penalized(self) -> bool:
-        return any(
-            getattr(layer, f"{what}_regularizer_{kind}") > 0
-            for layer in self.model.trainable_layers
-            for what in ("weight", "bias")
-            for kind in ("l1", "l2")
-        )
-
-    def _many_epochs(self) -> None:
-        engine: Any = self.engine
-        most = min(MOST_PENDING, 1 + ONE_CALL // self.data.samples)
-        epochs = min(self.epochs - self.epochs_done, most)
-        optimizer = self.model.optimizer
-        before = optimizer.iterations
-        *measured, _ = engine.run(self.data.X, self.data.y, epochs)
-        losses, penalties, accuracies = (
-            self.model.backend.to_numpy(numbers).astype(np.float64).tolist() for numbers in measured
-        )
-        rates = [optimizer.current_learning_rate] * epochs
-        if optimizer.decay:  # the bits that the optimizer would give, step by step
-            steps = np.arange(before, before + epochs)
-            rates = (optimizer.learning_rate * (1.0 / (1.0 + optimizer.decay * steps))).tolist()
-        self.history.epoch += range(self.epochs_done + 1, self.epochs_done + epochs + 1)
-        for name, curve in zip(
-            METRICS, (losses, losses, penalties, accuracies, rates), strict=True
-        ):
-            self.history.history.setdefault(name, []).extend(curve)
-        self._finite.look_at_all(self.epochs_done + 1, losses, "loss")
-        self.epochs_done += epochs
 
     # ---- the end of an epoch ----
     def _finish_epoch(self) -> None:
@@ -325,24 +247,24 @@ class Training:
             data_loss, penalty = float(data_loss), float(penalty)
             values = (data_loss + penalty, data_loss, penalty, float(accuracy), float(rate))
             self.history.append(epoch, dict(zip(METRICS, values, strict=True)))
-            self._finite.look(epoch, values[0], "loss")
+            self.finite.look(epoch, values[0], "loss")
         self._pending.clear()
 
     def _show_epoch(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the epoch, validate, and tell the callbacks."""
         if self.print_every:
-            self._print("training", logs["accuracy"], logs["data_loss"], logs["reg_loss"])
+            self.print_line("training", logs["accuracy"], logs["data_loss"], logs["reg_loss"])
         if self.validation is not None:
             verbose = bool(self.print_every)
             measured = evaluate(self.model, self.validation, self.batch_size, verbose)
             measured = {f"val_{key}": value for key, value in measured.items()}
-            self._finite.look(epoch, measured["val_loss"], "val_loss")
+            self.finite.look(epoch, measured["val_loss"], "val_loss")
             self.history.append(epoch, measured)
             logs = logs | measured
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
 
-    def _print(self, what: str, accuracy: Any, data_loss: float, penalty: float) -> None:
+    def print_line(self, what: str, accuracy: Any, data_loss: float, penalty: float) -> None:
         print(
             f"{what}, acc: {float(accuracy):.3f}, loss: {data_loss + penalty:.3f} "
             f"(data_loss: {data_loss:.3f}, reg_loss: {penalty:.3f}), "
