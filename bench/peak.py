@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from nnfs_gpu.kernels.common import jit
-from nnfs_gpu.kernels.vectors import HARDWARE_BYTES, Emitter
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nnfs_gpu.backend import launch
 from nnfs_gpu.benchmark import Way, threads
+from nnfs_gpu.kernels.common import jit
+from nnfs_gpu.kernels.vectors import HARDWARE_BYTES, Emitter
 
 NAME = "limit: multiply-adds"
 SUMS = 12  # four or five cycles for two multiply-adds in each: ten are under way

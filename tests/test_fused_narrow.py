@@ -11,10 +11,10 @@ import sys
 import numpy as np
 import pytest
 from fused_networks import Network, assert_gradients, backend_of, copy_state, gradients, trained
-from nnfs_gpu.kernels import fused_tables as k
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
+from nnfs_gpu.kernels import fused_tables as k
 
 SHAPES = [  # every limit on inputs and outputs, and units that fill no register
     (Network((2, 64, 3)), 300),

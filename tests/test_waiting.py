@@ -11,6 +11,8 @@ import time
 
 import numpy as np
 import pytest
+from numba import njit
+
 from nnfs_gpu.kernels.waiting import (
     APART,
     COUNTS,
@@ -25,7 +27,6 @@ from nnfs_gpu.kernels.waiting import (
     reached,
     take,
 )
-from numba import njit
 
 LAST_TURN = (1 << 63 - SHIFT) - 1  # the largest whose counts fit beside it
 MANY = 20_000_000_000  # ns: only a thread that never comes is not waited for

@@ -7,6 +7,7 @@ Arrays are NumPy's.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
@@ -25,6 +26,12 @@ NAN = float("nan")
 
 # What an element costs against one of a sum, roughly: an exponential, a root or a division.
 EXP, ROOT = 4, 3
+
+
+@functools.lru_cache(maxsize=2)  # all layers of a step ask for the same two
+def _correction(beta: float, step: int) -> float:
+    """1 - beta^step; the power is our own, whose bits are the same everywhere."""
+    return 1 - optimizers.power(float(beta), step)
 
 
 class NumbaBackend(NumpyBackend):
@@ -245,7 +252,7 @@ class NumbaBackend(NumpyBackend):
         beta_2: float,
         step: int,
     ) -> None:
-        corrections = [1 - optimizers.power(float(beta), step) for beta in (beta_1, beta_2)]
+        corrections = _correction(beta_1, step), _correction(beta_2, step)
         scalars = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, *corrections)
         if not self._step(optimizers.adam_step, (w, m, cache), (dw,), *scalars):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)

@@ -17,9 +17,9 @@ import traceback
 from pathlib import Path
 
 import numpy as np
-from nnfs_gpu.kernels import cuda_blocks, cuda_elements, cuda_grids
 
 from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
+from nnfs_gpu.kernels import cuda_blocks, cuda_elements, cuda_grids
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
