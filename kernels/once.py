@@ -38,7 +38,8 @@ class _Part(JITCodeLibrary):
 
     def finalize(self):
         for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
+            if hasattr(library, "_reload_init"):  # Numba 0.63 on
+                self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalized = True
 
@@ -109,6 +110,7 @@ class Kernel(CPUDispatcher):
 
     def __init__(self, py_func, locals=None, targetoptions=None, **more):
         more.setdefault("pipeline_class", _compiler(_LowerWhole))
+        locals = locals or {}  # Numba before 0.61.1 knows no None here
         super().__init__(py_func, locals, targetoptions, **more)
         self.options = {**targetoptions, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         self.part = _Parts(py_func, locals, self.options, pipeline_class=_compiler(_LowerPart))

@@ -15,7 +15,7 @@ import pytest
 from helpers import BACKENDS, DTYPES, EMULATED, EMULATED_MODULES, MUST_WORK
 
 import nnfs_gpu.backend
-from nnfs_gpu import available_backends, get_backend
+from nnfs_gpu import available_backends, get_backend, use_backend
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,9 +109,16 @@ def dtype(request) -> np.dtype:
 
 
 @pytest.fixture
-def backend(backend_name, dtype):
-    """Each backend in each dtype, with its own settings and not a former test's."""
-    return get_backend(backend_name, dtype=dtype, precise_dot=False, book_random=False)
+def backend(request, backend_name, dtype):
+    """Each backend in each dtype, with its own settings and not a former test's.
+
+    Where a test is marked `default_backend`, the default that objects are constructed with.
+    (A fixture of this name in a module would do; pytest before 9 does not see through it.)
+    """
+    chosen = get_backend(backend_name, dtype=dtype, precise_dot=False, book_random=False)
+    if request.node.get_closest_marker("default_backend"):
+        use_backend(chosen)
+    return chosen
 
 
 @pytest.fixture

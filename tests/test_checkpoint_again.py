@@ -24,11 +24,7 @@ from nnfs_gpu.tensor_file import ModelFileError
 SETTINGS = {"print_every": None, "batch_size": 16, "shuffle": True}
 
 
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 def with_dropout(seed=None):

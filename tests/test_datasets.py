@@ -17,12 +17,7 @@ from nnfs_gpu import (
     vertical_data,
 )
 
-
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that data is made for."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 def host(*arrays):

@@ -10,11 +10,7 @@ import pytest
 
 from nnfs_gpu import Layer_Dropout, get_backend, init, use_backend
 
-
-@pytest.fixture
-def backend(backend):
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 def ones(backend, shape=(50, 20)):

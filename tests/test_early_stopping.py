@@ -7,12 +7,7 @@ from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 from nnfs_gpu import Callback, use_backend
 from nnfs_gpu.callbacks import EarlyStopping
 
-
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 class Script(Callback):

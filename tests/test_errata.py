@@ -12,14 +12,9 @@ import numpy as np
 import pytest
 
 import nnfs_gpu as nnfs
-from nnfs_gpu import use_backend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 
-
-@pytest.fixture
-def backend(backend):
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 def classifier(width_out=3, activation=nnfs.Activation_Softmax, layers=2):

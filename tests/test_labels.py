@@ -12,7 +12,6 @@ from nnfs_gpu import (
     Activation_Softmax_Loss_CategoricalCrossentropy,
     Labels,
     Loss_CategoricalCrossentropy,
-    use_backend,
 )
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64"]
@@ -80,11 +79,7 @@ BAD = {
 P = np.array([[0.7, 0.1, 0.2], [0.1, 0.5, 0.4], [0.02, 0.9, 0.08]])
 
 
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 @pytest.mark.parametrize("case", BAD)

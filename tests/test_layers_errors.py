@@ -9,7 +9,6 @@ from nnfs_gpu import (
     Activation_Softmax,
     Layer_Dense,
     Layer_Input,
-    use_backend,
 )
 
 NOT_NUMBERS = {
@@ -21,11 +20,7 @@ NOT_NUMBERS = {
 }
 
 
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 @pytest.fixture

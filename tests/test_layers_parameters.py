@@ -16,12 +16,7 @@ from nnfs_gpu import (
     use_backend,
 )
 
-
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 @pytest.fixture

@@ -40,11 +40,7 @@ def close(backend, got, expected):
     assert_close(backend.to_numpy(got), expected, backend.dtype, ulps=8, magnitude=magnitude)
 
 
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 # ---- categorical cross-entropy ----

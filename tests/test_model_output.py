@@ -27,11 +27,7 @@ TRAINING_LINE = re.compile(
 VALIDATION_LINE = re.compile(r"validation, acc: \d\.\d{3}, loss: \d+\.\d{3}")
 
 
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 # ---- what is printed ----

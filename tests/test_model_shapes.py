@@ -13,15 +13,9 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adam,
     Optimizer_SGD,
-    use_backend,
 )
 
-
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 # ---- networks of other shapes ----

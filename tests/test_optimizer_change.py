@@ -14,7 +14,6 @@ from nnfs_gpu import (
     Optimizer_Adam,
     Optimizer_RMSprop,
     Optimizer_SGD,
-    use_backend,
 )
 
 MAKE = {
@@ -26,11 +25,7 @@ MAKE = {
 PAIRS = [(a, b) for a in MAKE for b in MAKE if a != b]
 
 
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 def give(model, optimizer):

@@ -27,11 +27,7 @@ STEPS = 20
 SHAPE = (5, 7)
 
 
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 # ---- the book's formulas, in float64: (parameters, gradient, state, rate, step from 0) ----

@@ -13,7 +13,6 @@ from nnfs_gpu import (
     Loss_BinaryCrossentropy,
     Loss_MeanAbsoluteError,
     Loss_MeanSquaredError,
-    use_backend,
 )
 
 RNG = np.random.RandomState(5)
@@ -23,10 +22,7 @@ T = (RNG.rand(7, 3) > 0.5).astype(np.float64)
 Y = RNG.randn(7, 3)
 
 
-@pytest.fixture
-def backend(backend):
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 def close(backend, got, expected, ulps=16):

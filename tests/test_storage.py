@@ -21,12 +21,7 @@ from nnfs_gpu import (
 )
 from nnfs_gpu.tensor_file import seal
 
-
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 # ---- round trip ----

@@ -9,12 +9,7 @@ from safetensors.numpy import load_file
 
 from nnfs_gpu import Activation_Softmax, Layer_Dense, Model, Optimizer_SGD, use_backend
 
-
-@pytest.fixture
-def backend(backend):
-    """Every backend and dtype in turn, made the default that objects are constructed with."""
-    use_backend(backend)
-    return backend
+pytestmark = pytest.mark.default_backend
 
 
 def other():
