@@ -9,7 +9,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format bench gpu-check clean
+.PHONY: help train test test-lowest check format bench gpu-check clean
 
 help:
 	@sed -n '2,4s/^# //p' Makefile
@@ -36,6 +36,22 @@ train: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
+# The suite with the oldest releases that pyproject.toml allows, in an environment of its own.
+LOWEST := $(VENV)-lowest
+
+$(LOWEST)/bin/python: $(BIN)/python
+	$(BIN)/python -m venv $(LOWEST)
+
+$(LOWEST)/.installed-test: pyproject.toml | $(LOWEST)/bin/python
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	extra=$$($(LOWEST)/bin/python nnfs_gpu/backend/driver.py); \
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
+		--resolution lowest-direct --editable ".[test,$${extra:-compile}]"
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed-test
+	$(LOWEST)/bin/python -m pytest $(ARGS)
+
 # Format, lint, types, tests: what has to pass before a commit.
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -57,4 +73,4 @@ gpu-check:
 	$(if $(wildcard $(VENV)/.installed-test),$(BIN)/python,$(PYTHON)) -m bench.gpu_check $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .numba_cache
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .numba_cache

@@ -4,6 +4,8 @@ Same names and numbers as the book; NumPy or jitted kernels on the CPU. Importin
 nothing and needs no GPU: a backend is loaded when the first layer asks for it.
 """
 
+from typing import TYPE_CHECKING
+
 from ._version import __version__
 from .accuracy import Accuracy, Accuracy_Categorical, Accuracy_Regression
 from .activations import (
@@ -73,9 +75,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in ("NNFSClassifier", "NNFSRegressor"):  # scikit-learn is loaded when asked for
-        from . import estimators
+if TYPE_CHECKING:
+    from .estimators import NNFSClassifier as NNFSClassifier
+    from .estimators import NNFSRegressor as NNFSRegressor
+else:
 
-        return getattr(estimators, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> type:
+        if name in ("NNFSClassifier", "NNFSRegressor"):  # scikit-learn is loaded when asked for
+            from . import estimators
+
+            return getattr(estimators, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

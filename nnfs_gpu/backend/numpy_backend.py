@@ -200,8 +200,7 @@ class NumpyBackend:
         return a * b
 
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
-        l1, l2 = w.dtype.type(l1), w.dtype.type(l2)  # NumPy 1 would widen the sums to float64
-        return l1 * self.xp.abs(w).sum() + l2 * (w * w).sum()
+        return float(l1) * self.xp.abs(w).sum() + float(l2) * (w * w).sum()
 
     def regularization_step(self, dw: Array, w: Array, l1: float, l2: float) -> None:
         if l1:
