@@ -5,24 +5,21 @@ package or a data file that is added and not listed would be missing only on oth
 machines. The wheel is built from a copy, without the network, and what it holds is imported.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from email.parser import HeaderParser
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
+from built_package import ROOT, build, copy_of_project, unpack
 
 import nnfs_gpu
 
-ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {"nnfs_gpu": ROOT / "nnfs_gpu", "nnfs_gpu.kernels": ROOT / "kernels"}
 
 
@@ -136,29 +133,8 @@ def test_nothing_of_ours_is_installed_at_the_top_level(tmp_path):
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """A wheel built from a copy of the project, without the network."""
-    try:
-        version = importlib.metadata.version("setuptools")
-    except importlib.metadata.PackageNotFoundError:
-        version = "0"
-    if int(version.split(".")[0]) < 77:
-        pytest.skip(f"building needs setuptools 77 or newer here; found {version}")
     folder = tmp_path_factory.mktemp("wheel")
-    ignored = shutil.ignore_patterns(
-        ".*", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "runs", "results"
-    )
-    shutil.copytree(ROOT, folder / "copy", ignore=ignored)
-    arguments = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "out", "./copy"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", *arguments],
-        cwd=folder,
-        env=os.environ | {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (path,) = (folder / "out").iterdir()
-    return path
+    return build(copy_of_project(folder / "copy"), folder / "out", "wheel")
 
 
 def test_wheel_holds_every_source_and_nothing_else(wheel):
@@ -189,8 +165,7 @@ def test_wheel_is_for_every_machine_and_of_this_version(wheel):
 
 def test_wheel_works_where_it_is_unpacked(wheel, tmp_path):
     """Not the working tree: the imported package lies in the unpacked wheel."""
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "site")
+    unpack(wheel, tmp_path / "site")
     code = (
         "import nnfs_gpu, nnfs_gpu.kernels\n"
         "print(nnfs_gpu.__version__)\n"
