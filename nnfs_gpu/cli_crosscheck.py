@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from .backend import available_backends
 from .cli_common import InputError, check_target, choose_backend, console_for, to_json, write
 from .crosscheck import as_records, crosscheck
 
@@ -19,7 +20,9 @@ def run(backend: str, against: str, json_target: str | None) -> int:
     second: Any = choose_backend(against, option="--against")
     first: Any = choose_backend(backend)
     if first.name == second.name:
-        raise InputError(f"--backend {first.name} --against {second.name}: expected two backends")
+        raise InputError(
+            f"--backend {first.name} --against {second.name}: expected two backends{_others()}"
+        )
     with np.errstate(all="ignore"):
         differences = crosscheck(first, second)
     failed = [difference for difference in differences if not difference.passed]
@@ -45,3 +48,9 @@ def run(backend: str, against: str, json_target: str | None) -> int:
         "epsilon times the largest result, or the largest term of a sum."
     )
     return 1 if failed else 0
+
+
+def _others() -> str:
+    """Why there may be no other: `auto` had to take this one."""
+    missing = [f"{name}: {s.reason}" for name, s in available_backends().items() if not s.usable]
+    return "; not available: " + "; ".join(missing) if missing else ""

@@ -53,7 +53,12 @@ def lines_with_errors(text: str) -> list[int]:
 @pytest.mark.parametrize("options", [(), ("--strict",)], ids=["default", "strict"])
 def test_mypy_knows_the_package(python, folder, options):
     pytest.importorskip("mypy", reason="mypy checks the program")
-    arguments = ["--python-executable", str(python), "--cache-dir", str(folder / f"cache{len(options)}")]
+    arguments = [
+        "--python-executable",
+        str(python),
+        "--cache-dir",
+        str(folder / f"cache{len(options)}"),
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file=", *arguments, *options, str(PROGRAM)],
         cwd=PROGRAM.parent,

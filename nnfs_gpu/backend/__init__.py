@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .driver import UnavailableError
+from .numba_probe import import_compiling_numba, import_numba
 from .numpy_backend import NumpyBackend, real_dtype
 from .protocol import Backend
 
@@ -42,6 +43,7 @@ _MODULES = {  # name: (module, class); imported when asked for, never before
     "numba": ("nnfs_gpu.backend.numba_backend", "NumbaBackend"),
     "numpy": ("nnfs_gpu.backend.numpy_backend", "NumpyBackend"),
 }
+_NEEDS = {"numba": import_compiling_numba, "numba-cuda": import_numba}  # tried before the module
 _REMEDIES = {  # for errors that the backend itself does not foresee
     "cupy": "reinstall CuPy: pip install --upgrade cupy-cuda13x (or cupy-cuda12x)",
     "numba-cuda": "reinstall it with: pip install --upgrade numba-cuda",
@@ -183,6 +185,8 @@ def _probe(name: str) -> BackendStatus:
 
 def _load(name: str) -> Any:
     module, attribute = _MODULES[name]
+    if name in _NEEDS:
+        _NEEDS[name]()
     return getattr(importlib.import_module(module), attribute)
 
 
