@@ -37,12 +37,13 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
 # The suite with the oldest releases that pyproject.toml allows, in an environment of its own.
+# Python 3.11 or 3.12: those releases have no wheels for later ones.
 LOWEST := $(VENV)-lowest
 
-$(LOWEST)/bin/python: $(BIN)/python
-	$(BIN)/python -m venv $(LOWEST)
-
-$(LOWEST)/.installed-test: pyproject.toml | $(LOWEST)/bin/python
+$(LOWEST)/.installed-test: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "error: $(PYTHON) is not Python 3.11 or 3.12; use make test-lowest PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	extra=$$($(LOWEST)/bin/python nnfs_gpu/backend/driver.py); \
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \

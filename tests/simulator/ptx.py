@@ -66,7 +66,7 @@ def compile_kernel(kernel, types):
 
 def missing():
     """Why nothing can be compiled here; None where a kernel that does nothing can."""
-    if cuda.implementation != "NVIDIA":
+    if getattr(cuda, "implementation", "") != "NVIDIA":
         return "numba-cuda is not installed: pip install 'numba-cuda[cu13]'"
     try:
         cuda.compile_ptx(lambda: None, numba.types.void(), cc=CC)
