@@ -44,7 +44,7 @@ def package_tree(folder: Path) -> Path:
     """A folder for PYTHONPATH with what a wheel would install: `nnfs_gpu` with `kernels` inside.
     Copies: through links, a module would find itself in the sources."""
     shutil.rmtree(folder, ignore_errors=True)
-    ignored = shutil.ignore_patterns("__pycache__")
+    ignored = shutil.ignore_patterns("__pycache__", "kernels")  # the link nnfs_gpu/kernels
     for source, place in (("nnfs_gpu", "nnfs_gpu"), ("kernels", "nnfs_gpu/kernels")):
         shutil.copytree(ROOT / source, folder / place, ignore=ignored)
     return folder
