@@ -51,7 +51,7 @@ def form_of(y: Any) -> tuple[np.dtype, tuple[int, ...]]:
     """The dtype of targets and the shape of one, as the user gave them."""
     if isinstance(y, checks.Targets):
         return y.given or (y.values.dtype, y.values.shape[1:])
-    host = to_host(y[:1] if on_gpu(y) else y)
+    host = to_host(y[:1] if on_gpu(y) else y, "y")
     return host.dtype, host.shape[1:]
 
 

@@ -119,7 +119,7 @@ class Copies:
 
     def __init__(self, model: Any):
         self._layers = model.trainable_layers
-        self._join = getattr(model.backend, "xp", np).concatenate
+        self._xp = getattr(model.backend, "xp", np)
         self._looked: list[tuple[Any, ...]] = []  # by layer: see `_look`
         self._flat: list[Array] = []  # arrays that lie in one piece, as a row each
         self._room: Array = None
@@ -133,7 +133,7 @@ class Copies:
         if not self._looked:
             self._look()
         if self._flat:
-            self._join(self._flat, out=self._room)
+            self._xp.concatenate(self._flat, out=self._room)
         for array, room in self._odd:
             room[...] = array
 
@@ -165,9 +165,11 @@ class Copies:
             arrays = [held[name] for name in written]
             looked.append((held, len(held), written, arrays, before, set(held)))
             found += arrays
-        flat = [a for a in found if a.flags.c_contiguous and a.dtype == found[0].dtype]
+        # A NumPy array that somebody has assigned on a GPU is moved only when it is written.
+        own_kind = [a for a in found if isinstance(a, self._xp.ndarray) and a.flags.c_contiguous]
+        flat = [a for a in own_kind if a.dtype == own_kind[0].dtype]
         self._flat = [a.reshape(-1) for a in flat]
-        self._room = self._join(self._flat) if flat else None
+        self._room = self._xp.concatenate(self._flat) if flat else None
         self._odd = [(a, a.copy()) for a in found if not any(a is one for one in flat)]
         self._looked = looked
 

@@ -90,7 +90,8 @@ def test_copies_and_pickles(model, engine):
     for make in (copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))):
         for layer in (*model.layers, model.input_layer):
             made = make(layer)
-            assert vars(made).keys() == vars(layer).keys()
+            neighbours = {"prev", "next"}  # a layer is copied alone
+            assert vars(made).keys() - neighbours == vars(layer).keys() - neighbours
             assert hasattr(made, "output") is hasattr(layer, "output")
             assert repr(made).startswith("<nnfs_gpu.")
     made = copy.deepcopy(model)

