@@ -11,7 +11,7 @@ import numpy as np
 
 from .common import jit, log_in_place, row
 from .elementary import emit_log, log
-from .label_rows import FEW, label_rows
+from .label_rows import label_rows
 from .lane_sums import lane_sums
 
 
@@ -93,13 +93,13 @@ def _emit_other(emit, p, low, n):
     return emit.zero
 
 
-_gradients_of_few = label_rows(FEW, _emit_true, _emit_other)
+_gradients = label_rows(_emit_true, _emit_other, long=False)
 
 
 @jit
 def cross_entropy_backward(start, stop, p, t, low, n, bad, dp):
     """Rows of class indices."""
-    for i in range(_gradients_of_few(p, t, (low, n), bad, dp, start, stop), stop):
+    for i in range(_gradients(p, t, (low, n), bad, dp, start, stop), stop):
         cross_entropy_backward_row(i, p, t, low, n, bad, dp)
 
 
