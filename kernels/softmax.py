@@ -9,13 +9,10 @@ import math
 
 import numpy as np
 
-from .common import exp_in_place, jit, log_in_place, row
+from .common import TILE, exp_in_place, jit, log_in_place, row
 from .label_rows import label_rows
 from .losses import cross_entropy_forward_soft, true_probability_row
 from .row_vectors import row_operation
-
-TILE = np.uint64(2048)  # elements that stay in the first-level cache between passes
-
 
 # ---- forward: y = exp(x - max) / sum ----
 
