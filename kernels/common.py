@@ -21,6 +21,7 @@ from .cache import KernelCache
 from .compiler import OPTIONS, Kernel
 from .elementary import exp, log
 
+TILE = np.uint64(2048)  # elements that stay in the first-level cache between passes
 CHUNK = np.uint64(4096)  # elements that a reduction adds up at a time, whatever the threads
 
 

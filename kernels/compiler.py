@@ -142,10 +142,6 @@ class Kernel(CPUDispatcher):
     def get_overload(self, sig):
         return self.callee.get_overload(sig)
 
-    @property
-    def nopython_signatures(self):
-        return self.callee.nopython_signatures
-
 
 @contextlib.contextmanager
 def _no_collection():

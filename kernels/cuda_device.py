@@ -8,7 +8,7 @@ NaN. Here there is none, so products are fused, and nothing else is reordered.
 
 Four names mean something else on the GPU:
 
-* `exp`, `log` are CUDA's own. The polynomials of common.py are there for CPU loops to
+* `exp`, `log` are CUDA's own. The polynomials of elementary.py are there for CPU loops to
   vectorize; CUDA's stay within 2 ulp.
 * `max`, `min` compare. CUDA's fmax(NaN, x) is x: a clip would turn a broken network's NaN into
   a probability, and only on the device, for in Python's `max` and the simulator's NaN stays.

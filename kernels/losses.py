@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from .common import jit, log_in_place, row
+from .common import TILE, jit, log_in_place, row
 from .elementary import emit_log, log
-from .label_rows import FEW, label_rows
+from .label_rows import label_rows
 from .lane_sums import lane_sums
 
 
@@ -70,17 +70,22 @@ def cross_entropy_forward_soft(start, stop, p, t, low, high, losses):
 
 
 @row
-def cross_entropy_backward_row(i, p, t, low, n, bad, dp):
-    """dp = -1 / p / N at the true class, else 0; a row of `bad` for an index out of range."""
-    C = p.shape[1]
+def true_class_gradient_row(i, p, t, low, n, bad, dp):
+    """dp = -1 / p / N at the true class; a row of `bad` for an index out of range."""
     label = t[i]
-    if label < 0 or label >= C:
-        for c in range(C):
+    if label < 0 or label >= p.shape[1]:
+        for c in range(p.shape[1]):
             dp[i, c] = bad
     else:
-        for c in range(C):
-            dp[i, c] = p.dtype.type(0)
         dp[i, label] = -p.dtype.type(1) / max(p[i, label], low) / n
+
+
+@row
+def cross_entropy_backward_row(i, p, t, low, n, bad, dp):
+    """dp = -1 / p / N at the true class, else 0; a row of `bad` for an index out of range."""
+    for c in range(p.shape[1]):
+        dp[i, c] = p.dtype.type(0)
+    true_class_gradient_row(i, p, t, low, n, bad, dp)
 
 
 def _emit_true(emit, p, low, n):
@@ -93,14 +98,21 @@ def _emit_other(emit, p, low, n):
     return emit.zero
 
 
-_gradients_of_few = label_rows(FEW, _emit_true, _emit_other)
+_gradients = label_rows(_emit_true, _emit_other, long=False)
 
 
 @jit
 def cross_entropy_backward(start, stop, p, t, low, n, bad, dp):
-    """Rows of class indices."""
-    for i in range(_gradients_of_few(p, t, (low, n), bad, dp, start, stop), stop):
-        cross_entropy_backward_row(i, p, t, low, n, bad, dp)
+    """Rows of class indices. Long ones are cleared, some thousand numbers at a time, before their
+    true classes are written."""
+    C, flat = np.uint64(p.shape[1]), dp.reshape(-1)
+    rows = max(np.uint64(1), TILE // max(C, np.uint64(1)))
+    for first in range(_gradients(p, t, (low, n), bad, dp, start, stop), stop, rows):
+        last = min(first + rows, stop)
+        for k in range(first * C, last * C):
+            flat[k] = p.dtype.type(0)
+        for i in range(first, last):
+            true_class_gradient_row(i, p, t, low, n, bad, dp)
 
 
 @jit

@@ -2,20 +2,17 @@
 
 Rows are samples (N, C). A row function is the formula; the passes over whole arrays that softmax
 needs run in the vector registers of row_vectors.py, and exp over a tile that lies in the cache.
-Where rows come with labels, few classes have code of their own (label_rows.py).
+Gradients of rows that come with labels run in those of label_rows.py.
 """
 
 import math
 
 import numpy as np
 
-from .common import exp_in_place, jit, log_in_place, row
-from .label_rows import FEW, label_rows
+from .common import TILE, exp_in_place, jit, log_in_place, row
+from .label_rows import label_rows
 from .losses import cross_entropy_forward_soft, true_probability_row
 from .row_vectors import row_operation
-
-TILE = np.uint64(2048)  # elements that stay in the first-level cache between passes
-
 
 # ---- forward: y = exp(x - max) / sum ----
 
@@ -132,36 +129,14 @@ def _emit_other(emit, p, n):
     return emit.builder.fdiv(p, n)
 
 
-_gradients_of_few = label_rows(FEW, _emit_true, _emit_other)
+_gradients = label_rows(_emit_true, _emit_other)
 
 
 @jit
 def softmax_cross_entropy_backward(start, stop, p, t, n, bad, dx):
-    """Rows of class indices. Few classes run along memory, all in registers; more, as p / n over a
-    tile of rows, after which only the true classes are taken up again.
-    """
-    C = p.shape[1]
-    if C <= FEW:
-        for i in range(_gradients_of_few(p, t, (n,), bad, dx, start, stop), stop):
-            softmax_cross_entropy_backward_row(i, C, p, t, n, bad, dx)
-    else:
-        rows = max(np.uint64(1), TILE // np.uint64(C))
-        for first in range(start, stop, rows):
-            last = min(first + rows, stop)
-            _quotient(p[first:last].reshape(-1), n, dx[first:last].reshape(-1))
-            for i in range(first, last):
-                _true_class_row(i, C, p, t, n, bad, dx)
-
-
-@row
-def _true_class_row(i, C, p, t, n, bad, dx):
-    """(p - 1) / n at the true class; a row of `bad` for an index out of range."""
-    label = t[i]
-    if label < 0 or label >= C:
-        for c in range(C):
-            dx[i, c] = bad
-    else:
-        dx[i, label] = (p[i, label] - p.dtype.type(1)) / n
+    """Rows of class indices."""
+    for i in range(_gradients(p, t, (n,), bad, dx, start, stop), stop):
+        softmax_cross_entropy_backward_row(i, p.shape[1], p, t, n, bad, dx)
 
 
 @jit
@@ -189,12 +164,6 @@ def _take_one_off_row(i, C, t, bad, dx):
 def _subtract(a, b):
     for k in range(a.shape[0]):
         a[k] -= b[k]
-
-
-@jit
-def _quotient(a, n, b):
-    for k in range(a.shape[0]):
-        b[k] = a[k] / n
 
 
 @jit

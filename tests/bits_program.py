@@ -1,9 +1,9 @@
 """A process of its own that trains many networks and says what bits came out, as JSON.
 
-    python bits_program.py [first] < runs
+    python bits_program.py fused     fused steps first, then layer by layer
+    python bits_program.py layers    the other way round, and everything in reverse
 
-`first`: "fused", or "layers" to have layers compiled and run before anything fused is. Printed:
-{name of a run: hash of all that it has computed}, and {kernel: compiled here} under "compiled".
+Printed: {name of a run: hash of all that it has computed}.
 """
 
 from __future__ import annotations
@@ -72,14 +72,12 @@ def layers_run(network, dtype, n):
 def main(first):
     runs = [
         (f"{kind} {dtype} {network}", run, network, dtype, n)
+        for kind, run, n in (("fused", fused_run, 300), ("layers", layers_run, 70))
         for dtype in DTYPES
         for network in networks()
-        for kind, run, n in (("fused", fused_run, 300), ("layers", layers_run, 70))
     ]
-    runs.sort(key=lambda run: run[0].startswith(first), reverse=True)
     if first == "layers":
         runs.reverse()
-        runs.sort(key=lambda run: run[0].startswith(first), reverse=True)
     print(json.dumps({name: run(*given) for name, run, *given in runs}))
 
 

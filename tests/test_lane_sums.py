@@ -11,7 +11,6 @@ from helpers import assert_close, summing
 from numba import njit
 
 from nnfs_gpu.kernels import losses, softmax
-from nnfs_gpu.kernels.label_rows import FEW
 from nnfs_gpu.kernels.lane_sums import lane_sums, total
 
 LENGTHS = (*range(140), 255, 256, 257, 1000, 4096, 4097)
@@ -117,9 +116,9 @@ def gradient(name, p, t, start, stop, out):
 @pytest.mark.parametrize("name", GRADIENTS)
 @pytest.mark.parametrize("labels", ["int32", "int64"])
 def test_gradients_at_class_indices_are_those_of_numpy_to_the_bit(name, labels, dtype):
-    """Any range of any rows, few classes and more; rows that have none become NaN."""
+    """Any range of any rows; rows that have none become NaN."""
     rng = np.random.RandomState(2)
-    for C in (*range(1, FEW + 3), 33):
+    for C in (*range(1, 20), 31, 32, 33, 100):
         for rows in (1, 7, 8, 15, 16, 17, 70):
             p = rng.rand(rows, C).astype(dtype)
             p[rng.rand(rows, C) < 0.2] = 0
@@ -139,8 +138,8 @@ def test_gradients_at_class_indices_are_those_of_numpy_to_the_bit(name, labels, 
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_touch_nothing_outside_their_arrays(name, dtype):
     def work():
-        room = [Fenced(100 * FEW * 8) for _ in range(3)]
-        for C in range(1, FEW + 1):
+        room = [Fenced(4000 * 8) for _ in range(3)]
+        for C in (*range(1, 18), 31, 32, 33, 100):
             for rows in (1, 8, 15, 16, 17, 33):
                 for at_end in (False, True):
                     arrays = np.ones((rows, C), dtype), np.zeros(rows, np.int32)
