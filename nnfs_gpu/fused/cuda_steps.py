@@ -99,7 +99,8 @@ class KernelSteps:
         fresh = self._ledger.fresh()
         samples = data.rows if fresh else self.model.loss.accumulated_count + data.rows
         launch = partial(self._launch, data, data.rows, 0, 1, fresh)
-        return Measured(self._records, self._ledger.update(launch, self._count, 1, samples))
+        row = self._ledger.update(launch, self._count, 1, samples)
+        return Measured(self._schedule.records, row)
 
     def run(
         self, X: Array, y: Any, steps: int, batch_size: int | None = None
