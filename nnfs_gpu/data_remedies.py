@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend.remedies import called
+from .backend.remedies import called, no_array
 
 
 # ---- data ----
@@ -68,7 +68,9 @@ def for_labels(given: Any, y: np.ndarray, classes: int) -> str:
     """How to make class labels of `y`, which is `given` as an array; "" where nobody knows."""
     name = called(given, "y")
     if y.ndim == 0:
-        return f"use {name}.reshape(-1), one label" if y.dtype.kind in "iu" else ""
+        return (
+            f"use {name}.reshape(-1), one label" if y.dtype.kind in "iu" else no_array(given, "y")
+        )
     if not y.size:
         return "give one label for each sample"
     if y.ndim == 1:
@@ -156,7 +158,7 @@ def _for_floats(y: np.ndarray, name: str, classes: int) -> str:
             f"row {row} is {y[row]:g}; a network that estimates numbers ends with "
             "Activation_Linear() and Loss_MeanSquaredError()"
         )
-    if np.abs(whole).max() > 2**53:  # beyond what a float counts in ones
+    if float(np.abs(whole).max()) > 2**53:  # beyond what a float counts in ones
         return _numbered(np.unique(y), name, classes)
     return _for_whole(whole.astype(np.int64), name, f"{name}.astype('int32')", classes)
 
