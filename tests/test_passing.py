@@ -90,7 +90,7 @@ def test_copies_and_pickles(model, engine):
     for make in (copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))):
         for layer in (*model.layers, model.input_layer):
             made = make(layer)
-            assert vars(made).keys() == vars(layer).keys()
+            assert vars(made).keys() == vars(layer).keys() - {"prev", "next"}
             assert hasattr(made, "output") is hasattr(layer, "output")
             assert repr(made).startswith("<nnfs_gpu.")
     made = copy.deepcopy(model)
