@@ -131,7 +131,7 @@ def test_an_accuracy_whose_comparisons_do_not_fit(compare, message):
     [
         (np.arange(59), "train: targets: got 59 targets for 60 samples"),
         (np.full((60, 1), np.nan), "train: targets: got NaN or infinity in 60 place"),
-        (np.array(["a"] * 60), "train: array of real numbers expected"),
+        (np.array(["a"] * 60), "train: y: array of real numbers expected, got dtype <U1"),
     ],
 )
 def test_targets_that_are_no_targets(y, message):

@@ -117,3 +117,15 @@ def test_own_layers_without_the_attributes():
     assert not hasattr(layer, "output")
     layer.forward(X)
     assert layer.output.shape == X.shape
+
+
+@pytest.mark.parametrize("part", ["loss", "softmax_classifier_output"])
+def test_losses_say_so_too(model, part):
+    model.train(X, Y, engine="layers", **QUIET)
+    model.train(X, Y, engine="fused", **QUIET)
+    with pytest.raises(AttributeError, match=r"dinputs is not there: the fused engine.*'layers'"):
+        getattr(model, part).dinputs  # noqa: B018
+    copied = pickle.loads(pickle.dumps(model))
+    assert not hasattr(getattr(copied, part), "dinputs")
+    targets = getattr(model, part).backward(np.full((len(X), 3), 1 / 3, np.float32), Y)
+    np.testing.assert_array_equal(getattr(model, part).dinputs, targets)
