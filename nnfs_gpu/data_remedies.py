@@ -6,6 +6,7 @@ the program as it stands; called only when something is refused.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,14 @@ def for_bad_numbers(x: str, name: str, ndim: int) -> str:
     keep = f"np.isfinite({x})" + (".all(axis=1)" if ndim == 2 else "")
     data, labels = (x, _beside(x, "y")) if name == "X" else (_beside(x, "X"), x)
     return f"leave those samples out: keep = {keep}; use {data}[keep] and {labels}[keep]"
+
+
+def in_lists(remedy: str, **given: Any) -> str:
+    """The remedy with arrays in place of those arguments that are lists, which no array cuts."""
+    for name, value in given.items():
+        if isinstance(value, (list, tuple)):
+            remedy = re.sub(rf"\b{name}\[keep\]", f"np.asarray({name})[keep]", remedy)
+    return remedy
 
 
 def _beside(expression: str, other: str) -> str:

@@ -173,7 +173,8 @@ class Copies:
             arrays = [held[name] for name in written]
             looked.append((held, len(held), written, arrays, before, set(held)))
             found += arrays
-        flat = [a for a in found if a.flags.c_contiguous and a.dtype == found[0].dtype]
+        kinds = [(type(a), a.dtype, a.flags.c_contiguous) for a in found]  # some lie elsewhere
+        flat = [a for a, kind in zip(found, kinds, strict=True) if kind == (*kinds[0][:2], True)]
         self._flat = [a.reshape(-1) for a in flat]
         self._room = self._join(self._flat) if flat else None
         self._odd = [(a, a.copy()) for a in found if not any(a is one for one in flat)]

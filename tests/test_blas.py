@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -124,6 +125,7 @@ def test_validation_of_a_fused_training_has_one_thread(libraries, monkeypatch):
     model, seen = model_of(backend="numba"), []
     forward = model.layers[0].forward
 
+    @functools.wraps(forward)  # the package's, to the engine that asks whose it is
     def watched(*given):
         seen.append(threads(libraries))
         return forward(*given)

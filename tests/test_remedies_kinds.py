@@ -118,3 +118,15 @@ def test_labels_in_a_block_are_refused_as_they_were_given(name):
 def test_a_block_without_rows_names_its_half():
     with pytest.raises(ValueError, match=r"at row 0: got no rows, .*: got a .*iterator: use np"):
         network().train(Blocks([(X, iter(Y))], samples=30), print_every=None)
+
+
+def test_samples_are_left_out_of_lists_too():
+    """X or y may be a list that the other one's mask does not cut."""
+    x, y = X.copy(), Y.astype(float)
+    x[3, 1], y[4] = np.nan, np.nan
+    for given in ((x, Y.tolist()), (X.tolist(), y), (x, tuple(Y.tolist())), (x.tolist(), Y)):
+        with pytest.raises((TypeError, ValueError), match="leave those samples out") as refused:
+            network().train(*given, print_every=None, check_finite=True)
+        found = follow(str(refused.value), X=given[0], y=given[1])
+        assert len(found["X"]) == len(found["y"]) == 29
+        network().train(found["X"], found["y"], print_every=None, check_finite=True)
