@@ -21,19 +21,21 @@ def not_a_matrix(given: Any, shape: tuple[int, ...], width: int | None, name: st
     name  "X" for what a model is given; layers get their data from each other, as x
     """
     x, numbers = called(given, name, "reshape"), int(np.prod(shape[1:]))
+    of = " in X" if name == "X" else ""
     if len(shape) != 2:
-        return f"got shape {shape}, expected (samples, features){_in_rows(x, shape, width, name)}"
+        rows = _in_rows(x, shape, width, name)
+        return f"got shape {shape}, expected (samples, features){of}{rows}"
     if shape[0] == 0:
-        return f"got an empty batch of shape {shape}, expected samples: give at least one"
+        return f"got an empty batch of shape {shape}, expected samples{of}: give at least one"
     if width is None:
-        return f"got shape {shape}, expected (samples, features >= 1)"
+        return f"got shape {shape}, expected (samples, features >= 1){of}"
     hint = f"for {numbers} features begin with Layer_Dense({numbers}, ...)"
     if shape[0] == width:
         hint = f"use {x}.T"
     elif shape[0] * numbers == width:
         hint = f"one picture is one sample: use {x}.reshape(1, -1)"
     return (
-        f"got shape {shape}, expected (samples, {width}): {numbers} features do not fit {width}"
+        f"got shape {shape}, expected (samples, {width}){of}: {numbers} features do not fit {width}"
         + (f"; {hint}" if name == "X" else "")
     )
 

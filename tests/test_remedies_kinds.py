@@ -130,3 +130,17 @@ def test_samples_are_left_out_of_lists_too():
         found = follow(str(refused.value), X=given[0], y=given[1])
         assert len(found["X"]) == len(found["y"]) == 29
         network().train(found["X"], found["y"], print_every=None, check_finite=True)
+
+
+@pytest.mark.parametrize("shape", [(30, 3), (30,), (30, 2, 2), (0, 2), (30, 0)])
+def test_a_shape_that_does_not_fit_names_the_argument(shape):
+    x = np.zeros(shape, np.float32)
+    calls = {
+        "train": lambda: network().train(x, Y),
+        "validation_data": lambda: network().train(X, Y, validation_data=(x, Y)),
+        "evaluate": lambda: network().evaluate(x, Y),
+        "predict": lambda: network().predict(x),
+    }
+    for what, call in calls.items():
+        with pytest.raises(ValueError, match=rf"^{what}: got .*expected .* in X\b"):
+            call()
