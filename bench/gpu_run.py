@@ -132,6 +132,8 @@ def _run_process(
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A run in the background may have been told to ignore Ctrl-C; its steps hear it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         except OSError as error:
             file.write(f"{command[0]}: {error}\n".encode())

@@ -5,7 +5,7 @@ Sums over an epoch stay on the device until somebody reads them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -86,6 +86,8 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
             they are; targets (N,) fit one output
     """
 
+    DEFAULTS: ClassVar[dict[str, Any]] = {"binary": False}
+
     def __init__(self, *, binary: bool = False) -> None:
         self.binary = bool(binary)
 
@@ -121,6 +123,8 @@ class Accuracy_Regression(Accuracy):  # noqa: N801 - the book's name
 
     precision  standard deviation of the targets that `init` saw, divided by 250
     """
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {"precision": None}
 
     def __init__(self) -> None:
         self.precision: float | None = None

@@ -14,7 +14,7 @@ other and a step does not take all. Every pass must give the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import checks
@@ -127,9 +127,10 @@ def targets_inside(x: Any, name: str) -> str:
     name  of the argument that `x` was
     """
     kind = type(x).__name__
-    if is_table(x) or isinstance(x, (dict, str)) or hasattr(x, "dtype"):
+    buffer = hasattr(x, "tobytes")  # of numbers: an array.array, a memoryview
+    if is_table(x) or isinstance(x, (dict, str)) or hasattr(x, "dtype") or buffer:
         return ""
-    if isinstance(x, (list, tuple)):
+    if isinstance(x, Sequence):  # lists, tuples, deques
         return {
             "batches": f"got a {kind} of batches (X, y), which go in Blocks: use Blocks({name})",
             "samples": f"got a {kind} of single samples (x, y): use X, y = zip(*{name})",
@@ -146,7 +147,7 @@ def targets_inside(x: Any, name: str) -> str:
 
 def holds_pairs(x: Any) -> str:
     """Whether a list holds "batches" (X, y) or single "samples" (x, y); "" for others."""
-    if not x or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in x):
+    if not len(x) or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in x):
         return ""
     if all(_axes(data) >= 2 for data, _ in x):
         return "batches"

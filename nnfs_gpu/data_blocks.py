@@ -13,9 +13,11 @@ import numpy as np
 
 from . import checks, data_remedies
 from .accuracy import Accuracy
+from .backend import remedies
 from .backend.arrays import incoming, on_gpu, plain, prefixed, to_host
 from .blocks import fingerprint_of, pair, runs_out
 from .checkpoint import hashed
+from .data_passes import gathered, stand_in
 from .own_measures import OwnAccuracy
 from .own_values import as_given
 
@@ -60,11 +62,21 @@ class InBlocks:
             checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
         return moved
 
-    def _checked(self, X: Any, y: Any, start: int) -> tuple[Array, checks.Targets]:
-        """A block whose first row is `start`: moved, and everything checked."""
+    def _checked(
+        self, X: Any, y: Any, start: int, given: Any = None
+    ) -> tuple[Array, checks.Targets]:
+        """A block whose first row is `start`: moved, and everything checked.
+
+        given  the targets before `y` was made of them: a refusal speaks of these
+        """
         where = f"{self.what}, rows {start} to {start + len(X) - 1}"
         X = self._data(X, where)
-        self._form = self.model._targets(X, y, where)
+        try:
+            self._form = self.model._targets(X, y, where)
+        except (TypeError, ValueError):
+            if given is not None:
+                self.model._targets(X, given, where)
+            raise
         return X, self._form
 
     def _known(self, X: Any, y: Any, start: int) -> tuple[Array, checks.Targets]:
@@ -120,8 +132,10 @@ class Mapped(InBlocks):
             self.X, self.y = to_host(X, "X"), plain(_raw(y), "y")
         except (TypeError, ValueError, RuntimeError) as error:
             raise prefixed(error, what) from error
-        if not self.X.size:
+        if not self.X.size or self.X.ndim < 2:
             model._rows(self.X, what, "X")  # raises
+        if not isinstance(y, np.memmap):
+            model._targets(self.X, _raw(y), what)  # raises, in words for what was given
         if self.y.shape[:1] != self.X.shape[:1]:
             raise ValueError(
                 f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "
@@ -198,19 +212,22 @@ class Streamed(InBlocks):
         return rows
 
     def _block(self, block: Any, start: int) -> tuple[Array, checks.Targets]:
-        X, y = pair(block, f"{self.what}, the block at row {start}")
+        where = f"{self.what}, the block at row {start}"
+        given = pair(block, where)
         try:
-            X = X if on_gpu(X) else plain(X, "X")
-            y = _raw(y) if on_gpu(_raw(y)) else plain(_raw(y), "y")
+            X = given[0] if on_gpu(given[0]) else plain(given[0], "X")
+            y = _raw(given[1]) if on_gpu(_raw(given[1])) else plain(_raw(given[1]), "y")
         except (TypeError, ValueError, RuntimeError) as error:
-            raise prefixed(error, f"{self.what}, the block at row {start}") from error
-        if not X.ndim or not y.ndim:
-            raise ValueError(f"{self.what}, the block at row {start}: got a number, no rows")
+            raise prefixed(error, where) from error
+        for name, one, array in zip(("X", "y"), given, (X, y), strict=True):
+            if not array.ndim:
+                remedy = remedies.no_array(one, name)
+                raise ValueError(f"{where}: got no rows, expected arrays: {remedy}")
         kind = str(y.dtype).rstrip("0123456789"), y.ndim
         if self._seen and kind == self._kind:
             return self._known(X, y, start)
         self._kind = kind
-        return self._checked(X, y, start)
+        return self._checked(X, y, start, _raw(given[1]))
 
     def _pass(self) -> Iterator[tuple[Array, checks.Targets]]:
         """The blocks of one pass; the last one comes only when it is known to be the last."""
@@ -266,28 +283,3 @@ class Streamed(InBlocks):
 def _raw(y: Any) -> Any:
     """Targets as they were given: the values of checked ones."""
     return y.values if isinstance(y, checks.Targets) else y
-
-
-def gathered(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """values[rows], read in the order in which they lie in the file."""
-    by = np.argsort(rows)
-    result = np.empty((len(rows), *values.shape[1:]), values.dtype)
-    result[by] = values[rows[by]]
-    return result
-
-
-def stand_in(parts: Iterator[np.ndarray]) -> np.ndarray:
-    """Two numbers with the mean and the standard deviation of all numbers in `parts`.
-
-    Means and sums of squares are merged block by block, in float64: Chan, Golub, LeVeque (1983).
-    """
-    count, mean, squares = 0, 0.0, 0.0
-    for part in parts:
-        values = np.asarray(part, np.float64)
-        change = float(values.mean()) - mean
-        squares += float(values.var()) * values.size
-        squares += change * change * count * values.size / (count + values.size)
-        count += values.size
-        mean += change * values.size / count
-    deviation = (squares / max(count, 1)) ** 0.5
-    return np.array([mean - deviation, mean + deviation])

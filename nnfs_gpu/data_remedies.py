@@ -6,11 +6,12 @@ the program as it stands; called only when something is refused.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
-from .backend.remedies import called
+from .backend.remedies import called, no_array
 
 
 # ---- data ----
@@ -20,19 +21,21 @@ def not_a_matrix(given: Any, shape: tuple[int, ...], width: int | None, name: st
     name  "X" for what a model is given; layers get their data from each other, as x
     """
     x, numbers = called(given, name, "reshape"), int(np.prod(shape[1:]))
+    of = " in X" if name == "X" else ""
     if len(shape) != 2:
-        return f"got shape {shape}, expected (samples, features){_in_rows(x, shape, width, name)}"
+        rows = _in_rows(x, shape, width, name)
+        return f"got shape {shape}, expected (samples, features){of}{rows}"
     if shape[0] == 0:
-        return f"got an empty batch of shape {shape}, expected samples: give at least one"
+        return f"got an empty batch of shape {shape}, expected samples{of}: give at least one"
     if width is None:
-        return f"got shape {shape}, expected (samples, features >= 1)"
+        return f"got shape {shape}, expected (samples, features >= 1){of}"
     hint = f"for {numbers} features begin with Layer_Dense({numbers}, ...)"
     if shape[0] == width:
         hint = f"use {x}.T"
     elif shape[0] * numbers == width:
         hint = f"one picture is one sample: use {x}.reshape(1, -1)"
     return (
-        f"got shape {shape}, expected (samples, {width}): {numbers} features do not fit {width}"
+        f"got shape {shape}, expected (samples, {width}){of}: {numbers} features do not fit {width}"
         + (f"; {hint}" if name == "X" else "")
     )
 
@@ -68,7 +71,9 @@ def for_labels(given: Any, y: np.ndarray, classes: int) -> str:
     """How to make class labels of `y`, which is `given` as an array; "" where nobody knows."""
     name = called(given, "y")
     if y.ndim == 0:
-        return f"use {name}.reshape(-1), one label" if y.dtype.kind in "iu" else ""
+        return (
+            f"use {name}.reshape(-1), one label" if y.dtype.kind in "iu" else no_array(given, "y")
+        )
     if not y.size:
         return "give one label for each sample"
     if y.ndim == 1:
@@ -114,6 +119,14 @@ def for_bad_numbers(x: str, name: str, ndim: int) -> str:
     return f"leave those samples out: keep = {keep}; use {data}[keep] and {labels}[keep]"
 
 
+def in_lists(remedy: str, **given: Any) -> str:
+    """The remedy with arrays in place of those arguments that are lists, which no array cuts."""
+    for name, value in given.items():
+        if isinstance(value, (list, tuple)):
+            remedy = re.sub(rf"\b{name}\[keep\]", f"np.asarray({name})[keep]", remedy)
+    return remedy
+
+
 def _beside(expression: str, other: str) -> str:
     """What is used with `expression`: where that one has to be made an array, so does this."""
     return f"np.asarray({other})" if "np.asarray" in expression else other
@@ -156,7 +169,7 @@ def _for_floats(y: np.ndarray, name: str, classes: int) -> str:
             f"row {row} is {y[row]:g}; a network that estimates numbers ends with "
             "Activation_Linear() and Loss_MeanSquaredError()"
         )
-    if np.abs(whole).max() > 2**53:  # beyond what a float counts in ones
+    if float(np.abs(whole).max()) > 2**53:  # beyond what a float counts in ones
         return _numbered(np.unique(y), name, classes)
     return _for_whole(whole.astype(np.int64), name, f"{name}.astype('int32')", classes)
 

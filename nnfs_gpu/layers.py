@@ -6,12 +6,13 @@ backward sends the gradient through. Arithmetic is the backend's; nothing here n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import checks, data_remedies
-from .own_parts import Part
+from .own_parts import REGULARIZERS, Part
+from .own_values import shape_of
 from .passing import LeftByPass, Passed
 
 Array = Any
@@ -55,6 +56,9 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
         self.inputs = None
         self.output = None
 
+    DEFAULTS: ClassVar[dict[str, Any]] = dict.fromkeys(REGULARIZERS, 0)
+    n_inputs: int
+    n_neurons: int
     weight_regularizer_l1: float
     weight_regularizer_l2: float
     bias_regularizer_l1: float
@@ -66,6 +70,7 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
 
     @weights.setter
     def weights(self, value: Any) -> None:
+        self._take_sizes(value, ("n_inputs", "n_neurons"))
         self._weights = self._owned(value, (self.n_inputs, self.n_neurons), "weights")
 
     @property
@@ -74,7 +79,24 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
 
     @biases.setter
     def biases(self, value: Any) -> None:
+        self._take_sizes(value, (None, "n_neurons"))
         self._biases = self._owned(value, (1, self.n_neurons), "biases")
+
+    def _take_sizes(self, value: Any, names: tuple[str | None, str]) -> None:
+        """Sizes from the first arrays of a subclass whose `__init__`, as the book's, keeps none."""
+        if "n_inputs" in vars(self) and "n_neurons" in vars(self):
+            return
+        shape = shape_of(value)
+        if len(shape) == 2:
+            for name, size in zip(names, shape, strict=True):
+                if name is not None:
+                    vars(self).setdefault(name, size)
+        elif "n_neurons" not in vars(self) or names[0] is not None:
+            raise ValueError(
+                f"{type(self).__name__} weights and biases: got shape {shape}, expected weights "
+                "(inputs, neurons) and biases (1, neurons); begin its __init__ with the line: "
+                "super().__init__(n_inputs, n_neurons)"
+            )
 
     def _owned(self, value: Any, shape: tuple[int, int], name: str) -> Array:
         """A copy, unless it is the layer's array already: optimizers write into it."""
@@ -151,6 +173,7 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
     Raises ValueError for a rate outside [0, 1) or a bad seed.
     """
 
+    DEFAULTS: ClassVar[dict[str, Any]] = {"seed": None, "calls": 0}
     binary_mask: Any = LeftByPass()
 
     def __init__(self, rate: float, *, seed: int | None = None):

@@ -13,6 +13,7 @@ from . import checks
 from .activations import Activation_Softmax
 from .own_parts import Part, backend_of, ours
 from .own_values import AsGiven, per_row
+from .passing import LeftByPass
 
 Array = Any
 
@@ -29,6 +30,7 @@ class Loss(Part):
     `Model` both get plain arrays, targets in the form in which they were given.
     """
 
+    dinputs: Any = LeftByPass()
     accumulated_sum: Any = 0.0
     accumulated_count: int = 0
     trainable_layers: Sequence[Any] = ()
@@ -180,6 +182,9 @@ class Activation_Softmax_Loss_CategoricalCrossentropy(Part):  # noqa: N801 - the
     `forward` takes scores (chapters 9 to 17); `backward` the probabilities that the softmax
     gave. Soft labels keep their values (the book takes their argmax).
     """
+
+    output: Any = LeftByPass()
+    dinputs: Any = LeftByPass()
 
     def __init__(self) -> None:
         self.activation = Activation_Softmax()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, checks, inference, storage
+from . import chain, checks, data_remedies, inference, storage
 from .callbacks import Callback, History
 from .data import data_of, validation_of
 from .network import Network
@@ -182,5 +182,9 @@ class Model(Network):
 
     def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, checks.Targets]:
         """Data and targets, checked and on the backend."""
-        X = self._inputs(X, what, check_finite)
-        return X, self._targets(X, y, what)
+        try:
+            inputs = self._inputs(X, what, check_finite)
+            return inputs, self._targets(inputs, y, what)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(data_remedies.in_lists(str(error), X=X, y=y)) from error

@@ -34,7 +34,13 @@ def moved(layer: Any, name: str, w: Any) -> Any:
 
 
 class Optimizer:
-    """Learning rate with decay: rate / (1 + decay * iterations)."""
+    """Learning rate with decay: rate / (1 + decay * iterations).
+
+    What stands on the classes counts where a subclass's `__init__` does not call ours.
+    """
+
+    decay: float = 0.0
+    iterations: int = 0
 
     def __init__(self, learning_rate: float, decay: float):
         self.learning_rate = checks.not_negative(learning_rate, "learning_rate")
@@ -95,6 +101,8 @@ def forget(layer: Any) -> None:
 class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
     """Stochastic gradient descent, with momentum where it is above 0."""
 
+    momentum: float = 0.0
+
     def __init__(self, learning_rate: float = 1.0, decay: float = 0.0, momentum: float = 0.0):
         super().__init__(learning_rate, decay)
         self.momentum = checks.not_negative(momentum, "momentum")
@@ -111,6 +119,8 @@ class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
 class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
     """A rate of its own for every parameter: divided by the root of its summed squares."""
 
+    epsilon: float = 1e-7
+
     def __init__(self, learning_rate: float = 1.0, decay: float = 0.0, epsilon: float = 1e-7):
         super().__init__(learning_rate, decay)
         self.epsilon = checks.positive(epsilon, "epsilon")
@@ -122,6 +132,9 @@ class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
 
 class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
     """AdaGrad that forgets: a moving average of the squares, with weight rho on the past."""
+
+    epsilon: float = 1e-7
+    rho: float = 0.9
 
     def __init__(
         self,
@@ -143,6 +156,10 @@ class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
 
 class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
     """Momentum over RMSprop, both corrected for having started at zero."""
+
+    epsilon: float = 1e-7
+    beta_1: float = 0.9
+    beta_2: float = 0.999
 
     def __init__(
         self,

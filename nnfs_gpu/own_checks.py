@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .layers import Layer_Dense, Layer_Dropout
 from .own_parts import NEIGHBOURS, PARAMETERS, is_trainable, ours, takes, training_argument
 
 NOT_LEARNED = (*PARAMETERS, "inputs", "output", "values")  # whose d... are no parameters'
@@ -26,8 +27,9 @@ def check(layers: Sequence[Any], loss: Any, accuracy: Any, optimizer: Any) -> No
     """
     trains = optimizer is not None
     for number, layer in enumerate(layers):
+        what = f"layer {number} ({type(layer).__name__})"
+        _check_constructed(layer, what)
         if not ours(layer, "forward", "backward"):
-            what = f"layer {number} ({type(layer).__name__})"
             _check_layer(layer, what, trains)
             _check_call(layer, "predictions", "(self, outputs)", X, what=what)
             if trains:
@@ -46,6 +48,23 @@ def check(layers: Sequence[Any], loss: Any, accuracy: Any, optimizer: Any) -> No
             )
     if trains:
         _check_optimizer(optimizer)
+
+
+# What only the constructor of a class of ours can know, and the line that gives it.
+NEEDED = (
+    (Layer_Dense, "weights", "n_inputs, n_neurons"),
+    (Layer_Dropout, "rate", "rate"),
+)
+
+
+def _check_constructed(layer: Any, what: str) -> None:
+    """That the `__init__` of a subclass of ours has called ours, or done its work."""
+    for kind, name, arguments in NEEDED:
+        if isinstance(layer, kind) and ours(layer, "forward") and not hasattr(layer, name):
+            raise ValueError(
+                f"{what} has no {name}; begin its __init__ with the line: "
+                f"super().__init__({arguments})"
+            )
 
 
 def _check_layer(layer: Any, what: str, trains: bool) -> None:

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from .backend import Backend, get_backend
 from .backend.numpy_backend import NumpyBackend
@@ -37,17 +37,21 @@ REGULARIZERS = tuple(f"{p}_regularizer_{l}" for p in ("weight", "bias") for l in
 class Part:
     """What the package's layers, activations, losses and accuracies have in common.
 
-    backend  the default one when the object was made. It is set before `__init__`, because the
-             book's classes have none: a subclass of ours need not call it
+    backend  the default one when the object was made
+
+    It is set before `__init__`, and so are the `DEFAULTS` of the class: the book's classes do
+    not have them, and a subclass of ours need not call our `__init__`.
     """
 
     backend: Backend
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         if cls.__init__ is object.__init__ and (arguments or options):
             raise TypeError(f"{cls.__name__}() takes no arguments")
         part = super().__new__(cls)
         part.backend = get_backend()
+        vars(part).update(cls.DEFAULTS)
         return part
 
     def __getstate__(self) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import checks
 from .backend import Backend
-from .backend.arrays import on_gpu, to_host
+from .backend.arrays import incoming, on_gpu, prefixed, to_host
 
 Array = Any
 
@@ -68,12 +68,19 @@ def as_given(y: Any) -> Any:
 
 # ---- what they give ----
 def converted(backend: Backend, value: Any, what: str, dtype: Any = None) -> Array:
-    """`value` as an array of the backend, in its dtype. Errors begin with `what`."""
+    """`value` as an array of the backend, in its dtype.
+
+    Errors begin with `what`, the part and the name of the value, which remedies use.
+    """
     try:
         return backend.asarray(value, dtype)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{what}: {error}") from error
+    except (TypeError, ValueError):
+        part, _, name = what.rpartition(" ")
+        try:
+            incoming(value, name)
+        except (TypeError, ValueError) as error:
+            raise prefixed(error, part.rstrip(",")) from error
+        raise
 
 
 def result(returned: Any, part: Any, name: str) -> Any:

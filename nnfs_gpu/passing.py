@@ -44,6 +44,10 @@ class Passed:
 
 def forget(model: Any) -> None:
     """After a fused step: what an earlier pass left on the layers is not of this step."""
+    combined = model.softmax_classifier_output
+    for part in (model.loss, combined):
+        if part is not None:
+            vars(part).pop("dinputs", None)
     for layer in (model.input_layer, *model.layers):
         held = layer.__dict__
         if "output" in held:

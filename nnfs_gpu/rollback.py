@@ -19,5 +19,15 @@ def all_or_nothing(*objects: Any) -> Iterator[None]:
         yield
     except BaseException:
         for one, attributes in before:
-            object.__setattr__(one, "__dict__", attributes)
+            _put_back(one, attributes)
         raise
+
+
+def _put_back(one: Any, attributes: dict[str, Any]) -> None:
+    try:
+        object.__setattr__(one, "__dict__", attributes)  # at once, whatever interrupts
+    except AttributeError:  # its class allows no other, as types.SimpleNamespace
+        held = vars(one)
+        held.update(attributes)
+        for name in held.keys() - attributes.keys():
+            del held[name]

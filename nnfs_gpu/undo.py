@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-Array = Any
+from .own_state import OF_A_BATCH, OwnState, is_own
 
-OF_A_BATCH = {"inputs", "output", "dinputs", "binary_mask", "dweights", "dbiases"}
+Array = Any
 
 _sums = attrgetter("accumulated_sum", "accumulated_count")
 
@@ -32,13 +32,17 @@ class Undo:
     take_up(numbers)  and goes on from there
 
     Kept are numbers that layers, loss, accuracy and optimizer hold, and the trainable layers'
-    arrays of the shape of their weights or biases: what an optimizer writes.
+    arrays of the shape of their weights or biases: what an optimizer writes. Of parts of the
+    user's own everything they hold is (`own_state.py`).
     """
 
     def __init__(self, model: Any):
         self._model = model
         self._counted: list[tuple[dict[str, Any], tuple[str, ...]]] | None = None
         self._copies = Copies(model)
+        known = [*model.layers, model.loss, model.optimizer, model.accuracy]
+        own = [part for part in known if is_own(part)]
+        self._own = OwnState(own, [model, *(one for one in known if not is_own(one))])
         self._saved: list[Any] | None = None
 
     def begin(self) -> None:
@@ -48,6 +52,8 @@ class Undo:
             self._look()
         counts = self._counts() if self._counted else ()
         random = np.random.get_state() if self._draws else None
+        if self._own.parts:
+            self._own.take(vars(model.input_layer).get("output"))
         sums = _sums_of(model.loss), _sums_of(model.accuracy)
         self._saved = [sums, _attributes(model.optimizer).copy(), counts, random, False]
 
@@ -75,6 +81,8 @@ class Undo:
             if values is not None:
                 one.accumulated_sum, one.accumulated_count = values
         self.take_up(counts)
+        if self._own.parts:
+            self._own.put_back()
         if random is not None:
             np.random.set_state(random)
         self._saved = None
@@ -96,7 +104,7 @@ class Undo:
         self._draws, found = False, []
         for layer in self._model.layers:
             # Masks in the book's order, and layers of the user's own, draw from NumPy's stream.
-            own = not type(layer).__module__.startswith("nnfs_gpu.")
+            own = is_own(layer)
             self._draws |= own or (hasattr(layer, "seed") and layer.backend.book_random)
             if own or not hasattr(layer, "weights"):
                 held = _attributes(layer)

@@ -206,7 +206,7 @@ MISTAKES = {
     "range": (lambda X, y: [(X, y + 1)], "rows 400 to 599: labels: got values from 1 to 3"),
     "NaN labels": (lambda X, y: [(X, np.where(y, np.nan, y))], "labels: got dtype float64"),
     "no pair": (lambda X, y: [X], r"the block at row 400: got ndarray, expected a pair \(X, y\)"),
-    "no rows": (lambda X, y: [(1.0, 2)], "the block at row 400: got a number, no rows"),
+    "no rows": (lambda X, y: [(1.0, 2)], "the block at row 400: got no rows, .* X is 1.0"),
     "text": (lambda X, y: [(X.astype("U"), y)], "array of real numbers expected, got dtype <U32"),
 }
 

@@ -61,13 +61,9 @@ def store(name, change):
     [
         ("forward", lambda x: x.sum(axis=0), r"output has shape (8,) for inputs of shape (60, 8)"),
         ("forward", lambda x: x[:30], "expected (60, ...): one row a sample"),
-        ("forward", lambda x: [None] * len(x), "output: x: array of real numbers expected"),
+        ("forward", lambda x: [None] * len(x), "output: array of real numbers expected"),
         ("backward", lambda d: d.T, "dinputs has shape (8, 60), expected (60, 8)"),
-        (
-            "backward",
-            lambda d: d + 1j,
-            "dinputs: x: array of real numbers expected, got dtype compl",
-        ),
+        ("backward", lambda d: d + 1j, "dinputs: array of real numbers expected, got dtype compl"),
     ],
 )
 def test_a_layer_whose_shapes_do_not_fit(method, change, message):
@@ -120,7 +116,7 @@ def test_a_loss_whose_shapes_do_not_fit(methods, y, message):
     [
         (lambda self, p, y: None, "compare returned nothing"),
         (lambda self, p, y: p == y.reshape(-1), "compared every prediction with every target"),
-        (lambda self, p, y: ["yes"] * 60, "comparisons: x: array of real numbers expected"),
+        (lambda self, p, y: ["yes"] * 60, "comparisons: array of real numbers expected"),
     ],
 )
 def test_an_accuracy_whose_comparisons_do_not_fit(compare, message):
@@ -135,7 +131,7 @@ def test_an_accuracy_whose_comparisons_do_not_fit(compare, message):
     [
         (np.arange(59), "train: targets: got 59 targets for 60 samples"),
         (np.full((60, 1), np.nan), "train: targets: got NaN or infinity in 60 place"),
-        (np.array(["a"] * 60), "train: y: array of real numbers expected"),
+        (np.array(["a"] * 60), "train: y: array of real numbers expected, got dtype <U1"),
     ],
 )
 def test_targets_that_are_no_targets(y, message):

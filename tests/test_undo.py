@@ -172,12 +172,12 @@ class Slots:
 
 
 class OwnDense:
-    """Biases that stay 0."""
+    """Weights, and one bias that is nothing's."""
 
     def __init__(self, n_inputs, n_neurons):
         self.n_inputs, self.n_neurons = n_inputs, n_neurons
+        self.biases = np.zeros((1, 1), np.float32)
         self.weights = np.random.RandomState(1).randn(n_inputs, n_neurons).astype(np.float32)
-        self.biases = self.dbiases = np.zeros((1, n_neurons), np.float32)
 
     def forward(self, inputs, training=True):
         self.inputs = inputs
@@ -186,11 +186,12 @@ class OwnDense:
 
     def backward(self, dvalues):
         self.dweights = self.inputs.T @ dvalues
+        self.dbiases = np.zeros_like(self.biases)
         self.dinputs = dvalues @ self.weights.T
         return self.dinputs
 
 
-def test_an_optimizer_with_slots_trains_a_layer_of_ones_own():
+def test_an_optimizer_with_slots_and_an_own_layer_train():
     with ng.use_backend(backend_named("numpy")):
         model, X, y = made()
         own = ng.Model()

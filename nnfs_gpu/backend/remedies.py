@@ -66,14 +66,16 @@ def ragged(rows: Any, name: str) -> str:
     odd = next(i for i, length in enumerate(lengths) if length != usual)
     has = "is no row" if lengths[odd] is None else f"has {lengths[odd]} numbers"
     alone = f"use {name} = [row for row in {name} if np.shape(row) == ({usual},)]"
+    row = "t" if name == "y" else "row"
     together = (
-        "use X, y = zip(*[(row, t) for row, t in zip(X, y) if np.shape(row) == "
-        f"({usual},)]), or without targets X = [row for row in X if np.shape(row) == ({usual},)]"
+        f"use X, y = zip(*[(row, t) for row, t in zip(X, y) if np.shape({row}) == ({usual},)])"
     )
+    if name == "X":
+        together += f", or without targets X = [row for row in X if np.shape(row) == ({usual},)]"
     return (
         f"{name}: got rows of different lengths: row {odd} {has}, others have {usual}; expected as "
         f"many in each. Fill up what is missing, or leave such rows out: "
-        f"{together if name == 'X' else alone}"
+        f"{together if name in ('X', 'y') else alone}"
     )
 
 
@@ -86,11 +88,21 @@ def _has_length(row: Any) -> bool:
         return False
 
 
+def no_array(given: Any, name: str) -> str:
+    """What to do with an object that NumPy takes for one value."""
+    if isinstance(given, dict):
+        pile = "column_stack" if name == "X" else "array"
+        return f"got a dict: use np.{pile}(list({name}.values()))"
+    if hasattr(given, "__iter__") and not isinstance(given, (str, bytes, set, frozenset)):
+        return f"got a {type(given).__name__}: use np.array(list({name}))"
+    return f"{name} is {given!r:.60}, expected an array of numbers"
+
+
 def to_real(a: Array, given: Any, name: str) -> str:
     """How to make real numbers of `a`, an array of another dtype made of what was `given`."""
     kind, x = a.dtype.kind, called(given, name)
     if a.ndim == 0:
-        return f"{name} is {a.item()!r:.60}, expected an array of numbers"
+        return no_array(a.item() if isinstance(given, np.ndarray) else given, name)
     if kind == "c":
         real = called(given, name, "real")
         return f"use {real}.real; {real}.imag is lost then, or goes beside it as further columns"
@@ -119,12 +131,14 @@ def _from_objects(a: np.ndarray, x: str, name: str) -> str:
     if a.dtype.kind == "O" and a.ndim == 1 and any(_has_length(row) for row in a):
         return ragged(a, name).removeprefix(f"{name}: ") or f"use np.array(list({name}))"
     flat = a.ravel()
-    bad = next((i for i, value in enumerate(flat) if not _is_number(value)), None)
+    bad = next((i for i, value in enumerate(flat) if not is_number(value)), None)
     if bad is None:
         return f"use {x}.astype('float64')"
     place = tuple(int(i) for i in np.unravel_index(bad, a.shape))
     where = place[0] if a.ndim == 1 else place
     value = flat[bad]
+    if isinstance(value, int):
+        return f"the value at {where} is larger than any float: put another number there"
     if not isinstance(value, str):
         return f"the value at {where} is {value!r:.60}: put a number there, or leave its row out"
     column = f"{name}[:, {place[1]}]" if a.ndim == 2 else name
@@ -136,9 +150,10 @@ def _from_objects(a: np.ndarray, x: str, name: str) -> str:
     )
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether `float(value)` is one: a text that spells it is, too."""
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return not isinstance(value, complex)

@@ -54,10 +54,15 @@ def _number_column(column: Any, label: Any, name: str) -> np.ndarray:
     a = _values(column, where, called, name)
     if a.dtype.kind in REAL:
         return a
-    if _polars(column):  # dates by their days or microseconds, words by their order
+    numbers = a.dtype.kind in "OUST" and all(map(remedies.is_number, a))
+    if numbers and _polars(column):  # as Python objects, or written out
+        change = f"{name} = {name}.with_columns({called}.cast(float))"
+    elif numbers:
+        change = f"{called} = {called}.astype('float64')"
+    elif _polars(column):  # dates by their days or microseconds, words by their order
         physical = f"{called}.to_physical()"
-        numbers = physical if a.dtype.kind in "Mm" else f"{called}.rank('dense') - 1"
-        change = f"{name} = {name}.with_columns({numbers})"
+        order = physical if a.dtype.kind in "Mm" else f"{called}.rank('dense') - 1"
+        change = f"{name} = {name}.with_columns({order})"
     elif a.dtype.kind in "Mm":
         change = f"{called} = {remedies.in_days(a.dtype.kind, called)}"
     else:
