@@ -100,7 +100,7 @@ class KernelSteps:
         samples = data.rows if fresh else self.model.loss.accumulated_count + data.rows
         launch = partial(self._launch, data, data.rows, 0, 1, fresh)
         row = self._ledger.update(launch, self._count, 1, samples)
-        return Measured(self._schedule.records, row)
+        return Measured(self._records, row)  # those of now: the launch may have begun new ones
 
     def run(
         self, X: Array, y: Any, steps: int, batch_size: int | None = None
