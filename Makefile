@@ -73,7 +73,7 @@ bench: $(VENV)/.installed
 # device that is lent for minutes: make gpu-check ARGS="--minutes 9 --out DIR", then the command that
 # it ends with, which goes on with what was cut (bench/README.md).
 gpu-check:
-	$(if $(wildcard $(VENV)/.installed-test),$(BIN)/python,$(PYTHON)) -m bench.gpu_check $(ARGS)
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m bench.gpu_check $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .numba_cache

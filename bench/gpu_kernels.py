@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu import crosscheck, get_backend
+from nnfs_gpu import crosscheck
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 
 from . import gpu_train
-from .gpu_steps import Notebook
+from .gpu_steps import Notebook, numba_cuda
 
 CLASSES = (3, 10, 100, 1_000, 10_000, 100_000)
 ELEMENTS = 1 << 23  # of an array in the accuracy step: NumPy computes the exact results
@@ -247,8 +247,7 @@ def determinism_step(notebook: Notebook, backend: Any) -> None:
     """Every operation at three shapes, and a training run, twice; then softmax in Numba."""
     determinism(notebook, backend, SHAPES)
     gpu_train.repeat(notebook, backend)
-    with notebook.attempt("numba-cuda"):
-        other = get_backend("numba-cuda", dtype="float32", precise_dot=False, book_random=False)
+    for other in numba_cuda(notebook):
         determinism(notebook, other, SHAPES, only="softmax")
 
 

@@ -21,14 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu import get_backend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.benchmark import Clock, Way, clock_of, ratio, time_in_turns
 
 from . import gpu_fused_speed
 from .gpu_cases import CASES, PERIOD, Buffers, Case, filled
 from .gpu_peers import tensors
-from .gpu_steps import Notebook
+from .gpu_steps import Notebook, numba_cuda
 
 CLASSES = (3, 10, 100, 1_000, 10_000, 100_000)
 ELEMENTS = 1 << 26  # of an array
@@ -48,9 +47,7 @@ def throughput_step(notebook: Notebook, backend: Any) -> None:
     """Every operation, beside numba-cuda's softmax and PyTorch, as far as they are there."""
     free, _ = backend.xp.cuda.runtime.memGetInfo()
     elements = min(ELEMENTS, 1 << (int(free / (4 * ARRAYS)).bit_length() - 1))
-    others = []
-    with notebook.attempt("numba-cuda"):
-        others = [get_backend("numba-cuda", dtype="float32", precise_dot=False, book_random=False)]
+    others = numba_cuda(notebook)
     torch = None
     if importlib.util.find_spec("torch") is None:
         notebook.note("PyTorch is not installed: no ratios to it")

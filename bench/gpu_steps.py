@@ -119,6 +119,15 @@ class Notebook:
             temporary.replace(self._path)
 
 
+def numba_cuda(notebook: Notebook) -> list[Any]:
+    """The readable GPU backend, to be measured beside cupy; none where it cannot work here."""
+    try:
+        return [get_backend("numba-cuda", dtype="float32", precise_dot=False, book_random=False)]
+    except BackendUnavailableError as error:
+        notebook.note(f"without numba-cuda: {error}")
+        return []
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON has it: NumPy's scalars as Python's, NaN and infinity as words."""
     if isinstance(value, dict):

@@ -47,6 +47,10 @@ def stamp():
     return versions, tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 
 
+# What Numba compiles otherwise: a run that debugs leaves no slow kernels to those that follow.
+SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+
+
 @functools.cache
 def warn_once(message):
     """A warning through `logging`, the first time in this process."""
@@ -145,6 +149,11 @@ class KernelCache(FunctionCache):
         """Forget all signatures."""
         for files in self._folders:
             Path(files._index_path).unlink(missing_ok=True)
+
+    def _index_key(self, sig, codegen):
+        """What the code of a signature is found by: with the settings it is compiled with."""
+        settings = tuple(str(getattr(numba.config, name, None)) for name in SETTINGS)
+        return super()._index_key(sig, codegen), settings
 
     def load_overload(self, sig, target_context):
         """The compiled function for this signature, or None."""

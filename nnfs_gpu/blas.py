@@ -101,9 +101,14 @@ class _OneThread:
 
 @functools.cache
 def _libraries() -> list[Any]:
-    """The BLAS libraries of this process. Looking for them takes milliseconds: once."""
-    from threadpoolctl import ThreadpoolController
+    """The BLAS libraries of this process. Looking for them takes milliseconds: once.
 
+    None without threadpoolctl, as on a machine that has NumPy alone: they keep their threads.
+    """
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ModuleNotFoundError:
+        return []
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 

@@ -56,7 +56,7 @@ class Checkpoint:
 
     def __init__(self, folder: Any, every: int | None):
         self.every = None if every is None else checks.positive_int(every, "checkpoint_every")
-        self.path = Path(folder) / FILE
+        self.path = Path(folder).absolute() / FILE  # the same wherever a callback goes
         self._folder = folder_lock.TrainingFolder(self.path.parent)
         self._made: list[Path] = []  # folders
         self._settings: dict[str, Any] = {}

@@ -166,7 +166,7 @@ def train(
             metavar="DIR",
             help="Go on with the run in DIR, in place of --out, where it was ended, killed or "
             "finished; its settings are read from there, and --epochs may grow. Where DIR "
-            "exists but holds no checkpoint yet a new run begins.",
+            "holds no checkpoint yet, settings that are given begin a new run.",
             show_default=False,
         ),
     ] = None,

@@ -133,14 +133,16 @@ def outputs_for(
 
 # ---- from a checkpoint ----
 def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
-    """The settings of the run that is to go on; `config` where there is none.
+    """The settings of the run that is to go on; `config` where there is none yet.
 
     given  what the command names of `config`: epochs may grow, all else must be as before.
     Raises InputError for a setting of another run, and for a file that is no checkpoint.
     """
     try:
-        if not (outputs.resume and outputs.checkpoint.exists()):
+        if not outputs.resume:
             return config
+        if not outputs.checkpoint.exists():
+            return _begun(config, given, outputs)
         document, _ = checkpoint.read(outputs.checkpoint)
     except (ModelFileError, OSError) as error:
         raise InputError(describe(error)) from error
@@ -163,6 +165,17 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
     if epochs < done:
         raise InputError(f"--epochs {epochs}: the run in {outputs.folder} has {done} epochs done")
     return replace(stored, epochs=epochs)
+
+
+def _begun(config: Config, given: set[str], outputs: Outputs) -> Config:
+    """`config`, where the command names it: a run that was killed before its first checkpoint
+    has left no settings, and those by default are another run's."""
+    if not given & {field.name for field in fields(Config)}:
+        raise InputError(
+            f"--resume {outputs.folder}: no checkpoint there, and no settings of a run; begin it "
+            f"with its settings and --out {outputs.folder}"
+        )
+    return config
 
 
 def stored_config(document: Any) -> Config:

@@ -169,6 +169,7 @@ class Training:
                 callback.on_train_begin(dict(logs))
             if self.checkpoint is not None and self.checkpoint.begin(self):
                 self.engine = self._engine()  # for the parameters just read
+                self.data.init_accuracy(self.accuracy)  # where the file has no precision
             tell_of_exceptions(self.callbacks, ending)
 
     def _epochs(self) -> None:

@@ -165,15 +165,15 @@ MACHINES = {
     "no NVRTC": (
         *(Cupy("no compiler"), Driver()),
         r'NVRTC does not load: RuntimeError: Failure finding "libnvrtc.so.13":(?!\n)',
-        r"pip install 'cupy-cuda13x\[ctk\]'",
+        r"pip install 'cupy-cuda13x\[ctk\]>=14'",
     ),
     "no NVRTC, CUDA 12": (  # beside a newer driver, too: two CuPys would be worse
         *(Cupy("no compiler", ("cupy-cuda12x",), 12090), Driver()),
-        *("NVRTC does not load: RuntimeError", r"pip install 'cupy-cuda12x\[ctk\]'"),
+        *("NVRTC does not load: RuntimeError", r"pip install 'cupy-cuda12x\[ctk\]>=14'"),
     ),
     "NVRTC without its builtins": (
         *(Cupy("compiler"), Driver()),
-        *("NVRTC does not compile: RuntimeError: .*BUILTIN", r"'cupy-cuda13x\[ctk\]'"),
+        *("NVRTC does not compile: RuntimeError: .*BUILTIN", r"'cupy-cuda13x\[ctk\]>=14'"),
     ),
     "libraries of a newer CUDA, driver of the older": (
         *(Cupy("", ("cupy-cuda12x",), 12090, nvrtc=13), DRIVER_12),
@@ -185,9 +185,19 @@ MACHINES = {
         "CuPy is built for CUDA 12 and finds the libraries of CUDA 13",
         r"pip uninstall -y cupy-cuda12x; pip install 'nnfs-gpu\[cuda13\]'",
     ),
+    "a toolkit of a newer CUDA, driver of the older": (
+        *(Cupy("", ("cupy-cuda12x",), 12090, nvrtc=14), DRIVER_12),
+        "CuPy is built for CUDA 12 and finds the libraries of CUDA 14",
+        r"pip install 'cupy-cuda12x\[ctk\]>=14' brings its own",
+    ),
+    "wheel of CUDA 11": (
+        *(Cupy("", ("cupy-cuda11x",), 11080, nvrtc=11), Driver()),
+        "CuPy is built for CUDA 11, expected 12 or newer",
+        r"pip uninstall -y cupy-cuda11x; pip install 'nnfs-gpu\[cuda13\]'",
+    ),
     "libraries of an older CUDA": (
         *(Cupy(nvrtc=12), Driver(), "CuPy is built for CUDA 13 and finds the libraries of CUDA 12"),
-        r"pip install 'cupy-cuda13x\[ctk\]' brings its own",
+        r"pip install 'cupy-cuda13x\[ctk\]>=14' brings its own",
     ),
     "device that does not answer": (
         *(Cupy("lost"), Driver()),
@@ -196,11 +206,14 @@ MACHINES = {
     "no cuBLAS": (
         *(Cupy("cublas"), Driver()),
         r'cuBLAS does not multiply: ImportError: Failure finding "libcublas.so.13"',
-        r"pip install 'cupy-cuda13x\[ctk\]'",
+        r"pip install 'cupy-cuda13x\[ctk\]>=14'",
     ),
     "cuBLAS that is wrong": (
         *(Cupy("product"), Driver()),
-        *("cuBLAS does not multiply: RuntimeError: .*2 x 2", r"pip install 'cupy-cuda13x\[ctk\]'"),
+        *(
+            "cuBLAS does not multiply: RuntimeError: .*2 x 2",
+            r"pip install 'cupy-cuda13x\[ctk\]>=14'",
+        ),
     ),
     "no memory": (
         *(Cupy("memory"), Driver()),

@@ -163,6 +163,18 @@ def test_how_often_it_is_written(tmp_path, monkeypatch):
         assert sorted(set(written)) == expected
 
 
+def test_the_folder_stays_where_a_callback_changes_the_current_one(tmp_path, monkeypatch):
+    class Goes(Callback):
+        def on_epoch_end(self, epoch, logs):
+            os.chdir("/")
+
+    use_backend("numpy")
+    monkeypatch.chdir(tmp_path)
+    model = network()
+    model.train(X, Y, checkpoint="run", callbacks=[Goes()], **STEPS)
+    assert Model.load(tmp_path / "run" / FILE).optimizer.iterations == model.optimizer.iterations
+
+
 def test_a_changed_learning_rate_is_kept(tmp_path):
     """A callback that halves the rate: the resumed run has the halved one, and is not refused."""
 

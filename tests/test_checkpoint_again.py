@@ -10,12 +10,16 @@ from model_files import architecture, rewrite
 from model_programs import X, Y, network, parameters
 
 from nnfs_gpu import (
+    Accuracy_Regression,
+    Activation_Linear,
     Activation_ReLU,
     Activation_Softmax,
     Callback,
     Layer_Dense,
     Layer_Dropout,
+    Loss_MeanSquaredError,
     Model,
+    Optimizer_SGD,
     use_backend,
 )
 from nnfs_gpu.checkpoint import FILE, CheckpointError
@@ -124,3 +128,24 @@ def test_a_checkpoint_that_somebody_made_up(tmp_path, change):
     rewrite(tmp_path / FILE, document=document)
     with pytest.raises((ModelFileError, CheckpointError), match=rf"^{tmp_path / FILE}"):
         network().train(X, Y, epochs=3, checkpoint=tmp_path, **SETTINGS)
+
+
+def test_a_made_up_checkpoint_without_a_precision_gets_the_one_of_the_data(tmp_path):
+    use_backend("numpy")
+
+    def trained(epochs, checkpoint=None):
+        np.random.seed(1)
+        model = Model()
+        model.add(Layer_Dense(2, 1))
+        model.add(Activation_Linear())
+        parts = Loss_MeanSquaredError(), Optimizer_SGD(), Accuracy_Regression()
+        model.set(**dict(zip(("loss", "optimizer", "accuracy"), parts, strict=True)))
+        model.finalize()
+        model.train(X, X[:, :1], epochs=epochs, checkpoint=checkpoint, **SETTINGS)
+        return model
+
+    whole = trained(1, tmp_path)
+    document = architecture(tmp_path / FILE)
+    document["state"]["accuracy"]["precision"] = None
+    rewrite(tmp_path / FILE, document=document)
+    assert trained(2, tmp_path).accuracy.precision == whole.accuracy.precision

@@ -135,7 +135,7 @@ def test_without_resume_a_new_run_begins(whole, tmp_path):
 
 
 def test_other_settings_and_other_files_are_refused(whole, tmp_path):
-    for name in ("damaged", "foreign"):
+    for name in ("damaged", "foreign", "empty"):
         (tmp_path / name).mkdir()
     checkpoint = (whole / "checkpoint.safetensors").read_bytes()
     (tmp_path / "damaged" / "checkpoint.safetensors").write_bytes(checkpoint[:-9])
@@ -154,6 +154,7 @@ def test_other_settings_and_other_files_are_refused(whole, tmp_path):
         (("--resume", whole, "--out", tmp_path), "expected one folder"),
         (("--resume", tmp_path / "damaged"), "not a readable safetensors file"),
         (("--resume", tmp_path / "foreign"), "holds 'model', expected a checkpoint"),
+        (("--resume", tmp_path / "empty"), "no settings of a run; begin it with its settings"),
         (("--checkpoint-every", 0), "--checkpoint-every"),
     ]
     for (_, message), done in zip(cases, together(*(("train", *c) for c, _ in cases)), strict=True):

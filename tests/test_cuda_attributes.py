@@ -177,8 +177,10 @@ REFUSED = {
 }
 
 
-# CuPy 13 asks for the current stream first and complains of the missing driver there.
+# CuPy 13 asks for the current stream first and complains of the missing driver there; NumPy 2
+# complains of its `__array__`.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_stand_in_refuses_what_cupy_refuses(name, cupy):
     errors = []

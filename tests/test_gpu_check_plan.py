@@ -7,6 +7,7 @@ are run; what a log says becomes a summary and problems; NVVM is found in severa
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -196,3 +197,14 @@ def test_numbers_that_json_does_not_have_are_words():
     assert gpu_steps.plain(value) == {"a": [1.0, "nan", [2, "x"]]}
     assert gpu_report.number("nan") == "nan"
     assert gpu_report.number(12345.6) == "12,346"
+
+
+def test_make_takes_the_environment_that_make_train_has_made(tmp_path):
+    """It has CuPy and no pytest: the steps run, and the tests are left out."""
+    python = tmp_path / "venv" / "bin" / "python"
+    for expected in ("python3 ", f"{python} "):
+        command = ["make", "--dry-run", "gpu-check", f"VENV={tmp_path / 'venv'}"]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert said.stdout.startswith(f"{expected}-m bench.gpu_check")
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()

@@ -182,6 +182,23 @@ def test_a_backend_that_cannot_work_is_a_failure_only_where_it_is_checked(tmp_pa
         assert "NumPy 2.5" in judged["summary"]
 
 
+@needs_compiler
+@pytest.mark.parametrize("name", ["determinism", "throughput"])
+def test_what_is_measured_beside_cupy_may_be_missing(name, paper, tmp_path, monkeypatch):
+    made = gpu_steps.get_backend
+
+    def refuse(name, **settings):
+        if name == "numba-cuda":
+            raise BackendUnavailableError(f"backend {name!r} cannot be used: NumPy 2.5")
+        return made(name, **settings)
+
+    monkeypatch.setattr(gpu_steps, "get_backend", refuse)
+    assert gpu_steps.main([name, "--json", str(tmp_path / "f.json")]) == 0
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["problems"] == []
+    assert any("NumPy 2.5" in note for note in found["notes"])
+
+
 # ---- wrong results ----
 class Wrong(PaperBackend):
     """Mistakes of the kinds that GPUs make: nothing written, another order, wild reads."""

@@ -207,6 +207,15 @@ def test_the_files_of_another_state_are_replaced(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("setting", ["NUMBA_OPT=0", "NUMBA_BOUNDSCHECK=1", "NUMBA_DEBUGINFO=1"])
+def test_a_run_that_debugs_leaves_its_kernels_to_its_like(package, setting):
+    debugging = dict([setting.split("=")])
+    assert run(package, ONCE, **debugging) == ["30.0", "1"]
+    assert run(package, ONCE) == ["30.0", "1"]
+    assert run(package, ONCE) == ["30.0", "0"]
+    assert run(package, ONCE, **debugging) == ["30.0", "0"]
+
+
 def test_the_state_names_what_compiles(monkeypatch):
     cache.stamp.cache_clear()
     before = cache.stamp()

@@ -46,8 +46,8 @@ _MODULES = {  # name: (module, class); imported when asked for, never before
 }
 _NEEDS = {"numba": import_compiling_numba, "numba-cuda": import_numba}  # tried before the module
 _REMEDIES = {  # for errors that the backend itself does not foresee
-    "cupy": "reinstall CuPy: pip install --force-reinstall 'cupy-cuda13x[ctk]' (or cupy-cuda12x, "
-    "as pip list names it)",
+    "cupy": "reinstall CuPy: pip install --force-reinstall 'cupy-cuda13x[ctk]>=14' (or "
+    "cupy-cuda12x, as pip list names it)",
     "numba-cuda": "reinstall it with: pip install --upgrade numba-cuda",
     "numba": "reinstall it with: pip install --upgrade numba",
     "numpy": "reinstall it with: pip install --upgrade numpy",

@@ -35,7 +35,7 @@ def what_works() -> str:
     if version is None:
         raise UnavailableError(found, _driver_remedy(found))
     built = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    complete = f"install CuPy with all that it calls: pip install 'cupy-cuda{built}x[ctk]'"
+    complete = f"install CuPy with all that it calls: {_complete(built)}"
     _check_driver(version, found, built)
     with _stage("the device does not answer", f"look at nvidia-smi, {ON_THE_CPU}"):
         properties = _properties(cupy)
@@ -146,6 +146,10 @@ def _check_driver(version: int, found: str, built: int) -> None:
     """A driver runs what was built for its own major version of CUDA or an older one."""
     if not extra(version):
         raise UnavailableError(f"the driver is too old: {found}", install())
+    if built < min(SUPPORTED):
+        raise UnavailableError(
+            f"CuPy is built for CUDA {built}, expected {min(SUPPORTED)} or newer", install_again()
+        )
     if built > version // 1000:
         raise UnavailableError(
             f"CuPy is built for CUDA {built}, the driver is for an older one: {found}",
@@ -159,10 +163,18 @@ def _check_nvrtc(found: int, built: int, version: int) -> None:
         return
     reason = f"CuPy is built for CUDA {built} and finds the libraries of CUDA {found}"
     if found < built:
-        raise UnavailableError(reason, f"pip install 'cupy-cuda{built}x[ctk]' brings its own")
+        raise UnavailableError(reason, f"{_complete(built)} brings its own")
     if found in SUPPORTED and found <= version // 1000:
         raise UnavailableError(reason, f"take the newer CuPy: {install_again()}")
-    raise UnavailableError(reason, f"pip uninstall -y {' '.join(installed_libraries(found))}")
+    wheels = installed_libraries(found)
+    if not wheels:  # of a toolkit: wheels are found before it
+        raise UnavailableError(reason, f"{_complete(built)} brings its own")
+    raise UnavailableError(reason, f"pip uninstall -y {' '.join(wheels)}")
+
+
+def _complete(built: int) -> str:
+    """The package that brings CuPy's libraries along; before CuPy 14 there is no `ctk`."""
+    return f"pip install 'cupy-cuda{built}x[ctk]>=14'"
 
 
 def _check_device(properties: Any) -> str:
