@@ -4,8 +4,9 @@ Proves: the first steps get what sees them through, whatever comes later; only t
 are run; what a log says becomes a summary and problems; NVVM is found in several places.
 """
 
-from __future__ import os
+from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
