@@ -60,6 +60,7 @@ class LayerSteps:
         self.model = model
         self._undo = Undo(model)
         self.loss, self.accuracy = loss_of(model), accuracy_of(model)
+        self.optimizer = optimizer_of(model)
         self._forget()
 
     def step(self, X: Array, y: Any) -> Measured:
@@ -161,7 +162,7 @@ class LayerSteps:
 
     def _update(self) -> None:
         self._undo.keep()
-        optimizer = optimizer_of(self.model)
+        optimizer = self.optimizer
         optimizer.pre_update_params()
         for layer in self.model.trainable_layers:
             optimizer.update_params(layer)

@@ -67,6 +67,7 @@ class Training:
     ):
         self.model, self.data = model, data
         self.loss, self.accuracy = loss_of(model), accuracy_of(model)
+        self.optimizer = optimizer_of(model)
         self.epochs = checks.positive_int(epochs, "epochs")
         if batch_size is not None:
             batch_size = checks.positive_int(batch_size, "batch_size")
@@ -233,7 +234,7 @@ class Training:
         epoch = self.epochs_done + 1
         data_loss, penalty = self.loss.calculate_accumulated(include_regularization=True)
         accuracy = self.accuracy.calculate_accumulated()
-        rate = optimizer_of(self.model).current_learning_rate
+        rate = self.optimizer.current_learning_rate
         self._pending.append((epoch, data_loss, penalty, accuracy, rate))
         self.epochs_done, self.steps_done = epoch, 0
         watched = self.print_every or self.callbacks or self.validation
@@ -269,5 +270,5 @@ class Training:
         print(
             f"{what}, acc: {float(accuracy):.3f}, loss: {data_loss + penalty:.3f} "
             f"(data_loss: {data_loss:.3f}, reg_loss: {penalty:.3f}), "
-            f"lr: {optimizer_of(self.model).current_learning_rate}"
+            f"lr: {self.optimizer.current_learning_rate}"
         )
