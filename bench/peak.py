@@ -20,7 +20,7 @@ from nnfs_gpu.kernels.vectors import HARDWARE_BYTES, Emitter
 
 NAME = "limit: multiply-adds"
 SUMS = 12  # four or five cycles for two multiply-adds in each: ten are under way
-LOOPS = 20_000  # some 60 microseconds
+LOOPS = 1_000_000  # some milliseconds: until the workers have come is none of it
 LANES = HARDWARE_BYTES // 4
 
 
