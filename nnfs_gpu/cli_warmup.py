@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from .backend.kept_code import cache_folders
 from .cli_common import check_target, choose_backend, console_for, to_json, two_columns, write
 from .warmup import warm_up
 
@@ -42,20 +43,6 @@ def run(backend: str, dtypes: tuple[str, ...], json_target: str | None) -> int:
     }
     console.print(two_columns(rows or {"cache": "nothing is kept: this backend compiles nothing"}))
     return 0
-
-
-def cache_folders(name: str) -> list[Path]:
-    """Where a backend keeps compiled kernels, the first that can be written first."""
-    if name in ("numba", "numba-cuda"):
-        from .kernels.fused_step import train
-
-        return [Path(files.folder) for files in train._cache._folders]
-    if name == "cupy":
-        from .backend import cuda_cache
-
-        folder = cuda_cache.folder()
-        return [] if folder is None else [folder]
-    return []
 
 
 def _files(folder: Path) -> dict[str, int]:

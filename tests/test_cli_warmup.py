@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from nnfs_gpu import cli_warmup, fused, warmup
+from nnfs_gpu.backend.kept_code import cache_folders
 from nnfs_gpu.fused.plan import MOST_PRODUCTS
 from nnfs_gpu.kernels.fused_step import train as fused_train
 
@@ -47,7 +48,7 @@ def test_afterwards_a_run_compiles_nothing():
         "fused step",
         "fused step of one narrow layer",
     ]
-    folder = cli_warmup.cache_folders("numba")[0]
+    folder = cache_folders("numba")[0]
     assert found["caches"][0]["folder"] == str(folder)
     assert found["caches"][0]["files"] > 30
     assert str(folder) in run.stderr
@@ -77,7 +78,7 @@ def test_every_narrow_shape_is_among_the_small_networks(monkeypatch):
 
 def test_a_part_for_every_backend_that_has_a_fused_engine():
     assert "numba" in fused.ENGINES
-    assert fused_train._cache._folders[0].folder in cli_warmup.cache_folders("numba")
+    assert fused_train._cache._folders[0].folder in cache_folders("numba")
 
 
 def test_an_unknown_backend_is_a_wrong_command():
