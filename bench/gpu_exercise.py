@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from nnfs_gpu import crosscheck
+from nnfs_gpu.backend import cuda_source
 
 from . import gpu_fused
 from .gpu_steps import Notebook
@@ -61,8 +62,9 @@ def _without_a_pool(backend: Any) -> None:
 
 
 def kernel_names() -> set[str]:
-    """Of all kernels in kernels/*.cu."""
+    """Of all kernels in CUDA C++."""
     pattern = re.compile(r"__global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)\(")
-    files = resources.files("nnfs_gpu.kernels").iterdir()
+    folders = [resources.files("nnfs_gpu.kernels") / name for name in cuda_source.FOLDERS]
+    files = [file for folder in folders for file in folder.iterdir()]
     texts = [file.read_text() for file in files if file.name.endswith(".cu")]
     return {name for text in texts for name in pattern.findall(text)}

@@ -32,7 +32,7 @@ FILES = sorted(
         ROOT / "bench" / "limits.py",
     }
 )
-KERNELS = sorted((ROOT / "kernels").glob("cuda_*.py"))
+KERNELS = sorted((ROOT / "kernels" / "numba_cuda").glob("*.py"))
 # Compiled without a signature: the arguments are those of CuPy's documentation.
 NO_SIGNATURE = {"cupy.cuda.Function()", "cupy.cuda.Device", "cupy.cuda.Module", "cupy.RawModule"}
 

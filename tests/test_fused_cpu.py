@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnfs_gpu import fused
-from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.kernels.fused_cpu import tables as k
 
 
 def assert_update(model, before, held, optimizer):

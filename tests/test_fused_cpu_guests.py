@@ -41,9 +41,9 @@ from hypothesis import strategies as st
 
 from nnfs_gpu.fused import cpu_calls, layout
 from nnfs_gpu.fused.plan import Plan, Stage
-from nnfs_gpu.kernels import fused_tables as k
-from nnfs_gpu.kernels.fused_step import train
-from nnfs_gpu.kernels.waiting import FOREVER
+from nnfs_gpu.kernels.cpu.waiting import FOREVER
+from nnfs_gpu.kernels.fused_cpu import tables as k
+from nnfs_gpu.kernels.fused_cpu.step import train
 
 
 # ---- threads that nobody expects ----

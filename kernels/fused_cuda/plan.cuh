@@ -1,5 +1,5 @@
 // What fused.cu is built for: the plan as constants, what the kernel is given, and the
-// arithmetic of one value. Included by fused.cu alone, as all fused_*.cuh.
+// arithmetic of one value. Included by fused.cu alone, as the others here.
 
 // ---- the plan: a build without definitions is 2-64-3, ReLU, Adam ----
 #ifndef WIDTHS

@@ -6,8 +6,8 @@ k..k+1: the formula stands there, once, and the compiler takes the loop of one r
 Neighbouring threads touch neighbouring elements, so a warp reads its memory in one piece.
 """
 
-from . import activations, losses, optimizers, softmax
-from .cuda_device import cuda, device
+from ..cpu import activations, losses, optimizers, softmax
+from .device import cuda, device
 
 # ---- activations ----
 

@@ -13,7 +13,7 @@
     traffic   backward, a unit and a register of samples cost (I + 1) D masked additions, and no
               load but of the mask: the products x[i] dz[d] know nothing of the units. Layer by
               layer it is (I + 1) + 2 C multiply-adds and as many loads.
-    threads   one; a group is what a thread takes (fused_step.py)
+    threads   one; a group is what a thread takes (step.py)
 
 The data are centred: x - m for x, b + m W1 for b. So digits are not lost where x is far from 0,
 b and W1 x large and h small. m is the mean of the group's first tile on a grid as coarse as the
@@ -25,14 +25,14 @@ samples that fall to it in their order.
 
 import math
 
-from . import fused_tables as k
-from .common import pointer, row
-from .fused_addresses import call, head_of, itemsize, lanes, matrix, table_of, vector
-from .fused_narrow_blocks import fold, narrow_backward, narrow_forward
-from .fused_products import add_dots
-from .fused_samples import samples_of
-from .fused_vectors import sum_lanes
-from .lane_sums import total
+from ..cpu.common import pointer, row
+from ..cpu.lane_sums import total
+from . import tables as k
+from .addresses import call, head_of, itemsize, lanes, matrix, table_of, vector
+from .narrow_blocks import fold, narrow_backward, narrow_forward
+from .products import add_dots
+from .samples import samples_of
+from .vectors import sum_lanes
 
 FAR = 1e30  # means beyond are no numbers to centre by
 

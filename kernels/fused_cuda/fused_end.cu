@@ -9,8 +9,8 @@
 //   traffic    in float32 with Adam 36 bytes a parameter, each once
 //   launch     grid 1, block THREADS; the same launch gives the same bits
 
-#include "fused_plan.cuh"
-#include "fused_finish.cuh"
+#include "plan.cuh"
+#include "finish.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 fused_end(real* parameters, real* gradients, real* momentums, real* caches, unsigned* counters, unsigned* dropouts,

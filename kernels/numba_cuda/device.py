@@ -20,7 +20,7 @@ import math
 import types
 import warnings
 
-from . import common
+from ..cpu import common
 
 with warnings.catch_warnings():  # of numba-cuda's making: under `python -W error` it would not load
     warnings.simplefilter("ignore", DeprecationWarning)

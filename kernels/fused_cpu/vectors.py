@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import HARDWARE_BYTES, Emitter
+from ..cpu.vectors import HARDWARE_BYTES, Emitter
 
 # Registers in use at a time: 24 sums and room for what they are made of where the processor has
 # 32 registers of the logical length, fewer where several of its own make one. No sum depends on it.

@@ -5,10 +5,10 @@ A tile is (features, width) with samples as columns; data in memory is (samples,
 
 import numpy as np
 
-from .activations import sigmoid
-from .common import jit
-from .fused_addresses import stay_apart
-from .philox import philox_block
+from ..cpu.activations import sigmoid
+from ..cpu.common import jit
+from ..cpu.philox import philox_block
+from .addresses import stay_apart
 
 BLOCK = 16  # samples that are turned at a time: their rows stay in the first-level cache
 FOUR = np.uint64(4)

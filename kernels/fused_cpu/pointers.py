@@ -13,18 +13,12 @@ tables: the address of `head`; work: that of a thread's workspace; like: a zero 
 
 import numpy as np
 
-from . import fused_losses as losses
-from . import fused_tables as k
-from . import fused_update as updates
-from .common import pointer, row
-from .fused_addresses import head_of, itemsize, matrix, table_of, tile_of, vector
-from .fused_tiles import (
-    dropout_rows,
-    multiply_tile,
-    sigmoid_gradient_tile,
-    sigmoid_tile,
-    to_columns,
-)
+from ..cpu.common import pointer, row
+from . import losses
+from . import tables as k
+from . import update as updates
+from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
+from .tiles import dropout_rows, multiply_tile, sigmoid_gradient_tile, sigmoid_tile, to_columns
 
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
 

@@ -4,7 +4,7 @@ Numba's own cache looks at the file of the function that is called, and trusts w
 things go wrong with it:
 * A kernel calls functions and reads constants of other files here. After an update that changes
   only those, Numba runs the old code, with a table laid out as it used to be: wrong numbers or
-  a crash. Here the stamp is that of all Python files of the folder.
+  a crash. Here the stamp is that of all Python files of kernels/.
 * Two processes that compile two signatures of one function at the same time may give both the
   same file name (Numba takes the next free number), and one runs the other's code. Here the
   name of a file is a hash of its signature and stamp, and it is complete before the index
@@ -35,16 +35,19 @@ from numba.misc.appdirs import AppDirs
 
 logger = logging.getLogger("nnfs_gpu")
 
+ROOT = Path(__file__).absolute().parent.parent  # kernels/
 HASH = hashlib.sha256
 HASH_BYTES = HASH().digest_size
 
 
 @functools.cache
 def stamp():
-    """The versions that compile, and name, time and size of every Python file of this folder."""
+    """The versions that compile, and name, time and size of every Python file of kernels/."""
     versions = numba.__version__, llvmlite.__version__, platform.python_version()
-    files = sorted(Path(__file__).resolve().parent.glob("*.py"))
-    return versions, tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
+    files = sorted(ROOT.glob("**/*.py"))
+    return versions, tuple(
+        (f.relative_to(ROOT).as_posix(), f.stat().st_mtime_ns, f.stat().st_size) for f in files
+    )
 
 
 # What Numba compiles otherwise: a run that debugs leaves no slow kernels to those that follow.
@@ -129,16 +132,18 @@ class KernelCache(FunctionCache):
     def _folders(self):
         """Where Numba looks: NUMBA_CACHE_DIR alone, or __pycache__ and the user's cache."""
         path = Path(inspect.getfile(self._py_func)).absolute()
-        apart = f"{path.parent.name}_{HASH(bytes(path.parent)).hexdigest()[:16]}"
+        home = ROOT if path.is_relative_to(ROOT) else path.parent  # one folder for all kernels
+        apart = f"{home.name}_{HASH(bytes(home)).hexdigest()[:16]}"
         if numba.config.CACHE_DIR:
             folders = [Path(numba.config.CACHE_DIR, apart)]
         else:
             user = AppDirs(appname="numba", appauthor=False).user_cache_dir
-            folders = [path.parent / "__pycache__", Path(user, apart)]
+            folders = [home / "__pycache__", Path(user, apart)]
         version = platform.python_version_tuple()
         line = self._py_func.__code__.co_firstlineno
         function = self._py_func.__qualname__.replace("<", "").replace(">", "")
-        name = f"{path.stem}.{function}-{line}.py{version[0]}{version[1]}.{HASH().name}"
+        module = ".".join(path.relative_to(home).with_suffix("").parts)
+        name = f"{module}.{function}-{line}.py{version[0]}{version[1]}.{HASH().name}"
         return [KernelFiles(folder, name, stamp()) for folder in folders]
 
     @property

@@ -38,13 +38,13 @@
 //              defined
 //   source     last block: "threadFenceReduction" of the CUDA samples
 
-#include "fused_plan.cuh"
-#include "fused_finish.cuh"
+#include "plan.cuh"
+#include "finish.cuh"
 #if NARROW
-#include "fused_narrow.cuh"
+#include "narrow.cuh"
 #else
-#include "fused_tiles.cuh"
-#include "fused_back.cuh"
+#include "tiles.cuh"
+#include "back.cuh"
 #endif
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)

@@ -11,19 +11,19 @@
     launch    `train` on one thread, for one step or many; on others it may follow, and stays
               for the calls to come
 
-What the functions know about a network lies in the tables of fused_tables.py. So one compiled
+What the functions know about a network lies in the tables (tables.py). So one compiled
 function for each dtype serves all networks, and a call passes little. `like` is a zero of the
 dtype, `work` the address of a thread's workspace.
 """
 
 import numpy as np
 
-from . import fused_tables as k
-from .common import jit, row
-from .fused_addresses import call, head_of, itemsize, matrix, table_of, vector
-from .fused_group import group
-from .fused_update import collect, place_of, rate_at
-from .waiting import APART, FOREVER, SHIFT, add, clock, look, put, reached, take, wait
+from ..cpu.common import jit, row
+from ..cpu.waiting import APART, FOREVER, SHIFT, add, clock, look, put, reached, take, wait
+from . import tables as k
+from .addresses import call, head_of, itemsize, matrix, table_of, vector
+from .group import group
+from .update import collect, place_of, rate_at
 
 LOST = 30_000_000  # ns for a step that nobody opens
 
@@ -130,7 +130,7 @@ def train(
             is a mean over them
     turn    number of the first step among all that these tables have seen: see waiting.py
     along   samples from the batch of one step to that of the next; 0: all have the same
-    order   the address of the row numbers of the samples, or 0: see fused_samples.py
+    order   the address of the row numbers of the samples, or 0: see samples.py
     signal  an address
     head[MEASURED] (steps, 4): sum of losses, right answers, penalty, learning rate
     """

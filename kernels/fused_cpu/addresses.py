@@ -11,9 +11,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import fused_tables as k
-from .common import row
-from .vectors import NUMBER, REGISTER_BYTES
+from ..cpu.common import row
+from ..cpu.vectors import NUMBER, REGISTER_BYTES
+from . import tables as k
 
 
 # ---- arrays ----
@@ -62,7 +62,7 @@ def matrix(address, rows, columns, like):
     return _matrix(address, (rows, columns), like)
 
 
-# ---- the tables of fused_tables.py ----
+# ---- the tables (tables.py) ----
 @row
 def head_of(tables):
     """`head`, which lies at the address `tables`."""

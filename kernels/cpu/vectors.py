@@ -2,7 +2,7 @@
 
 Numba turns a function marked `@intrinsic` into whatever instructions its `generate` emits.
 `Emitter` is the vocabulary of those here: loads, stores, broadcasts, shuffles of registers of
-numbers. `fused_vectors.py` makes blocks of matrix products of it, `row_vectors.py` operations
+numbers. `fused_cpu/vectors.py` makes blocks of matrix products of it, `row_vectors.py` operations
 along short rows, `lane_sums.py` sums, `elementary.py` exp and log.
 
 Registers here are logical: `REGISTER_BYTES` long whatever the processor has. LLVM splits them

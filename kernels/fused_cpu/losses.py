@@ -9,11 +9,11 @@ gradients of all tiles have been summed. Columns are independent, so every loop 
 
 import numpy as np
 
-from .common import jit
-from .elementary import exp, log
-from .fused_addresses import stay_apart
-from .fused_tiles import clear_columns, sigmoid_tile
-from .lane_sums import lane_sums
+from ..cpu.common import jit
+from ..cpu.elementary import exp, log
+from ..cpu.lane_sums import lane_sums
+from .addresses import stay_apart
+from .tiles import clear_columns, sigmoid_tile
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
 

@@ -1,13 +1,13 @@
-"""Matrix products of a tile from the blocks in fused_vectors.py.
+"""Matrix products of a tile from the blocks in vectors.py.
 
 A tile holds some samples as columns, one feature a row: x (I, width), a structure of arrays.
 Widths of tiles are multiples of a panel. Sums run over k, or over the samples in order, so
 that the bits depend on nothing but the numbers.
 """
 
-from .common import jit
-from .fused_addresses import lanes, stay_apart
-from .fused_vectors import (
+from ..cpu.common import jit
+from .addresses import lanes, stay_apart
+from .vectors import (
     COLUMNS,
     ROWS,
     VECTORS,

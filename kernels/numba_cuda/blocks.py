@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from . import activations, losses
-from .cuda_device import cuda, device, larger
+from ..cpu import activations, losses
+from .device import cuda, device, larger
 
 CHUNK = 4096  # elements that one block adds up
 ROWS = 256  # rows that one thread adds up in a column

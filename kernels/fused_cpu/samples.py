@@ -6,10 +6,10 @@ network sees is the same.
 
 import numpy as np
 
-from . import fused_tables as k
-from .common import jit, row
-from .fused_addresses import itemsize, matrix, stay_apart, vector
-from .fused_tiles import BLOCK, clear_columns, to_columns
+from ..cpu.common import jit, row
+from . import tables as k
+from .addresses import itemsize, matrix, stay_apart, vector
+from .tiles import BLOCK, clear_columns, to_columns
 
 
 @jit

@@ -1,6 +1,6 @@
 """The tables that tell the fused step about a network: what stands where.
 
-nnfs_gpu/fused/layout.py and cpu.py fill them, kernels/fused_step.py and fused_update.py read
+nnfs_gpu/fused/layout.py and cpu.py fill them, kernels/fused_cpu/step.py and update.py read
 them. `head` and one row of `table` a stage hold whole numbers, one row of `factors` a stage
 and `rules` real ones. An address counts in bytes; a place in a thread's workspace, in numbers.
 """
@@ -12,10 +12,10 @@ TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, GRADIENT, MEASURED = range(9, 17)  #
 PIECES, PENALTIES = range(17, 19)  # addresses
 CALL_TABLE = 19  # an address
 PIECE_COUNT = 20
-LOSS_POINTER, UPDATE_POINTER, DROPOUT_POINTER = range(21, 24)  # of functions: fused_pointers.py
+LOSS_POINTER, UPDATE_POINTER, DROPOUT_POINTER = range(21, 24)  # of functions: pointers.py
 SIGMOID_POINTER, SIGMOID_GRADIENT_POINTER = range(24, 26)
-GROUP_POINTER = 26  # 0, or what does a group in place of fused_group.py
-NARROW = 27  # 0, or the units of a network with one hidden layer, and some more: fused_narrow.py
+GROUP_POINTER = 26  # 0, or what does a group in place of group.py
+NARROW = 27  # 0, or the units of a network with one hidden layer, and some more: narrow.py
 ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT = range(28, 36)
 GATHERED_AT = 36  # the targets of a tile whose samples come in an order
 HEAD_FIELDS = 37

@@ -4,17 +4,17 @@ A tile of samples goes through all layers and back while it lies in a core's cac
 gradient to the group's sums: X and the targets are read once, nothing else leaves the cache. In
 a tile samples are columns, (features, width), and every loop runs along them.
 
-What the functions know about a network lies in the tables of fused_tables.py; `work` is the
+What the functions know about a network lies in the tables (tables.py); `work` is the
 address of a thread's workspace, `like` a zero of the dtype.
 """
 
-from . import fused_tables as k
-from .common import row
-from .fused_addresses import call, itemsize, lanes, matrix, tile_of, vector
-from .fused_products import add_dots, multiply
-from .fused_samples import samples_of
-from .fused_tiles import multiply_tile, to_rows
-from .fused_vectors import ADD, BIAS, GATE, PLAIN, RELU, ZEROS, sum_lanes
+from ..cpu.common import row
+from . import tables as k
+from .addresses import call, itemsize, lanes, matrix, tile_of, vector
+from .products import add_dots, multiply
+from .samples import samples_of
+from .tiles import multiply_tile, to_rows
+from .vectors import ADD, BIAS, GATE, PLAIN, RELU, ZEROS, sum_lanes
 
 
 # ---- a tile ----
@@ -81,7 +81,7 @@ def _backward(tables, head, table, work, gradient, n, width, like):
 def group(tables, head, table, work, X, y, order, first, stop, row, step, gradient, out, like):
     """Samples first..stop-1 of the block at X and y; sample 0 of it is row `row` of the batch.
 
-    order          see fused_samples.py
+    order          see samples.py
     gradient, out  the addresses of the group's sums, and of its sum of losses and right answers
     """
     if head[k.GROUP_POINTER]:

@@ -7,10 +7,10 @@ batch was cut into groups and a network into pieces, not on the threads that too
 
 import numpy as np
 
-from . import optimizers
-from .common import jit, row
-from .fused_addresses import itemsize, stay_apart, vector
-from .fused_tables import (
+from ..cpu import optimizers
+from ..cpu.common import jit, row
+from .addresses import itemsize, stay_apart, vector
+from .tables import (
     B_FIRST,
     B_L1,
     B_L2,

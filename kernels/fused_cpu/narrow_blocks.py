@@ -1,6 +1,6 @@
 """The loops of a narrow network in vector registers: forward, masked sums, sums of lanes.
 
-What they compute says `fused_narrow.py`. I inputs and D outputs are literals: a function is
+What they compute says `narrow.py`. I inputs and D outputs are literals: a function is
 emitted for each pair, its sums all in registers. Registers here are the processor's own: nothing
 meets across lanes until `fold`, so their length changes no bit.
 """
@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import HARDWARE_BYTES, REGISTER_BYTES, Emitter
+from ..cpu.vectors import HARDWARE_BYTES, REGISTER_BYTES, Emitter
 
 UNITS = 4  # of them a pass over the samples takes so many at a time: units are padded to it
 REGISTERS = 32 if HARDWARE_BYTES == 64 else 16
