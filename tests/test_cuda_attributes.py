@@ -28,7 +28,9 @@ FILES = sorted(
         ),
         *(PACKAGE / "fused").glob("cuda*.py"),
         PACKAGE / "benchmark.py",
-        *(ROOT / "bench").glob("gpu_*.py"),
+        *(ROOT / "bench" / "gpu_check").glob("*.py"),
+        *(ROOT / "bench").glob("cases*.py"),
+        ROOT / "bench" / "spot_check.py",
         ROOT / "bench" / "limits.py",
     }
 )

@@ -36,8 +36,7 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
     sharing,
     until,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nnfs_gpu.fused import cpu_calls, layout
 from nnfs_gpu.fused.plan import Plan, Stage

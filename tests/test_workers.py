@@ -17,8 +17,7 @@ import weakref
 import numpy as np
 import pytest
 
-from nnfs_gpu.backend import affinity, launch
-from nnfs_gpu.backend import workers as module
+from nnfs_gpu.backend import affinity, launch, workers as module
 from nnfs_gpu.backend.workers import Workers
 from nnfs_gpu.kernels.cpu import waiting
 

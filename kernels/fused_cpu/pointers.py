@@ -14,9 +14,7 @@ tables: the address of `head`; work: that of a thread's workspace; like: a zero 
 import numpy as np
 
 from ..cpu.common import pointer, row
-from . import losses
-from . import tables as k
-from . import update as updates
+from . import losses, tables as k, update as updates
 from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
 from .tiles import dropout_rows, multiply_tile, sigmoid_gradient_tile, sigmoid_tile, to_columns
 

@@ -23,11 +23,7 @@ from .cuda_numba_launch import SIMULATOR, array_module, what_works  # first: it 
 # isort: split
 from ..kernels.numba_cuda import (
     blocks as cuda_blocks,
-)
-from ..kernels.numba_cuda import (
     elements as cuda_elements,
-)
-from ..kernels.numba_cuda import (
     grids as cuda_grids,
 )
 from . import philox as streams

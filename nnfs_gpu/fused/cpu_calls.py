@@ -12,8 +12,7 @@ import numba
 
 from ..backend import launch
 from ..kernels.cpu.waiting import APART
-from ..kernels.fused_cpu import pointers as pointers
-from ..kernels.fused_cpu import tables as k
+from ..kernels.fused_cpu import pointers as pointers, tables as k
 from ..kernels.fused_cpu.narrow import narrow_group
 from ..kernels.fused_cpu.step import train
 from .groups import Groups

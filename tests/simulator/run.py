@@ -21,11 +21,7 @@ import numpy as np
 from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
 from nnfs_gpu.kernels.numba_cuda import (
     blocks as cuda_blocks,
-)
-from nnfs_gpu.kernels.numba_cuda import (
     elements as cuda_elements,
-)
-from nnfs_gpu.kernels.numba_cuda import (
     grids as cuda_grids,
 )
 

@@ -1,7 +1,7 @@
 """What `make gpu-check` writes: the goals with their measured values, Markdown for a reader.
 
-Standard library alone, like bench/gpu_check.py, which calls it after every step: whatever is
-broken, there is a report. `results` is what that file keeps: `device`, `date`, `state`, `out`
+Standard library alone, like `python -m bench.gpu_check`, which calls it after every step: whatever
+is broken, there is a report. `results` is what that file keeps: `device`, `date`, `state`, `out`
 (where the report goes) and `steps`, each with its name, status, seconds, summary, and the
 records, problems, cuts and notes of the step.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from . import gpu_report_fused
-from .gpu_tables import Record, Results, goal, most, number, records, table
+from . import report_fused
+from .tables import Record, Results, goal, most, number, records, table
 
 UNFINISHED = ("cut", "timed out", "running", "waiting")  # states of a step
 REHEARSED = "rehearsal"  # in the place of a device's name
@@ -45,7 +45,7 @@ def goals(results: Results) -> list[Record]:
     for key, what in (("launch_us", "a launch"), ("operation_us", "a whole operation")):
         found.append(most(f"P6 CPU time of {what}, us", records(results, "launch"), key, 5.0))
     found.append(_determinism(results))
-    return found + gpu_report_fused.goals(results)
+    return found + report_fused.goals(results)
 
 
 def _least(
@@ -128,7 +128,7 @@ def markdown(results: Results) -> str:
             if step.get(title):
                 lines += [f"### {step['name']}: {title}", ""]
                 lines += [*(f"* {text}" for text in step[title][:40]), ""]
-    fused = gpu_report_fused.section
+    fused = report_fused.section
     for section in (_machine, fused, _throughput, _launches, _accuracy, _crosscheck, _training):
         lines += section(results)
     for step in steps:

@@ -1,6 +1,6 @@
 """One step of `make gpu-check`, run: its process, its limit, its log, and what became of it.
 
-Used by bench/gpu_check.py. Standard library alone.
+Used by `python -m bench.gpu_check`. Standard library alone.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .gpu_plan import Step
-from .gpu_tables import Results
+from .plan import Step
+from .tables import Results
 
 TICK = 2.0  # seconds between two looks at what a step has found: a kill loses no more
 GRACE = 5.0  # seconds from Ctrl-C to the kill of a step whose time is over

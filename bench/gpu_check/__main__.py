@@ -6,8 +6,8 @@ limit; one that fails, crashes or hangs does not stop the others, and a package 
 takes away only the steps that need it. While a step runs and after it
     DIR/gpu_check_<device>_<date>.json, .md and .log
 are written anew, so that a kill leaves what was measured. The steps come in the order of their
-value (bench/gpu_plan.py), and share the time in that order: what did not get any is "cut", and
-the report ends with the command that goes on with it. Exit status 0: all steps passed (goals
+value (bench/gpu_check/plan.py), and share the time in that order: what did not get any is "cut",
+and the report ends with the command that goes on with it. Exit status 0: all steps passed (goals
 that are missed are reported and do not count; a tool that this machine does not have does not,
 either). 1: not so. 2: no GPU, or packages missing; nothing is written.
 
@@ -33,12 +33,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .gpu_plan import EXTRA, REHEARSAL, STEPS, Step, kept_for
-from .gpu_report import REHEARSED, markdown, short
-from .gpu_run import nothing, run_step
-from .gpu_tables import Results
+from .plan import EXTRA, REHEARSAL, ROOT, STEPS, Step, kept_for
+from .report import REHEARSED, markdown, short
+from .run import nothing, run_step
+from .tables import Results
 
-ROOT = Path(__file__).resolve().parent.parent
 REQUIRED = ("numpy", "cupy")
 TREE = "tree"  # of `package_tree`, where the steps run: in ROOT itself, ROOT/nnfs_gpu would hide it
 

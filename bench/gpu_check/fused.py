@@ -1,7 +1,7 @@
 """The fused training step on the device: is it right, is it repeatable?
 
 Steps of `make gpu-check`; each takes a notebook and a backend with CuPy arrays. How fast it is:
-gpu_fused_speed.py.
+fused_speed.py.
 
 fused_right   one step from equal parameters against the step layer by layer in float64: loss,
               accuracy, gradients, at once and in blocks; steps one by one twice, and many in a
@@ -32,7 +32,7 @@ from nnfs_gpu.engines import LayerSteps
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda import FusedSteps
 
-from .gpu_steps import Notebook
+from .notebook import Notebook
 
 NETS = ((2, 64, 3), (2, 128, 3), (2, 64, 64, 3), (2, 128, 128, 3))
 RIGHT = (300, 30_001)  # rows whose gradients are compared

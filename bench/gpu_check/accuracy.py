@@ -21,8 +21,8 @@ import numpy as np
 from nnfs_gpu import crosscheck
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 
-from . import gpu_train
-from .gpu_steps import Notebook, numba_cuda
+from . import training
+from .notebook import Notebook, numba_cuda
 
 CLASSES = (3, 10, 100, 1_000, 10_000, 100_000)
 ELEMENTS = 1 << 23  # of an array in the accuracy step: NumPy computes the exact results
@@ -246,7 +246,7 @@ def _repeated(xp: Any, a: Any, copies: int) -> Any:
 def determinism_step(notebook: Notebook, backend: Any) -> None:
     """Every operation at three shapes, and a training run, twice; then softmax in Numba."""
     determinism(notebook, backend, SHAPES)
-    gpu_train.repeat(notebook, backend)
+    training.repeat(notebook, backend)
     for other in numba_cuda(notebook):
         determinism(notebook, other, SHAPES, only="softmax")
 

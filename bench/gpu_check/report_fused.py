@@ -1,13 +1,13 @@
 """The fused training step in `make gpu-check`'s report: its goals and its tables.
 
-Standard library alone; called by gpu_report.py.
+Standard library alone; called by report.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .gpu_tables import Record, Results, goal, number, records, table
+from .tables import Record, Results, goal, number, records, table
 
 NET, ROWS = "2-64-3", 1_000_000  # of goal P4
 FASTER = {"torch": ("PyTorch eager", 12.0), "torch compiled": ("torch.compile", 6.0)}

@@ -1,6 +1,6 @@
 """What the parts of `make gpu-check`'s report share: records of a kind, goals, tables.
 
-Standard library alone. `Results` is what bench/gpu_check.py keeps, see gpu_report.py.
+Standard library alone. `Results` is what `python -m bench.gpu_check` keeps, see report.py.
 """
 
 from __future__ import annotations

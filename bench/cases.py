@@ -1,6 +1,6 @@
 """What is timed on the device: every operation, its arguments, its bytes, PyTorch's own way.
 
-Used by bench/gpu_speed.py. Bytes are counted in elements of 4 by the operation's definition:
+Used by bench/gpu_check/speed.py. Bytes are counted in elements of 4 by the operation's definition:
 each input is read once, each output written once; a bool is a quarter of an element.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from nnfs_gpu.crosscheck_table import Line
 
-from .gpu_peers import (
+from .cases_torch import (
     Arguments,
     Peer,
     by,

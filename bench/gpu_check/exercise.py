@@ -16,8 +16,8 @@ from typing import Any
 from nnfs_gpu import crosscheck
 from nnfs_gpu.backend import cuda_source
 
-from . import gpu_fused
-from .gpu_steps import Notebook
+from . import fused
+from .notebook import Notebook
 
 SHAPES = ((1, 1), (257, 3), (100, 33), (7, 1500), (2, 5000))
 
@@ -37,7 +37,7 @@ def exercise(notebook: Notebook, backend: Any) -> None:
                     return
                 with notebook.attempt(what, made):
                     line.run(made, line.arguments(dtype, n, c))
-        gpu_fused.exercise(notebook, made)
+        fused.exercise(notebook, made)
         launched |= {kernel for _, kernel in made._calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
     if unused := sorted(kernel_names() - launched):
@@ -50,7 +50,7 @@ def exercise_fused(notebook: Notebook, backend: Any) -> None:
     launched: set[str] = set()
     for dtype in ("float32", "float64"):
         made = type(backend)(dtype)
-        gpu_fused.exercise(notebook, made)
+        fused.exercise(notebook, made)
         launched |= {kernel for _, kernel in made._calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
 

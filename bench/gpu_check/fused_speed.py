@@ -21,8 +21,8 @@ from nnfs_gpu.benchmark import Clock, Way, clock_of, ratio, time_in_turns
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda import FusedSteps
 
-from .gpu_fused import NETS, data, gradients, largest_error, name_of, network
-from .gpu_steps import Notebook
+from .fused import NETS, data, gradients, largest_error, name_of, network
+from .notebook import Notebook
 
 BATCHES = (300, 30_000, 1_000_000)
 COMPILED = ((2, 64, 3),)  # nets that torch.compile gets: it takes its time

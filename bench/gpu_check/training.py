@@ -28,7 +28,7 @@ from nnfs_gpu import (
     use_backend,
 )
 
-from .gpu_steps import Notebook
+from .notebook import Notebook
 
 SIZES = (2, 64, 64, 3)
 FIRST = 20  # steps whose losses are compared one by one

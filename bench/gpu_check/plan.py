@@ -1,7 +1,7 @@
 """The steps of `make gpu-check`, the most valuable first: what each runs, and for how long.
 
-Used by bench/gpu_check.py. Standard library alone. Most steps are those of bench/gpu_steps.py;
-the test suite and compute-sanitizer have logs of their own kind.
+Used by `python -m bench.gpu_check`. Standard library alone. Most steps are those of
+bench/gpu_check/steps.py; the test suite and compute-sanitizer have logs of their own kind.
 
 Seconds are for a machine on which nothing is compiled yet: `least` should see a step through on
 a large GPU, `most` is when something hangs.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 REHEARSAL = "NNFS_GPU_REHEARSAL"  # in the environment: the steps run on the emulated device
 TEST_SECONDS = 100  # for one test
 DEVICE_TESTS = re.compile(r"def \w+\([^)]*\bbackend(_name)?\b|mark\.device\b")  # in a file
@@ -69,11 +69,11 @@ def kept_for(later: Sequence[Step], seconds: float) -> float:
 
 # ---- what runs ----
 def _part(name: str, most: float, least: float, needs: tuple[str, ...] = ()) -> Step:
-    """A step of bench/gpu_steps.py, which is told to end a little before its limit."""
+    """A step of bench/gpu_check/steps.py, which is told to end a little before its limit."""
 
     def command(findings: Path, seconds: float) -> Command:
         own = str(max(1.0, seconds - 8))
-        arguments = ["-m", "bench.gpu_steps", name, "--json", str(findings), "--seconds", own]
+        arguments = ["-m", "bench.gpu_check.steps", name, "--json", str(findings), "--seconds", own]
         return [sys.executable, *arguments]
 
     return Step(name, command, most, least, None, needs)
@@ -94,7 +94,7 @@ def _tests(findings: Path, seconds: float) -> Command:
 
 def device_tests() -> list[Path]:
     """The files with tests of a backend, the operations first; the others are not even read."""
-    files = sorted((ROOT / "tests").glob("test_*.py"))
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
     found = [file for file in files if DEVICE_TESTS.search(file.read_text(encoding="utf-8"))]
     order = [next((i for i, n in enumerate(FIRST_TESTS) if f.stem.startswith(n)), 9) for f in found]
     return [file for _, file in sorted(zip(order, found, strict=True))]
