@@ -32,12 +32,11 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adam,
     Optimizer_SGD,
-    cli_common,
-    cli_config,
     get_backend,
     use_backend,
 )
 from nnfs_gpu.checkpoint import FILE, CheckpointError
+from nnfs_gpu.cli import common as cli_common, config as cli_config
 from nnfs_gpu.tensor_file import ModelFileError
 
 X = np.random.RandomState(4).randn(20, 2).astype(np.float32)

@@ -27,7 +27,7 @@ FILES = sorted(
             for name in ("cupy_backend", "numpy_backend", "philox")
         ),
         *(PACKAGE / "fused").glob("cuda*.py"),
-        PACKAGE / "benchmark.py",
+        PACKAGE / "selftest/timing.py",
         *(ROOT / "bench" / "gpu_check").glob("*.py"),
         *(ROOT / "bench").glob("cases*.py"),
         ROOT / "bench" / "spot_check.py",

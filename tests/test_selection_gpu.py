@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from gpu_machines import DRIVER_12, MACHINES, Cupy, Driver, machine
 
-from nnfs_gpu import Layer_Dense, available_backends, cli_info, get_backend, use_backend
+from nnfs_gpu import Layer_Dense, available_backends, get_backend, use_backend
 from nnfs_gpu.backend import BackendUnavailableError, cuda_libraries, cuda_probe, driver
 from nnfs_gpu.backend.cupy_backend import CupyBackend
+from nnfs_gpu.cli import info as cli_info
 
 
 @pytest.fixture(params=MACHINES)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.benchmark import HOST, Way
+from nnfs_gpu.selftest.timing import HOST, Way
 from nnfs_gpu.training import epoch_order
 
 from ..peak import NAME as PEAK, Peak

@@ -24,7 +24,7 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
-from nnfs_gpu.benchmark import HOST, Way, clock_of
+from nnfs_gpu.selftest.timing import HOST, Way, clock_of
 
 from .. import book
 from ..peers import Peers, jax_operation, torch_operation

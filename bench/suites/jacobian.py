@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.benchmark import HOST, Clock, Stream, Way, clock_of, threads
+from nnfs_gpu.selftest.timing import HOST, Clock, Stream, Way, clock_of, threads
 
 from ..book import softmax_backward as loop
 from ..peers import Peers, jax_operation

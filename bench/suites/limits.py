@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.benchmark import Stream, Way, clock_of, threads
+from nnfs_gpu.selftest.timing import Stream, Way, clock_of, threads
 
 from ..sheet import Row, Sheet, of_role
 

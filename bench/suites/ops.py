@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnfs_gpu.benchmark import HOST, Stream, Way, clock_of, last_level_cache, threads
+from nnfs_gpu.selftest.timing import HOST, Stream, Way, clock_of, last_level_cache, threads
 
 from ..cases import CASES, WIDTH, Buffers, Case
 from ..cases_torch import tensors

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.benchmark import threads as available_threads
+from nnfs_gpu.selftest.timing import threads as available_threads
 
 from .. import peers
 from ..sheet import Sheet, measured, short

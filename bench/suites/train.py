@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.benchmark import HOST, Way, memory
+from nnfs_gpu.selftest.timing import HOST, Way, memory
 
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers

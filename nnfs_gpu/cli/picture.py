@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 WIDTH, HEIGHT = 1600, 700  # pixels
 PIXELS = 640  # of a side of the map of decisions

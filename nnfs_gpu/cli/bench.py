@@ -2,7 +2,7 @@
 
 Softmax backward against the bandwidth of memory, and whole training steps, each against the
 `numpy` backend. Results are checked against float64 before they are timed, and timed as
-`benchmark.py` says. Everything else (peers, pictures, scaling) is `python -m bench` in the sources.
+`selftest/timing.py` says. All else (peers, pictures, scaling) is `python -m bench` in the sources.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from .accuracy import Accuracy_Categorical
-from .activations import Activation_ReLU, Activation_Softmax
-from .backend import Backend, get_backend, use_backend
-from .benchmark import Stream, Way, clock_of, environment, ratio, threads, time_in_turns
-from .cli_common import CommandError, check_target, choose_backend, console_for, to_json, write
-from .layers import Layer_Dense
-from .losses import Loss_CategoricalCrossentropy
-from .model import Model
-from .optimizers import Optimizer_Adam, Optimizer_SGD
+from ..accuracy import Accuracy_Categorical
+from ..activations import Activation_ReLU, Activation_Softmax
+from ..backend import Backend, get_backend, use_backend
+from ..layers import Layer_Dense
+from ..losses import Loss_CategoricalCrossentropy
+from ..model import Model
+from ..optimizers import Optimizer_Adam, Optimizer_SGD
+from ..selftest.timing import Stream, Way, clock_of, environment, ratio, threads, time_in_turns
+from .common import CommandError, check_target, choose_backend, console_for, to_json, write
 
 SIZES = ((1_000_000, 3), (300_000, 10), (3_000, 1_000))
 BATCHES = (300, 30_000)

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from . import divergence
-from .accuracy import Accuracy_Categorical
-from .activations import Activation_ReLU, Activation_Softmax
-from .backend import use_backend
-from .backend.numpy_backend import NumpyBackend
-from .crosscheck_table import TABLE, Arguments, Line
-from .layers import Layer_Dense
-from .losses import Loss_CategoricalCrossentropy
-from .model import Model
-from .optimizers import Optimizer_SGD
+from .. import divergence
+from ..accuracy import Accuracy_Categorical
+from ..activations import Activation_ReLU, Activation_Softmax
+from ..backend import use_backend
+from ..backend.numpy_backend import NumpyBackend
+from ..layers import Layer_Dense
+from ..losses import Loss_CategoricalCrossentropy
+from ..model import Model
+from ..optimizers import Optimizer_SGD
+from .operations import TABLE, Arguments, Line
 
 SHAPES = ((1, 1), (300, 3), (257, 10), (100, 33), (7, 1500))
 STEPS = 20  # of the training run: SGD, whose rounding does not grow as Adam's does

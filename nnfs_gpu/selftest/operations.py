@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend.numpy_backend import NumpyBackend
+from ..backend.numpy_backend import NumpyBackend
 
 Arguments = dict[str, Any]
 Make = Callable[[np.random.Generator, np.dtype, int, int], Arguments]

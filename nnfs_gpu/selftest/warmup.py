@@ -13,26 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from . import divergence, fused
-from .accuracy import Accuracy_Categorical, Accuracy_Regression
-from .activations import (
-    Activation_Linear,
-    Activation_ReLU,
-    Activation_Sigmoid,
-    Activation_Softmax,
-)
-from .backend import get_backend, use_backend
-from .crosscheck_table import TABLE
-from .fused.plan import MOST_PRODUCTS
-from .layers import Layer_Dense, Layer_Dropout
-from .losses import (
+from .. import divergence, fused
+from ..accuracy import Accuracy_Categorical, Accuracy_Regression
+from ..activations import Activation_Linear, Activation_ReLU, Activation_Sigmoid, Activation_Softmax
+from ..backend import get_backend, use_backend
+from ..fused.plan import MOST_PRODUCTS
+from ..layers import Layer_Dense, Layer_Dropout
+from ..losses import (
     Loss_BinaryCrossentropy,
     Loss_CategoricalCrossentropy,
     Loss_MeanAbsoluteError,
     Loss_MeanSquaredError,
 )
-from .model import Model
-from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from ..model import Model
+from ..optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from .operations import TABLE
 
 Done = tuple[str, str, float]  # dtype, what was compiled or loaded, and the seconds that it took
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-from .backend.kept_code import cache_folders
-from .cli_common import check_target, choose_backend, console_for, to_json, two_columns, write
-from .warmup import warm_up
+from ..backend.kept_code import cache_folders
+from ..selftest.warmup import warm_up
+from .common import check_target, choose_backend, console_for, to_json, two_columns, write
 
 
 def run(backend: str, dtypes: tuple[str, ...], json_target: str | None) -> int:

@@ -8,9 +8,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from .backend import available_backends
-from .cli_common import InputError, check_target, choose_backend, console_for, to_json, write
-from .crosscheck import Difference, as_records, crosscheck
+from ..backend import available_backends
+from ..selftest.crosscheck import Difference, as_records, crosscheck
+from .common import InputError, check_target, choose_backend, console_for, to_json, write
 
 
 def run(backend: str, against: str, json_target: str | None) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import datasets
-from .backend import use_backend
-from .cli_common import (
+from .. import datasets
+from ..backend import use_backend
+from .common import (
     BATCH,
     InputError,
     check_target,
@@ -21,7 +21,7 @@ from .cli_common import (
     versions,
     write,
 )
-from .cli_rows import read_rows
+from .rows import read_rows
 
 # Seeds of `train` end below 2^32, those of its validation points at 2^32: points drawn with
 # this one are new to every model.

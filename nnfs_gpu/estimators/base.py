@@ -23,11 +23,11 @@ except ImportError as error:
         '"nnfs-gpu[sklearn]"'
     ) from error
 
-from . import checks, divergence
-from .backend import Backend, BackendUnavailableError, remedies
-from .callbacks import EarlyStopping
-from .estimator_network import backend_for, build, from_bytes, predict, to_bytes
-from .model import Model
+from .. import checks, divergence
+from ..backend import Backend, BackendUnavailableError, remedies
+from ..callbacks import EarlyStopping
+from ..model import Model
+from .build import backend_for, build, from_bytes, predict, to_bytes
 
 Array = Any
 logger = logging.getLogger("nnfs_gpu")

@@ -7,7 +7,7 @@ Accuracies      are those of the final model: on the validation points, and on a
                 measured while the model changes, as everywhere.
 Diverged        (loss NaN or infinite): nothing is written, because there is no model to keep
                 and an earlier one in DIR is worth more. Exit code 1.
-Checkpoints     see `cli_config.py`.
+Checkpoints     see `config.py`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from . import checkpoint, datasets, divergence, folder_lock, layers, losses
-from .accuracy import Accuracy_Categorical
-from .activations import Activation_ReLU, Activation_Softmax
-from .backend import get_backend
-from .callbacks import History
-from .cli_common import (
+from .. import checkpoint, datasets, divergence, folder_lock, layers, losses
+from ..accuracy import Accuracy_Categorical
+from ..activations import Activation_ReLU, Activation_Softmax
+from ..backend import get_backend
+from ..callbacks import History
+from ..model import Model
+from ..storage import ModelFileError
+from .common import (
     BATCH,
     METRICS_FILE,
     MODEL_FILE,
@@ -42,10 +44,8 @@ from .cli_common import (
     versions,
     write,
 )
-from .cli_config import RULES, Config, Outputs, check_rates
-from .cli_progress import DivergedError, StopRequest, TrainingWatch, display_for
-from .model import Model
-from .storage import ModelFileError
+from .config import RULES, Config, Outputs, check_rates
+from .progress import DivergedError, StopRequest, TrainingWatch, display_for
 
 # The standard error of an accuracy near 0.91 is then between 0.003 and 0.0009.
 VALIDATION_POINTS = (10_000, 100_000)

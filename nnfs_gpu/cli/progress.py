@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import checks
-from .callbacks import Callback
-from .cli_common import CommandError
+from .. import checks
+from ..callbacks import Callback
+from .common import CommandError
 
 REFRESH = 0.2  # seconds between two pictures of the progress bar
 

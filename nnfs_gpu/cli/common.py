@@ -19,11 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import storage, tensor_file
-from ._version import __version__
-from .backend import Backend, BackendUnavailableError, get_backend, use_backend
-from .backend.cuda_errors import DeviceError, DeviceMemoryError
-from .model import Model
+from .. import storage, tensor_file
+from .._version import __version__
+from ..backend import Backend, BackendUnavailableError, get_backend, use_backend
+from ..backend.cuda_errors import DeviceError, DeviceMemoryError
+from ..model import Model
 
 if TYPE_CHECKING:
     from rich.console import Console

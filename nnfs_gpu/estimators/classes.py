@@ -53,11 +53,11 @@ from typing import Any
 
 import numpy as np
 
-from .accuracy import Accuracy_Categorical, Accuracy_Regression
-from .activations import Activation_Linear, Activation_Softmax
-from .estimator_base import EstimatorBase
-from .estimator_network import choice
-from .losses import Loss_CategoricalCrossentropy, Loss_MeanAbsoluteError, Loss_MeanSquaredError
+from ..accuracy import Accuracy_Categorical, Accuracy_Regression
+from ..activations import Activation_Linear, Activation_Softmax
+from ..losses import Loss_CategoricalCrossentropy, Loss_MeanAbsoluteError, Loss_MeanSquaredError
+from .base import EstimatorBase
+from .build import choice
 
 # After estimator_base, which says what to install where scikit-learn is missing.
 # isort: split

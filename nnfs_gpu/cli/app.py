@@ -6,7 +6,7 @@
     130  interrupted by Ctrl-C; a training run has saved what it had (143: by SIGTERM)
 
 Errors are one line on stderr that begins with "error:". This file only reads the command;
-cli_train.py, cli_use.py and others do the work and are imported when a command runs, so that
+train.py, use.py and others do the work and are imported when a command runs, so that
 `nnfs-gpu --help` answers at once.
 """
 
@@ -20,8 +20,8 @@ from typing import Annotated, NoReturn
 import typer
 from typer import Argument, Option
 
-from ._version import __version__
-from .cli_common import run_command
+from .._version import __version__
+from .common import run_command
 
 app = typer.Typer(
     name="nnfs-gpu",
@@ -184,7 +184,7 @@ def train(
 
     Ctrl-C ends training early and keeps what was learned; --resume goes on.
     """
-    from . import cli_config, cli_train
+    from . import config as cli_config, train as cli_train
 
     rule = cli_config.RULES[optimizer.value]
     config = cli_config.Config(
@@ -227,7 +227,7 @@ def evaluate(
     json_target: JsonTarget = None,
 ) -> int:
     """Measure a trained model on fresh spiral points that it has not seen."""
-    from . import cli_use
+    from . import use as cli_use
 
     seed = cli_use.FRESH_SEED if seed is None else seed
     return cli_use.evaluate(model, samples, seed, backend, json_target)
@@ -256,7 +256,7 @@ def predict(
 
     Try: echo 0.1,0.2 | nnfs-gpu predict runs/spiral
     """
-    from . import cli_use
+    from . import use as cli_use
 
     return cli_use.predict(model, source, output, backend)
 
@@ -264,7 +264,7 @@ def predict(
 @app.command()
 def info(json_target: JsonTarget = None) -> int:
     """Show which backends work on this machine, why others do not, and the versions."""
-    from . import cli_info
+    from . import info as cli_info
 
     return cli_info.run(json_target)
 
@@ -272,7 +272,7 @@ def info(json_target: JsonTarget = None) -> int:
 @app.command()
 def bench(backend: BackendName = "auto", json_target: JsonTarget = None) -> int:
     """Measure how fast this installation is: softmax backward, and training steps."""
-    from . import cli_bench
+    from . import bench as cli_bench
 
     return cli_bench.run(backend, json_target)
 
@@ -289,7 +289,7 @@ def crosscheck(
 
     Ends with exit code 1 where a difference is larger than rounding explains.
     """
-    from . import cli_crosscheck
+    from . import crosscheck as cli_crosscheck
 
     return cli_crosscheck.run(backend, against, json_target)
 
@@ -307,7 +307,7 @@ def warmup(
 
     For container images and CI: later runs then begin at once. Says where the files lie.
     """
-    from . import cli_warmup
+    from . import warmup as cli_warmup
 
     dtypes = (dtype.value,) if dtype else tuple(name.value for name in DtypeName)
     return cli_warmup.run(backend, dtypes, json_target)
@@ -316,7 +316,3 @@ def warmup(
 def main() -> NoReturn:
     """Run the command in sys.argv and end the process with its exit code."""
     sys.exit(run_command(typer.main.get_command(app), sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

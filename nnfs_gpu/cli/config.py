@@ -16,10 +16,10 @@ from typing import Any
 
 import typer
 
-from . import checkpoint, checks, optimizers
-from .cli_common import InputError, describe
-from .storage import NOT_A_MODEL, ModelFileError
-from .tensor_reader import reason
+from .. import checkpoint, checks, optimizers
+from ..storage import NOT_A_MODEL, ModelFileError
+from ..tensor_reader import reason
+from .common import InputError, describe
 
 STEPS = 4_000  # what the default number of epochs aims at
 EPOCHS = (5, 500)  # and its bounds

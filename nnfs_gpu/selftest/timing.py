@@ -267,7 +267,7 @@ def _read(path: str) -> str | None:
 
 def _commit() -> str | None:
     """Of the sources that are running, with "+" where they were changed since."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]

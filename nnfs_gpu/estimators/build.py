@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
-from .activations import Activation_ReLU, Activation_Sigmoid
-from .backend import Backend, get_backend, use_backend
-from .layers import Layer_Dense, Layer_Dropout
-from .model import Model
-from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from .. import checks
+from ..activations import Activation_ReLU, Activation_Sigmoid
+from ..backend import Backend, get_backend, use_backend
+from ..layers import Layer_Dense, Layer_Dropout
+from ..model import Model
+from ..optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
 
 Array = Any
 Ends = Callable[[], tuple[Any, Any, Any]]  # makes output activation, loss and accuracy
