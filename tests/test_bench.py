@@ -20,19 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # `bench` is not installed
 
-from bench import (  # noqa: E402  # noqa: E402
-    __main__ as command,
-    book,
-    combined,
-    jacobian,
-    ops,
-    peers,
-    report,
-    scaling,
-    sheet,
-    train,
-    trainers,
-)
+from bench import __main__ as command, book, peers, report, sheet, trainers  # noqa: E402
+from bench.suites import combined, jacobian, ops, scaling, train  # noqa: E402
 from nnfs_gpu import benchmark, get_backend  # noqa: E402
 from nnfs_gpu.backend.protocol import Backend  # noqa: E402
 from nnfs_gpu.benchmark import Clock, Way  # noqa: E402

@@ -24,13 +24,13 @@ import numpy as np
 from nnfs_gpu import get_backend
 from nnfs_gpu.benchmark import Way
 
-from . import peers
-from .sheet import Sheet, measured, short
+from .. import peers
+from ..sheet import Sheet, measured, short
+from ..trainers import RATE, trainers
 from .train import data, parameters
-from .trainers import RATE, trainers
 
 PROCESS = 120.0  # seconds after which a process is given up
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CACHES = (
     "NUMBA_CACHE_DIR",
     "TORCHINDUCTOR_CACHE_DIR",
@@ -83,7 +83,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
 
 
 def _first_step(name: str, caches: str) -> None:
-    _process(["-m", "bench.start", name], **{variable: caches for variable in CACHES})
+    _process(["-m", "bench.suites.start", name], **{variable: caches for variable in CACHES})
 
 
 def _process(arguments: list[str], **environment: str) -> None:

@@ -18,12 +18,12 @@ from typing import Any
 
 from nnfs_gpu.benchmark import HOST, Stream, Way, clock_of, last_level_cache, threads
 
+from ..cases import CASES, WIDTH, Buffers, Case
+from ..cases_torch import tensors
+from ..peers import JAX_OPERATIONS, Peers, jax_operation, torch_operation
+from ..sheet import Sheet, attempt, times
+from ..spot_check import check
 from . import limits
-from .cases import CASES, WIDTH, Buffers, Case
-from .cases_torch import tensors
-from .peers import JAX_OPERATIONS, Peers, jax_operation, torch_operation
-from .sheet import Sheet, attempt, times
-from .spot_check import check
 
 CLASSES = (3, 10, 1_000)
 ELEMENTS = 1 << 24  # of an array: 64 MiB

@@ -22,10 +22,10 @@ from nnfs_gpu import get_backend
 from nnfs_gpu.benchmark import HOST, Way
 from nnfs_gpu.training import epoch_order
 
-from .peak import NAME as PEAK, Peak
-from .peers import Peers
-from .sheet import Sheet, attempt
-from .trainers import RATE, Jax, Ours, Parameters, Torch, Trainer, torch_forwards
+from ..peak import NAME as PEAK, Peak
+from ..peers import Peers
+from ..sheet import Sheet, attempt
+from ..trainers import RATE, Jax, Ours, Parameters, Torch, Trainer, torch_forwards
 
 SEED, TOLERANCE = 0, 1e-4
 BATCHES = 120  # of an epoch

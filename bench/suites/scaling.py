@@ -24,10 +24,10 @@ import numpy as np
 from nnfs_gpu import get_backend
 from nnfs_gpu.benchmark import threads as available_threads
 
-from . import peers
-from .sheet import Sheet, measured, short
+from .. import peers
+from ..sheet import Sheet, measured, short
+from ..trainers import RATE, Ours, trainers
 from .train import no_room, parameters
-from .trainers import RATE, Ours, trainers
 
 SIZES = (100, 10_000, 1_000_000, 10_000_000, 100_000_000)
 QUICK = (100, 1_000)
@@ -38,7 +38,7 @@ LONGEST = 20.0  # seconds of an epoch: what is expected to take more is left out
 PROCESS = 120.0  # seconds after which a process is given up
 LEAST, MOST_ROUNDS = 0.5, 7  # seconds that a process measures for at least
 BYTES = 4 * 8 * sum(HIDDEN)  # of a sample where every operation sees the whole batch
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: tuple[int, ...]) -> None:
@@ -111,7 +111,7 @@ def child(spec: dict[str, Any]) -> dict[str, Any]:
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.scaling", json.dumps(spec)],
+            [sys.executable, "-m", "bench.suites.scaling", json.dumps(spec)],
             env=environment,
             capture_output=True,
             text=True,

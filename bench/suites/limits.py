@@ -23,7 +23,7 @@ import numpy as np
 
 from nnfs_gpu.benchmark import Stream, Way, clock_of, threads
 
-from .sheet import Row, Sheet, of_role
+from ..sheet import Row, Sheet, of_role
 
 GEMM = 2048  # rows and columns
 PAGE = mmap.PAGESIZE

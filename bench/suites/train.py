@@ -24,10 +24,10 @@ import numpy as np
 from nnfs_gpu import get_backend
 from nnfs_gpu.benchmark import HOST, Way, memory
 
-from .peak import NAME as PEAK, Peak
-from .peers import Peers
-from .sheet import Sheet, attempt
-from .trainers import RATE, Parameters, Trainer, trainers
+from ..peak import NAME as PEAK, Peak
+from ..peers import Peers
+from ..sheet import Sheet, attempt
+from ..trainers import RATE, Parameters, Trainer, trainers
 
 # (hidden widths, batches): between 2 inputs and 3 classes. What matters most comes first.
 NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (

@@ -26,9 +26,9 @@ from nnfs_gpu import (
 )
 from nnfs_gpu.benchmark import HOST, Way, clock_of
 
-from . import book
-from .peers import Peers, jax_operation, torch_operation
-from .sheet import Sheet, attempt, times
+from .. import book
+from ..peers import Peers, jax_operation, torch_operation
+from ..sheet import Sheet, attempt, times
 
 NOTES_OUTPUTS = ((0.7, 0.1, 0.2), (0.1, 0.5, 0.4), (0.02, 0.9, 0.08))
 NOTES_TARGETS = (0, 1, 1)

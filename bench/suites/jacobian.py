@@ -20,9 +20,9 @@ import numpy as np
 from nnfs_gpu import get_backend
 from nnfs_gpu.benchmark import HOST, Clock, Stream, Way, clock_of, threads
 
-from .book import softmax_backward as loop
-from .peers import Peers, jax_operation
-from .sheet import Sheet, attempt
+from ..book import softmax_backward as loop
+from ..peers import Peers, jax_operation
+from ..sheet import Sheet, attempt
 
 SIZES = (
     *((1_000_000, 3), (300_000, 10), (30_000, 100)),
