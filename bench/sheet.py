@@ -28,8 +28,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nnfs_gpu.files.tensor_file import write_atomically
 from nnfs_gpu.selftest.timing import Way, environment, ratio, ratios, time_in_turns
-from nnfs_gpu.storage import write_atomically
 
 Row = dict[str, Any]
 WRONG = "wrong result"  # how the reason begins for a way that must not be timed

@@ -20,6 +20,7 @@ from .callbacks import Callback, EarlyStopping, History
 from .checkpoint import CheckpointError
 from .checks import Labels
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
+from .files.model_file import ModelFileError
 from .layers import Layer_Dense, Layer_Dropout, Layer_Input
 from .losses import (
     Activation_Softmax_Loss_CategoricalCrossentropy,
@@ -31,7 +32,6 @@ from .losses import (
 )
 from .model import Model
 from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
-from .storage import ModelFileError
 
 __all__ = [
     "Accuracy",

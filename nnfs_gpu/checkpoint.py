@@ -1,7 +1,7 @@
 """Checkpoints: a training run that is killed goes on where it was, and ends with the same bits.
 
 `Model.train(..., checkpoint=DIR)` keeps one file, DIR/checkpoint.safetensors. It is a model
-file (`storage.py`; `Model.load` reads it) with kind "checkpoint" and, beside the model,
+file (`files/model_file.py`; `Model.load` reads it) with kind "checkpoint" and, beside the model,
     training   settings     of the run, see below
                epochs_done, steps_done (of the epoch after them)
                accumulated  the epoch's sums so far of loss and accuracy
@@ -31,13 +31,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, file_forms, folder_lock, parts, random_state, storage, tensor_file
+from . import checks
 from .backend import Backend
 from .callbacks import Callback
 from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
 from .checkpoint_settings import differences, settings_in, settings_of, with_memory
-from .tensor_file import Document, ModelFileError, Tensors
-from .tensor_reader import Forms, reason
+from .files import (
+    folder_lock,
+    forms as file_forms,
+    model_file as storage,
+    random_state,
+    tensor_file,
+    vocabulary as parts,
+)
+from .files.tensor_file import Document, ModelFileError, Tensors
+from .files.tensor_reader import Forms, reason
 
 if TYPE_CHECKING:
     from .training import Training

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import storage
 from .callbacks import Callback
-from .tensor_file import Document
-from .tensor_reader import MOST_SHOWN, short
+from .files import model_file as storage
+from .files.tensor_file import Document
+from .files.tensor_reader import MOST_SHOWN, short
 
 if TYPE_CHECKING:
     from .training import Training

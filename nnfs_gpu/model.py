@@ -3,7 +3,7 @@
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
 measured. Data and labels are checked and moved to the backend once, before the first step, or
 block by block where they are larger than memory: `data.py`. `network.py` puts the parts
-together, `training.py` holds the loop, `storage.py` the files.
+together, `training.py` holds the loop, `files/model_file.py` the files.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, checks, data_remedies, inference, storage
+from . import chain, checks, data_remedies, inference
 from .callbacks import Callback, History
 from .data import data_of, validation_of
+from .files import model_file as storage
 from .network import Network
 from .own_measures import accuracy_of, loss_of
 from .own_values import AsGiven, form_of
@@ -133,7 +134,7 @@ class Model(Network):
 
     # ---- files ----
     def save_parameters(self, path: Any) -> None:
-        """Write weights and biases to a safetensors file (see `nnfs_gpu.storage`)."""
+        """Write weights and biases to a safetensors file (see files/model_file.py)."""
         storage.save_parameters(self, path)
 
     def load_parameters(self, path: Any) -> None:
@@ -144,7 +145,7 @@ class Model(Network):
         storage.load_parameters(self, path)
 
     def save(self, path: Any) -> None:
-        """Write the model with its training state to a safetensors file (`nnfs_gpu.storage`)."""
+        """Write the model with its training state to a safetensors file (files/model_file.py)."""
         storage.save(self, path)
 
     @staticmethod
@@ -155,7 +156,7 @@ class Model(Network):
                       written, if the file says so (models made after `nnfs_gpu.init()`)
         Raises FileNotFoundError or ModelFileError; then nothing has changed.
         """
-        return storage.load(path, random_state=random_state)
+        return storage.load(Model, path, random_state)
 
     # ---- inside ----
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:

@@ -21,11 +21,11 @@ from . import blas, checks, divergence, long_calls
 from .callbacks import Callback, History, checked as checked_callbacks, tell_of_exceptions
 from .checkpoint import Checkpoint
 from .engines import Engine, steps_for
+from .files.random_state import stream_kept
 from .inference import evaluate
 from .interrupts import new_pass
 from .long_calls import METRICS
 from .own_measures import accuracy_of, loss_of, optimizer_of
-from .random_state import stream_kept
 from .rollback import all_or_nothing
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device

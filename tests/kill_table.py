@@ -29,10 +29,10 @@ from nnfs_gpu import (
     Optimizer_Adam,
     Optimizer_SGD,
     blocks,
-    tensor_file,
     use_backend,
 )
 from nnfs_gpu.checkpoint import FILE
+from nnfs_gpu.files import tensor_file
 
 RNG = np.random.RandomState(3)
 SMALL = RNG.randn(50, 2).astype(np.float32)

@@ -33,9 +33,9 @@ from nnfs_gpu import (
     callbacks,
     init,
     spiral_data,
-    tensor_file,
     use_backend,
 )
+from nnfs_gpu.files import tensor_file
 
 EPOCHS, BATCH = 6, 16
 

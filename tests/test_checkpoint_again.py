@@ -23,7 +23,7 @@ from nnfs_gpu import (
     use_backend,
 )
 from nnfs_gpu.checkpoint import FILE, CheckpointError
-from nnfs_gpu.tensor_file import ModelFileError
+from nnfs_gpu.files.tensor_file import ModelFileError
 
 SETTINGS = {"print_every": None, "batch_size": 16, "shuffle": True}
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .. import storage, tensor_file
 from .._version import __version__
 from ..backend import Backend, BackendUnavailableError, get_backend, use_backend
 from ..backend.cuda_errors import DeviceError, DeviceMemoryError
+from ..files import model_file as storage, tensor_file
 from ..model import Model
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def write(data: bytes, target: str | Path) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(data)  # a pipe or a device: to replace it would destroy it
         else:
-            storage.write_atomically(path, data)
+            tensor_file.write_atomically(path, data)
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from typing import Any
 import typer
 
 from .. import checkpoint, checks, optimizers
-from ..storage import NOT_A_MODEL, ModelFileError
-from ..tensor_reader import reason
+from ..files.model_file import NOT_A_MODEL, ModelFileError
+from ..files.tensor_reader import reason
 from .common import InputError, describe
 
 STEPS = 4_000  # what the default number of epochs aims at

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from .. import checkpoint, datasets, divergence, folder_lock, layers, losses
+from .. import checkpoint, datasets, divergence, layers, losses
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_ReLU, Activation_Softmax
 from ..backend import get_backend
 from ..callbacks import History
+from ..files import folder_lock
+from ..files.model_file import ModelFileError
 from ..model import Model
-from ..storage import ModelFileError
 from .common import (
     BATCH,
     METRICS_FILE,

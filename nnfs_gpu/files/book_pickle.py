@@ -1,4 +1,4 @@
-"""A reader of pickles that can run nothing: for `book_files.py`.
+"""A reader of pickles that can run nothing: for `book_file.py`.
 
 A pickle is a program for a small stack machine that may call any function it can name, so
 Python's own reader runs whatever a stranger's file says. `read` is another machine for the

@@ -17,7 +17,7 @@ Its JSON document:
     random      position of NumPy's global stream (MT19937) for models made after `init()`,
                 whose dropout draws from it; else null
 Loading builds only the classes of `parts.PARTS` and runs no code from the file. What one
-backend saved, another loads. Pickles of the book's programs load through `book_files.py`.
+backend saved, another loads. Pickles of the book's programs load through `book_file.py`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import book_files, chain, file_forms, parts, random_state, tensor_file, tensor_reader
-from .backend import get_backend, use_backend
+from .. import chain
+from ..backend import get_backend, use_backend
+from . import (
+    book_file as book_files,
+    forms as file_forms,
+    random_state,
+    tensor_file,
+    tensor_reader,
+    vocabulary as parts,
+)
 from .book_pickle import is_pickle
-from .parts import ARRAYS, OPTIMIZER_ARRAYS
 from .random_state import KEY as RANDOM_KEY, checked as checked_stream
-from .tensor_file import Document, ModelFileError, Tensors, write_atomically
+from .tensor_file import Document, ModelFileError, Tensors
 from .tensor_reader import Forms, Judge, reason, short
+from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 __all__ = ["ModelFileError", "load", "load_parameters", "save", "save_parameters"]
-__all__ += ["write_atomically"]
 
 SINGLE = ("loss", "optimizer", "accuracy")
 # What a made-up document raises: names and types that are others, numbers that no float holds.
@@ -128,8 +135,10 @@ def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
     return document, tensors
 
 
-def load(path: str | os.PathLike, *, random_state: bool = False) -> Model:
+def load(make: Callable[[], Model], path: str | os.PathLike, random_state: bool) -> Model:
     """The finalized model in the file `path`, on the default backend, in the file's dtype.
+
+    make  an empty model: `Model` itself
 
     Raises FileNotFoundError, or ModelFileError for a foreign, truncated or altered file.
     """
@@ -137,7 +146,7 @@ def load(path: str | os.PathLike, *, random_state: bool = False) -> Model:
     key = tensors.pop(RANDOM_KEY, None)
     try:
         with use_backend(get_backend(get_backend().name, dtype=document["dtype"])):
-            model = _build(document)
+            model = _build(make, document)
         stream = checked_stream(document.get("random"), key)
         set_values = checked_values(model, document, file_forms.own_tensors(tensors))
     except NOT_A_MODEL as error:
@@ -201,12 +210,10 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
     model.set_parameters(held)
 
 
-def _build(document: Document) -> Model:
-    from .model import Model
-
+def _build(make: Callable[[], Model], document: Document) -> Model:
     state = np.random.get_state()  # weights drawn here are overwritten: leave no trace
     try:
-        model = Model()
+        model = make()
         for description in document["layers"]:
             model.add(parts.construct(description, "layers"))
         single = {name: document[name] for name in SINGLE if document[name] is not None}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import accuracy, activations, checks, layers, losses, optimizers
+from .. import accuracy, activations, checks, layers, losses, optimizers
 
 ARRAYS = ("weights", "biases")
 OPTIMIZER_ARRAYS = optimizers.STATE_ARRAYS

@@ -1,17 +1,18 @@
 """Which tensors a model file must hold: judged by their shapes and dtypes, before they are read.
 
-For `storage.py` and `checkpoint.py`. A form is (shape, NumPy's name of the dtype).
+For `model_file.py` and `checkpoint.py`. A form is (shape, NumPy's name of the dtype).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import checks, random_state
-from .backend import get_backend
-from .parts import ARRAYS, OPTIMIZER_ARRAYS
+from .. import checks
+from ..backend import get_backend
+from . import random_state
 from .tensor_file import Document
 from .tensor_reader import MOST_SHOWN, Forms, short
+from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS
 
 HISTORY = "training.history."  # what the names of a curve's tensors begin with
 

@@ -1,7 +1,7 @@
 """The book's pickled files, `.parms` and `.model`, as documents of our own.
 
 `book_pickle.py` reads them without running anything in them; here what it gives becomes a
-document and tensors as `tensor_file.py` gives them, which `storage.py` checks and builds.
+document and tensors as `tensor_file.py` gives them, which `model_file.py` checks and builds.
 Arguments that a chapter's class did not have yet keep our default. The optimizer's arrays are
 rounded to the weights' dtype (the book's float64 dropout mask makes them float64, B8).
 """
@@ -16,9 +16,9 @@ import numpy as np
 from . import book_pickle
 from .book_pickle import ForeignError
 from .book_stand_ins import Array, Record, RefusedError
-from .parts import ARRAYS, OPTIMIZER_ARRAYS, PARTS
 from .tensor_file import Document, ModelFileError, Tensors
 from .tensor_reader import reason
+from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS, PARTS
 
 MOST_NAMED = 8  # classes in an error
 NAMES = frozenset(
