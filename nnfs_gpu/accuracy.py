@@ -11,8 +11,8 @@ import numpy as np
 
 from . import checks, data_remedies
 from .backend.arrays import plain
-from .own_parts import Part, ours
-from .own_values import comparisons
+from .own.parts import Part, ours
+from .own.values import comparisons
 
 Array = Any
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from . import chain, checks
+from . import checks
 from .blocks import as_source, holds_pairs, is_source, pair, targets_inside
 from .checkpoint import fingerprint
 from .data_blocks import Mapped, Piece, Streamed
+from .network import checks as network_checks
 
 Array = Any
 
@@ -52,7 +53,7 @@ def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
             return Mapped(model, X, y, what, check_finite)
         return Held(model.backend, *model._data(X, y, what, check_finite))
     except (TypeError, ValueError) as error:
-        if not _swapped(X, y, chain.width_in(model.layers)):
+        if not _swapped(X, y, network_checks.width_in(model.layers)):
             raise
         raise ValueError(
             f"{what}: got X of shape {np.shape(X)} and y of shape {np.shape(y)}, expected the data "

@@ -18,8 +18,8 @@ from .backend.arrays import incoming, on_gpu, plain, prefixed, to_host
 from .blocks import fingerprint_of, pair, runs_out
 from .checkpoint import hashed
 from .data_passes import gathered, stand_in
-from .own_measures import OwnAccuracy
-from .own_values import as_given
+from .network.measures import OwnAccuracy
+from .own.values import as_given
 
 Array = Any
 Piece = tuple[int | None, Array, checks.Targets]

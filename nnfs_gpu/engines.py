@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .interrupts import insist
-from .own_measures import accuracy_of, loss_of, optimizer_of
+from .network.measures import accuracy_of, loss_of, optimizer_of
 from .undo import Undo
 
 Array = Any

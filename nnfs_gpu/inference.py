@@ -14,7 +14,7 @@ import numpy as np
 from . import blas, checks
 from .blocks import is_source, targets_inside
 from .data_blocks import block_rows
-from .own_measures import accuracy_of, loss_of
+from .network.measures import accuracy_of, loss_of
 
 Array = Any
 

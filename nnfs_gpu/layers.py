@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import checks, data_remedies
-from .own_parts import REGULARIZERS, Part
-from .own_values import shape_of
+from .own.parts import REGULARIZERS, Part
+from .own.values import shape_of
 from .passing import LeftByPass, Passed
 
 Array = Any

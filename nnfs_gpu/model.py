@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, checks, data_remedies, inference
+from . import checks, data_remedies, inference
 from .callbacks import Callback, History
 from .data import data_of, validation_of
 from .files import model_file as storage
-from .network import Network
-from .own_measures import accuracy_of, loss_of
-from .own_values import AsGiven, form_of
+from .network import checks as network_checks
+from .network.measures import accuracy_of, loss_of
+from .network.network import Network
+from .own.values import AsGiven, form_of
 from .training import Training
 
 Array = Any
@@ -168,7 +169,7 @@ class Model(Network):
 
     def _targets(self, X: Array, y: Any, what: str) -> checks.Targets:
         """The targets of X, checked and on the backend."""
-        outputs, loss = chain.width_out(self.layers, X.shape[1]), loss_of(self)
+        outputs, loss = network_checks.width_out(self.layers, X.shape[1]), loss_of(self)
         try:
             if outputs is None:  # our losses then check them at every step
                 targets: checks.Targets = AsGiven.of(y, self.backend, X.shape[0])

@@ -25,7 +25,7 @@ from .files.random_state import stream_kept
 from .inference import evaluate
 from .interrupts import new_pass
 from .long_calls import METRICS
-from .own_measures import accuracy_of, loss_of, optimizer_of
+from .network.measures import accuracy_of, loss_of, optimizer_of
 from .rollback import all_or_nothing
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device

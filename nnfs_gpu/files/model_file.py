@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import chain
 from ..backend import get_backend, use_backend
+from ..network import checks as network_checks
 from . import (
     book_file as book_files,
     forms as file_forms,
@@ -75,7 +75,7 @@ def contents(model: Model) -> tuple[Document, Tensors]:
     described = describe(model)  # refuses what has no name in a file
     if not model.layers:
         raise ValueError("Model.save: the model has no layers; add some first")
-    chain.check(model.layers, model.loss, model.accuracy, model.backend)
+    network_checks.check(model.layers, model.loss, model.accuracy, model.backend)
     state: dict[str, Any] = {name: parts.get_state(getattr(model, name)) for name in SINGLE}
     state["layers"] = [parts.get_state(layer) for layer in model.layers]
     document = {"kind": "model", **described, "state": state, "random": None}

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .backend.numpy_backend import NumpyBackend
-from .own_parts import NEIGHBOURS
+from ..backend.numpy_backend import NumpyBackend
+from .parts import NEIGHBOURS
 
 OF_A_BATCH = {"inputs", "output", "dinputs", "binary_mask", "dweights", "dbiases"}
 LEFT_OUT = OF_A_BATCH | set(NEIGHBOURS)

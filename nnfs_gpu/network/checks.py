@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import own_checks
-from .accuracy import Accuracy, Accuracy_Categorical, Accuracy_Regression
-from .activations import Activation_Sigmoid, Activation_Softmax
-from .backend import Backend
-from .backend.identity import arrays
-from .layers import Layer_Dense
-from .losses import (
+from ..accuracy import Accuracy, Accuracy_Categorical, Accuracy_Regression
+from ..activations import Activation_Sigmoid, Activation_Softmax
+from ..backend import Backend
+from ..backend.identity import arrays
+from ..layers import Layer_Dense
+from ..losses import (
     Loss,
     Loss_BinaryCrossentropy,
     Loss_CategoricalCrossentropy,
     Loss_MeanAbsoluteError,
     Loss_MeanSquaredError,
 )
-from .own_parts import PACKAGE, backend_of, ours
+from ..own.parts import PACKAGE, backend_of, ours
+from . import own_checks
 
 # Which output activation gives what a loss expects; losses that are not here take any.
 OUTPUT_OF = {

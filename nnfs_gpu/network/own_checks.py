@@ -1,7 +1,7 @@
 """What a part of the user's own lacks, said when the model is finalized: by name, with a line.
 
 Called by `chain.check`. What can only be seen when the part is at work, such as a forward that
-stores no output, `own_parts.py` and `own_values.py` say at the first step.
+stores no output, `own/parts.py` and `own/values.py` say at the first step.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .layers import Layer_Dense, Layer_Dropout
-from .own_parts import NEIGHBOURS, PARAMETERS, is_trainable, ours, takes, training_argument
+from ..layers import Layer_Dense, Layer_Dropout
+from ..own.parts import NEIGHBOURS, PARAMETERS, is_trainable, ours, takes, training_argument
 
 NOT_LEARNED = (*PARAMETERS, "inputs", "output", "values")  # whose d... are no parameters'
 X = object()  # stands for an array

@@ -1,7 +1,7 @@
 """Network: layers, loss, optimizer and accuracy, connected: what `Model` trains.
 
-Book, chapters 18, 21 and 22. Parts may be of the user's own: `own_parts.py` says what they are
-asked for and how they are called, `chain.py` what must fit what.
+Book, chapters 18, 21 and 22. Parts may be of the user's own: `own/parts.py` says what they are
+asked for and how they are called, `checks.py` what must fit what.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, checks, own_parts
-from .activations import Activation_Softmax
-from .backend import get_backend, use_backend
-from .layers import Layer_Input
-from .losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
-from .optimizers import forget
-from .own_measures import loss_of
-from .own_parts import is_trainable, ours
-from .own_values import as_given, result
-from .rollback import all_or_nothing
+from .. import checks
+from ..activations import Activation_Softmax
+from ..backend import get_backend, use_backend
+from ..layers import Layer_Input
+from ..losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
+from ..optimizers import forget
+from ..own import parts as own_parts
+from ..own.parts import is_trainable, ours
+from ..own.values import as_given, result
+from ..rollback import all_or_nothing
+from . import checks as network_checks
+from .measures import loss_of
 
 Array = Any
 
@@ -76,7 +78,7 @@ class Network:
         """
         if not self.layers:
             raise ValueError("Model.finalize: the model has no layers; add some first")
-        chain.check(self.layers, self.loss, self.accuracy, self.backend, self.optimizer)
+        network_checks.check(self.layers, self.loss, self.accuracy, self.backend, self.optimizer)
         with use_backend(self.backend):
             self.input_layer = Layer_Input(any_shape=not ours(self.layers[0], "forward"))
             combined = Activation_Softmax_Loss_CategoricalCrossentropy()
@@ -172,7 +174,7 @@ class Network:
     def _rows(self, X: Any, what: str, name: str) -> Array:
         """X as the first layer takes it: (N, features); one of the user's own takes images, too."""
         if ours(self.layers[0], "forward"):
-            return checks.matrix(self.backend, X, chain.width_in(self.layers), what, name)
+            return checks.matrix(self.backend, X, network_checks.width_in(self.layers), what, name)
         return checks.samples(self.backend, X, what, name)
 
     def _trainable(self) -> list[Any]:

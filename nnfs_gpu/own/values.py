@@ -3,7 +3,7 @@
 In go plain arrays: targets in the form that the user gave (`AsGiven`, `as_given`). What comes out
 may be returned or stored, in any dtype, as one number a sample or one for the batch; here it
 becomes an array of the backend of the shape that the engines count on, or an error that names
-the part. Called by `own_parts.py`, `own_measures.py`, and by our base classes of losses and
+the part. Called by `parts.py`, `network/measures.py`, and by our base classes of losses and
 accuracies for their subclasses.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
-from .backend import Backend
-from .backend.arrays import incoming, on_gpu, prefixed, to_host
+from .. import checks
+from ..backend import Backend
+from ..backend.arrays import incoming, on_gpu, prefixed, to_host
 
 Array = Any
 

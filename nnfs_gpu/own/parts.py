@@ -2,8 +2,8 @@
 
 The package's own layers return what they compute; a layer of the book's stores it in
 `self.output` and `self.dinputs` and returns nothing. `Model` calls both kinds the same way: it
-wraps what is not ours in an `OwnLayer`. `own_measures.py` does the same for losses, accuracies
-and optimizers, `own_values.py` holds what goes in and comes out, and `own_checks.py` says at
+wraps what is not ours in an `OwnLayer`. `network/measures.py` does the same for losses, accuracies
+and optimizers, `values.py` holds what goes in and comes out, and `own_checks.py` says at
 `finalize` what a part lacks.
 
 A part is ours where the methods in question were written in this package: a subclass of ours
@@ -21,9 +21,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from .backend import Backend, get_backend
-from .backend.numpy_backend import NumpyBackend
-from .own_values import converted, result
+from ..backend import Backend, get_backend
+from ..backend.numpy_backend import NumpyBackend
+from .values import converted, result
 
 Array = Any
 
