@@ -15,10 +15,10 @@ from .activations import (
     Activation_Softmax,
 )
 from .backend import available_backends, get_backend, use_backend
-from .blocks import Blocks, spiral_blocks
 from .callbacks import Callback, EarlyStopping, History
 from .checkpoint import CheckpointError
 from .checks import Labels
+from .data.sources import Blocks, spiral_blocks
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
 from .files.model_file import ModelFileError
 from .layers import Layer_Dense, Layer_Dropout, Layer_Input

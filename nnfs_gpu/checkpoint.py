@@ -24,15 +24,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import checks
-from .backend import Backend
 from .callbacks import Callback
 from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
 from .checkpoint_settings import differences, settings_in, settings_of, with_memory
@@ -51,7 +49,6 @@ if TYPE_CHECKING:
     from .training import Training
 
 FILE = "checkpoint.safetensors"
-ROWS = 1 << 16  # of the data that are hashed at a time
 MOST_NAMED = 4  # differences in an error
 
 
@@ -253,22 +250,6 @@ def _callback_states(
         arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
         actions.append(functools.partial(give, callback, state | arrays))
     return actions
-
-
-# ---- data ----
-def fingerprint(backend: Backend, values: Any) -> dict[str, Any]:
-    """Shape, dtype and SHA-256 of an array of the backend, in little memory."""
-    starts = range(0, values.shape[0], ROWS)
-    parts = (backend.to_numpy(values[start : start + ROWS]) for start in starts)
-    return hashed(values.shape, values.dtype, parts)
-
-
-def hashed(shape: Iterable[int], dtype: np.dtype, parts: Iterable[np.ndarray]) -> dict[str, Any]:
-    """The same of an array of this shape and dtype whose rows come in `parts`."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.tobytes())
-    return {"shape": list(shape), "dtype": dtype.name, "sha256": digest.hexdigest()[:16]}
 
 
 def _split(state: dict[str, Any]) -> tuple[dict[str, Any], Tensors]:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from . import blas, checks
-from .blocks import is_source, targets_inside
-from .data_blocks import block_rows
+from .data.blockwise import block_rows
+from .data.sources import is_source, targets_inside
 from .network.measures import accuracy_of, loss_of
 
 Array = Any
 
 
 def evaluate(model: Any, data: Any, batch_size: int | None, verbose: bool) -> dict[str, float]:
-    """Mean loss and accuracy of `model` on `data` (see `data.py`)."""
+    """Mean loss and accuracy of `model` on `data` (see `data/held.py`)."""
     size = None if batch_size is None else checks.positive_int(batch_size, "batch_size")
     loss, accuracy = blas.for_model(model, lambda: _measured(model, data, size))
     if verbose:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .callbacks import Callback
-from .data import Held
+from .data.held import Held
 
 if TYPE_CHECKING:
     from .training import Training

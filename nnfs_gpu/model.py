@@ -2,7 +2,7 @@
 
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
 measured. Data and labels are checked and moved to the backend once, before the first step, or
-block by block where they are larger than memory: `data.py`. `network.py` puts the parts
+block by block where they are larger than memory: `data/held.py`. `network.py` puts the parts
 together, `training.py` holds the loop, `files/model_file.py` the files.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import checks, data_remedies, inference
+from . import checks, inference, remedies
 from .callbacks import Callback, History
-from .data import data_of, validation_of
+from .data.held import data_of, validation_of
 from .files import model_file as storage
 from .network import checks as network_checks
 from .network.measures import accuracy_of, loss_of
@@ -56,7 +56,7 @@ class Model(Network):
 
         Data larger than memory: X and y may be NumPy memory maps (`np.load(file,
         mmap_mode="r")`), whose rows are read when their step comes, or X alone a source of
-        blocks (`nnfs_gpu.blocks`). A step over more samples than a block has adds up the
+        blocks (`nnfs_gpu.data.sources`). A step over more samples than a block has adds up the
         gradients of its blocks: it is the step over all of them, up to rounding.
 
         epochs            passes over the data
@@ -189,4 +189,4 @@ class Model(Network):
             return inputs, self._targets(inputs, y, what)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(data_remedies.in_lists(str(error), X=X, y=y)) from error
+            raise kind(remedies.in_lists(str(error), X=X, y=y)) from error

@@ -1,7 +1,7 @@
 """The training loop: epochs, batches, printed lines, callbacks, history, checkpoints.
 
 `Model.train` makes one `Training`, which runs the epochs. Where the samples come from is the
-data's (`data.py`), what a step does an engine's (`engines.py`).
+data's (`data/held.py`), what a step does an engine's (`engines.py`).
 
 The loop fetches nothing from the device in a step. Where nobody looks at an epoch when it
 ends (no lines, callbacks or validation), its numbers stay on the device, too, and are fetched

@@ -28,10 +28,10 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adam,
     Optimizer_SGD,
-    blocks,
     use_backend,
 )
 from nnfs_gpu.checkpoint import FILE
+from nnfs_gpu.data import sources as blocks
 from nnfs_gpu.files import tensor_file
 
 RNG = np.random.RandomState(3)

@@ -21,9 +21,9 @@ from blocks_networks import (
 )
 
 import nnfs_gpu as ng
-from nnfs_gpu import data_blocks as data_module
-from nnfs_gpu.blocks import Blocks, spiral_blocks
 from nnfs_gpu.checkpoint import CheckpointError
+from nnfs_gpu.data import blockwise as data_module
+from nnfs_gpu.data.sources import Blocks, spiral_blocks
 
 QUIET = {"print_every": None}
 
@@ -43,7 +43,7 @@ def mapped(tmp_path):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 64 rows, as of data that are much larger than memory."""
-    monkeypatch.setattr("nnfs_gpu.data_blocks.block_rows", lambda model: 64)
+    monkeypatch.setattr("nnfs_gpu.data.blockwise.block_rows", lambda model: 64)
     monkeypatch.setattr("nnfs_gpu.inference.block_rows", lambda model: 64)
 
 

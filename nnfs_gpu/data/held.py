@@ -3,8 +3,8 @@
 `data_of` looks at what `Model.train` and `evaluate` were given and makes one of
     Held      arrays, moved to the backend as a whole
     Mapped    NumPy memory maps: rows are read, converted and moved when their turn comes
-    Streamed  a source of blocks (`blocks.py`)
-the last two of them in `data_blocks.py`. All have `samples` and
+    Streamed  a source of blocks (`sources.py`)
+the last two of them in `blockwise.py`. All have `samples` and
     pieces(batch_size, order, first) -> (total, X, y), ...
 the samples in batches, from batch number `first` on. `total` is None where the piece is a
 batch; else it is one of several of a batch of `total` rows, which is larger than `block` rows
@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
-from .blocks import as_source, holds_pairs, is_source, pair, targets_inside
-from .checkpoint import fingerprint
-from .data_blocks import Mapped, Piece, Streamed
-from .network import checks as network_checks
+from .. import checks
+from ..network import checks as network_checks
+from .blockwise import Mapped, Piece, Streamed
+from .fingerprint import fingerprint
+from .sources import as_source, holds_pairs, is_source, pair, targets_inside
 
 Array = Any
 

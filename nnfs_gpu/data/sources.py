@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from . import checks
-from .backend import get_backend
-from .backend.tables import is_table
+from .. import checks
+from ..backend import get_backend
+from ..backend.tables import is_table
 
 BLOCK = 1 << 18  # rows of a block of `spiral_blocks`
 

@@ -1,6 +1,6 @@
 """Data whose blocks are read or made when their turn comes: memory maps and sources.
 
-See `data.py` for what they have in common with arrays.
+See `held.py` for what they have in common with arrays.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, data_remedies
-from .accuracy import Accuracy
-from .backend import remedies
-from .backend.arrays import incoming, on_gpu, plain, prefixed, to_host
-from .blocks import fingerprint_of, pair, runs_out
-from .checkpoint import hashed
-from .data_passes import gathered, stand_in
-from .network.measures import OwnAccuracy
-from .own.values import as_given
+from .. import checks, remedies
+from ..accuracy import Accuracy
+from ..backend.arrays import incoming, on_gpu, plain, prefixed, to_host
+from ..backend.remedies import no_array
+from ..network.measures import OwnAccuracy
+from ..own.values import as_given
+from .fingerprint import hashed
+from .passes import gathered, stand_in
+from .sources import fingerprint_of, pair, runs_out
 
 Array = Any
 Piece = tuple[int | None, Array, checks.Targets]
@@ -139,7 +139,7 @@ class Mapped(InBlocks):
         if self.y.shape[:1] != self.X.shape[:1]:
             raise ValueError(
                 f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "
-                f"one target a sample: {data_remedies.same_rows(self.y.shape, self.X.shape[0])}"
+                f"one target a sample: {remedies.same_rows(self.y.shape, self.X.shape[0])}"
             )
         self.samples = self.X.shape[0]
         for rows in self._blocks():
@@ -153,7 +153,7 @@ class Mapped(InBlocks):
     def pieces(
         self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
     ) -> Iterator[Piece]:
-        """See `data.py`. Rows are read when their piece is asked for."""
+        """See `held.py`. Rows are read when their piece is asked for."""
         size = min(batch_size or self.samples, self.samples)
         for batch in range(first * size, self.samples, size):
             end = min(batch + size, self.samples)
@@ -221,7 +221,7 @@ class Streamed(InBlocks):
             raise prefixed(error, where) from error
         for name, one, array in zip(("X", "y"), given, (X, y), strict=True):
             if not array.ndim:
-                remedy = remedies.no_array(one, name)
+                remedy = no_array(one, name)
                 raise ValueError(f"{where}: got no rows, expected arrays: {remedy}")
         kind = str(y.dtype).rstrip("0123456789"), y.ndim
         if self._seen and kind == self._kind:
@@ -248,7 +248,7 @@ class Streamed(InBlocks):
     def pieces(
         self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
     ) -> Iterator[Piece]:
-        """See `data.py`. `order` must be None; blocks before `first` are passed over."""
+        """See `held.py`. `order` must be None; blocks before `first` are passed over."""
         size = min(batch_size or self.samples, self.samples)
         done = 0
         for X, y in self._pass():
