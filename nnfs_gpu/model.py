@@ -3,7 +3,7 @@
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
 measured. Data and labels are checked and moved to the backend once, before the first step, or
 block by block where they are larger than memory: `data/held.py`. `network.py` puts the parts
-together, `training.py` holds the loop, `files/model_file.py` the files.
+together, `training/loop.py` holds the loop, `files/model_file.py` the files.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import checks, inference, remedies
-from .callbacks import Callback, History
+from . import checks, remedies
 from .data.held import data_of, validation_of
 from .files import model_file as storage
 from .network import checks as network_checks
 from .network.measures import accuracy_of, loss_of
 from .network.network import Network
 from .own.values import AsGiven, form_of
-from .training import Training
+from .training import inference
+from .training.callbacks import Callback, History
+from .training.loop import Training
 
 Array = Any
 
@@ -64,7 +65,7 @@ class Model(Network):
         print_every       print every so many steps, in the book's format; None or 0: nothing
         validation_data   (X, y), or a source of blocks, to evaluate after every epoch
         check_finite      raise ValueError where X holds NaN or infinity
-        callbacks         objects with the methods of `nnfs_gpu.callbacks.Callback`; one that
+        callbacks         objects with the methods of `nnfs_gpu.Callback`; one that
                           sets `model.stop_training = True` ends training after the step
         shuffle           take the samples in another order in every epoch; without it in the
                           order given: mix data first whose classes come in blocks. Memory

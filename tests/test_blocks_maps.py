@@ -21,9 +21,9 @@ from blocks_networks import (
 )
 
 import nnfs_gpu as ng
-from nnfs_gpu.checkpoint import CheckpointError
 from nnfs_gpu.data import blockwise as data_module
 from nnfs_gpu.data.sources import Blocks, spiral_blocks
+from nnfs_gpu.training.checkpoint import CheckpointError
 
 QUIET = {"print_every": None}
 
@@ -44,7 +44,7 @@ def mapped(tmp_path):
 def small_blocks(monkeypatch):
     """Blocks of 64 rows, as of data that are much larger than memory."""
     monkeypatch.setattr("nnfs_gpu.data.blockwise.block_rows", lambda model: 64)
-    monkeypatch.setattr("nnfs_gpu.inference.block_rows", lambda model: 64)
+    monkeypatch.setattr("nnfs_gpu.training.inference.block_rows", lambda model: 64)
 
 
 def trained(make, X, y=None, **arguments):

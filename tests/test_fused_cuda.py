@@ -33,7 +33,6 @@ from fused_cuda_networks import (
 )
 from paper import PaperBackend
 
-from nnfs_gpu.engines import LayerSteps
 from nnfs_gpu.fused import (
     CannotFuse,
     cuda_buffers,
@@ -44,6 +43,7 @@ from nnfs_gpu.fused import (
 )
 from nnfs_gpu.fused.cuda import FusedSteps
 from nnfs_gpu.fused.cuda_wide import TiledSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
 

@@ -13,9 +13,9 @@ import pytest
 from file_fuzz import callbacks, case, network, originals, snapshot, train
 
 from nnfs_gpu import EarlyStopping, use_backend
-from nnfs_gpu.checkpoint import FILE
 from nnfs_gpu.files.tensor_file import ModelFileError
-from nnfs_gpu.training import Training
+from nnfs_gpu.training.checkpoint import FILE
+from nnfs_gpu.training.loop import Training
 
 CASES = int(os.environ.get("NNFS_GPU_FUZZ", "400"))
 

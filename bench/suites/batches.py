@@ -20,7 +20,7 @@ import numpy as np
 
 from nnfs_gpu import get_backend
 from nnfs_gpu.selftest.timing import HOST, Way
-from nnfs_gpu.training import epoch_order
+from nnfs_gpu.training.loop import epoch_order
 
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers

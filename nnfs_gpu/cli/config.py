@@ -16,9 +16,10 @@ from typing import Any
 
 import typer
 
-from .. import checkpoint, checks, optimizers
+from .. import checks, optimizers
 from ..files.model_file import NOT_A_MODEL, ModelFileError
 from ..files.tensor_reader import reason
+from ..training import checkpoint
 from .common import InputError, describe
 
 STEPS = 4_000  # what the default number of epochs aims at

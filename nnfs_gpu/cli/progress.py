@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import checks
-from ..callbacks import Callback
+from ..training.callbacks import Callback
 from .common import CommandError
 
 REFRESH = 0.2  # seconds between two pictures of the progress bar

@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from .. import checkpoint, datasets, divergence, layers, losses
+from .. import datasets, layers, losses
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_ReLU, Activation_Softmax
 from ..backend import get_backend
-from ..callbacks import History
 from ..files import folder_lock
 from ..files.model_file import ModelFileError
 from ..model import Model
+from ..training import checkpoint, divergence
+from ..training.callbacks import History
 from .common import (
     BATCH,
     METRICS_FILE,

@@ -23,10 +23,11 @@ except ImportError as error:
         '"nnfs-gpu[sklearn]"'
     ) from error
 
-from .. import checks, divergence
+from .. import checks
 from ..backend import Backend, BackendUnavailableError, remedies
-from ..callbacks import EarlyStopping
 from ..model import Model
+from ..training import divergence
+from ..training.callbacks import EarlyStopping
 from .build import backend_for, build, from_bytes, predict, to_bytes
 
 Array = Any

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import divergence
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_ReLU, Activation_Softmax
 from ..backend import use_backend
@@ -23,6 +22,7 @@ from ..layers import Layer_Dense
 from ..losses import Loss_CategoricalCrossentropy
 from ..model import Model
 from ..optimizers import Optimizer_SGD
+from ..training import divergence
 from .operations import TABLE, Arguments, Line
 
 SHAPES = ((1, 1), (300, 3), (257, 10), (100, 33), (7, 1500))

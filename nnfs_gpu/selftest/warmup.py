@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import divergence, fused
+from .. import fused
 from ..accuracy import Accuracy_Categorical, Accuracy_Regression
 from ..activations import Activation_Linear, Activation_ReLU, Activation_Sigmoid, Activation_Softmax
 from ..backend import get_backend, use_backend
@@ -27,6 +27,7 @@ from ..losses import (
 )
 from ..model import Model
 from ..optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from ..training import divergence
 from .operations import TABLE
 
 Done = tuple[str, str, float]  # dtype, what was compiled or loaded, and the seconds that it took

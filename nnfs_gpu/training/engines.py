@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .interrupts import insist
-from .network.measures import accuracy_of, loss_of, optimizer_of
-from .undo import Undo
+from ..interrupts import insist
+from ..network.measures import accuracy_of, loss_of, optimizer_of
+from ..undo import Undo
 
 Array = Any
 Measured = tuple[Any, Any, Any]  # mean loss, penalty, accuracy of the batch before the update
@@ -178,7 +178,7 @@ def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
     if engine not in ("auto", "fused", "layers"):
         raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
     if engine != "layers":
-        from . import fused
+        from .. import fused
 
         try:
             found = fused.engine(model)

@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from . import blas, checks, divergence, long_calls
+from .. import checks
+from ..files.random_state import stream_kept
+from ..interrupts import new_pass
+from ..network.measures import accuracy_of, loss_of, optimizer_of
+from ..rollback import all_or_nothing
+from . import blas, divergence, long_calls
 from .callbacks import Callback, History, checked as checked_callbacks, tell_of_exceptions
 from .checkpoint import Checkpoint
 from .engines import Engine, steps_for
-from .files.random_state import stream_kept
 from .inference import evaluate
-from .interrupts import new_pass
 from .long_calls import METRICS
-from .network.measures import accuracy_of, loss_of, optimizer_of
-from .rollback import all_or_nothing
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
 VALIDATION_METRICS = ("val_loss", "val_accuracy")

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import blas, checks
-from .data.blockwise import block_rows
-from .data.sources import is_source, targets_inside
-from .network.measures import accuracy_of, loss_of
+from .. import checks
+from ..data.blockwise import block_rows
+from ..data.sources import is_source, targets_inside
+from ..network.measures import accuracy_of, loss_of
+from . import blas
 
 Array = Any
 

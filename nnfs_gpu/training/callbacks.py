@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from . import checks
+from .. import checks
 
 
 class Callback:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..files import forms as file_forms, model_file as storage, tensor_reader
+from ..files.forms import HISTORY
+from ..files.tensor_file import Document, ModelFileError, Tensors
+from ..files.tensor_reader import Forms, Judge, reason, short
 from .callbacks import History
-from .files import forms as file_forms, model_file as storage, tensor_reader
-from .files.forms import HISTORY
-from .files.tensor_file import Document, ModelFileError, Tensors
-from .files.tensor_reader import Forms, Judge, reason, short
 
 
 class CheckpointError(ValueError):

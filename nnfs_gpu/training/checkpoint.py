@@ -30,11 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks
-from .callbacks import Callback
-from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
-from .checkpoint_settings import differences, settings_in, settings_of, with_memory
-from .files import (
+from .. import checks
+from ..files import (
     folder_lock,
     forms as file_forms,
     model_file as storage,
@@ -42,11 +39,14 @@ from .files import (
     tensor_file,
     vocabulary as parts,
 )
-from .files.tensor_file import Document, ModelFileError, Tensors
-from .files.tensor_reader import Forms, reason
+from ..files.tensor_file import Document, ModelFileError, Tensors
+from ..files.tensor_reader import Forms, reason
+from .callbacks import Callback
+from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
+from .checkpoint_settings import differences, settings_in, settings_of, with_memory
 
 if TYPE_CHECKING:
-    from .training import Training
+    from .loop import Training
 
 FILE = "checkpoint.safetensors"
 MOST_NAMED = 4  # differences in an error

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..files import model_file as storage
+from ..files.tensor_file import Document
+from ..files.tensor_reader import MOST_SHOWN, short
 from .callbacks import Callback
-from .files import model_file as storage
-from .files.tensor_file import Document
-from .files.tensor_reader import MOST_SHOWN, short
 
 if TYPE_CHECKING:
-    from .training import Training
+    from .loop import Training
 
 
 def settings_of(training: Training) -> dict[str, Any]:

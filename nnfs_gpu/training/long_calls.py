@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.held import Held
 from .callbacks import Callback
-from .data.held import Held
 
 if TYPE_CHECKING:
-    from .training import Training
+    from .loop import Training
 
 MOST_EPOCHS = 1000  # in one call
 ONE_CALL = 1 << 20  # samples in all epochs of one call: `stop_training` is looked at in between
