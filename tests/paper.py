@@ -139,7 +139,7 @@ def stand_in(put, put_item):
         training as gpu_train,
     )
     from nnfs_gpu import backend
-    from nnfs_gpu.fused import cuda_device
+    from nnfs_gpu.fused.cuda import device as cuda_device
     from nnfs_gpu.selftest import crosscheck, timing as benchmark
 
     put_item(backend._MODULES, "cupy", ("paper", "PaperBackend"))

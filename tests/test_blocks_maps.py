@@ -176,7 +176,7 @@ def test_bad_maps(mapped):
 
 def test_an_engine_without_accumulate(monkeypatch, mapped):
     """Whole batches still go to it; larger ones to the layers, or are refused by name."""
-    from nnfs_gpu.fused import cpu
+    from nnfs_gpu.fused.cpu import engine as cpu
 
     class Whole:
         name = "fused"

@@ -15,7 +15,7 @@ from nnfs_gpu import (
     Model,
     use_backend,
 )
-from nnfs_gpu.files.model_file import write_atomically
+from nnfs_gpu.files.tensor_file import write_atomically
 
 pytestmark = pytest.mark.default_backend
 

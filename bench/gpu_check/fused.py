@@ -29,7 +29,7 @@ from nnfs_gpu import (
     use_backend,
 )
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import FusedSteps
+from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.training.engines import LayerSteps
 
 from .notebook import Notebook

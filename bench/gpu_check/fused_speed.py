@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import FusedSteps
+from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.selftest.timing import Clock, Way, clock_of, ratio, time_in_turns
 
 from .fused import NETS, data, gradients, largest_error, name_of, network

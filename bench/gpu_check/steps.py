@@ -22,7 +22,7 @@ from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
 from nnfs_gpu.backend import BackendUnavailableError
-from nnfs_gpu.backend.cuda_libraries import find_libraries
+from nnfs_gpu.backend.cuda.libraries import find_libraries
 from nnfs_gpu.selftest import crosscheck
 
 from .notebook import Notebook

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._version import __version__
 from ..backend import Backend, BackendUnavailableError, get_backend, use_backend
-from ..backend.cuda_errors import DeviceError, DeviceMemoryError
+from ..backend.cuda.errors import DeviceError, DeviceMemoryError
 from ..files import model_file as storage, tensor_file
 from ..model import Model
 

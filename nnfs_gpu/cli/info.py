@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..backend import available_backends, get_backend
-from ..backend.cuda_libraries import PATHFINDER, Found, find_libraries
-from ..backend.cuda_probe import installed_wheels
+from ..backend.cuda.libraries import PATHFINDER, Found, find_libraries
+from ..backend.cuda.probe import installed_wheels
 from ..backend.driver import cuda_driver
 from .common import check_target, console_for, to_json, two_columns, versions, write
 

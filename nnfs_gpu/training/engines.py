@@ -1,7 +1,7 @@
 """Engines: what one step of training does.
 
 `LayerSteps` goes through the layers as the book does, a fused engine (`nnfs_gpu/fused/`) does
-the same numbers in one call. Fused ones also have run(X, y, steps): see `fused/cpu.py`.
+the same numbers in one call. Fused ones also have run(X, y, steps): see `fused/cpu/engine.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..interrupts import insist
+from ..backend.interrupts import insist
 from ..network.measures import accuracy_of, loss_of, optimizer_of
 from ..undo import Undo
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..backend.interrupts import new_pass
 from ..files.random_state import stream_kept
-from ..interrupts import new_pass
 from ..network.measures import accuracy_of, loss_of, optimizer_of
 from ..rollback import all_or_nothing
 from . import blas, divergence, long_calls

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import check_reals, check_shapes, common_dtype
-from .protocol import Array
+from ..arrays import check_reals, check_shapes, common_dtype
+from ..protocol import Array
 from .softmax_plan import softmax_plan
 
 BLOCK = 256

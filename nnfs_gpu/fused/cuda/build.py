@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from .plan import CannotFuse, Plan
+from ..plan import CannotFuse, Plan
 
 WIDEST = 128  # units of a layer whose tile stays in shared memory
 MOST_STAGES = 5

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .cuda_kernel import BYTES, LABELS, NUMBERS
-from .plan import Plan
+from ..plan import Plan
+from .build import BYTES, LABELS, NUMBERS
 
 Array = Any
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels.numba_cuda import blocks as cuda_blocks
-from . import cuda_numba_launch
-from .arrays import check_shapes
-from .protocol import Array
+from ...kernels.numba_cuda import blocks as cuda_blocks
+from ..arrays import check_shapes
+from ..protocol import Array
+from . import launch as cuda_numba_launch
 
 
 class GridCalls:

@@ -18,11 +18,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import cuda_probe
-from .arrays import common_dtype
-from .cuda_errors import check_device
-from .cuda_probe import import_cupy, in_a_line
-from .driver import UnavailableError, cuda_driver, extra
+from ..arrays import common_dtype
+from ..cuda import probe as cuda_probe
+from ..cuda.errors import check_device
+from ..cuda.probe import import_cupy, in_a_line
+from ..driver import UnavailableError, cuda_driver, extra
 
 
 def _misfit(error: Exception) -> UnavailableError:
@@ -40,8 +40,8 @@ def _misfit(error: Exception) -> UnavailableError:
 
 
 try:
-    from ..kernels.numba_cuda import elements as cuda_elements
-    from ..kernels.numba_cuda.device import cuda
+    from ...kernels.numba_cuda import elements as cuda_elements
+    from ...kernels.numba_cuda.device import cuda
 except Exception as error:  # a package that does not fit its neighbours may raise anything
     raise _misfit(error) from error
 

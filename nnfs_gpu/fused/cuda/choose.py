@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cuda_device import launcher_of
-from .cuda_steps import KernelSteps
-from .cuda_wide import TiledSteps
-from .plan import CannotFuse, Plan
+from ..plan import CannotFuse, Plan
+from ..tiles import TiledSteps
+from .device import launcher_of
+from .engine import KernelSteps
 
 
 def FusedSteps(model: Any, plan: Plan) -> KernelSteps | TiledSteps:  # noqa: N802 - made like one

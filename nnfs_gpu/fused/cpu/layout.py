@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.cpu.vectors import REGISTER_BYTES
-from ..kernels.cpu.waiting import APART
-from ..kernels.fused_cpu import tables as k
-from ..kernels.fused_cpu.narrow_blocks import UNITS
-from .plan import Plan
+from ...kernels.cpu.vectors import REGISTER_BYTES
+from ...kernels.cpu.waiting import APART
+from ...kernels.fused_cpu import tables as k
+from ...kernels.fused_cpu.narrow_blocks import UNITS
+from ..plan import Plan
 
 PANEL = 4  # registers of samples, by which tiles and groups are cut, on every machine
 CACHE = 384 << 10  # bytes of a tile's workspace: within a core's second-level cache

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.cupy_backend import CupyBackend
-from .cuda_kernel import Device
-from .plan import CannotFuse
+from ...backend.cupy_backend import CupyBackend
+from ..plan import CannotFuse
+from .build import Device
 
 
 def launcher_of(backend: Any) -> Any:
@@ -21,7 +21,7 @@ def launcher_of(backend: Any) -> Any:
         return backend._calls.launcher
     if backend.xp is np:
         raise CannotFuse("Numba's CUDA simulator does not run CUDA C++")
-    from ..backend.cuda_launch import CudaLauncher
+    from ...backend.cuda.launch import CudaLauncher
 
     return CudaLauncher()
 

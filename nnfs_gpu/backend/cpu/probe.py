@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .driver import UnavailableError
+from ..driver import UnavailableError
 
 
 def import_numba() -> Any:

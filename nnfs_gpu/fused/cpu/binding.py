@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import philox
-from ..kernels.fused_cpu import tables as k
+from ...backend import philox
+from ...kernels.fused_cpu import tables as k
+from ..plan import StageParts
 from .layout import Layout
-from .plan import StageParts
 
 Array = Any
 

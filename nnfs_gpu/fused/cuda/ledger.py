@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..interrupts import insist
-from ..passing import forget
-from .cuda_buffers import Schedule, Settings
+from ...backend.interrupts import insist
+from ...passing import forget
+from .buffers import Schedule, Settings
 
 Array = Any
 

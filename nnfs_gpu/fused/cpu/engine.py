@@ -2,7 +2,7 @@
 
 The arithmetic is kernels/fused_cpu/step.py. Here the model's objects become the tables that it
 reads, before every step, so that a rate, a factor, a seed or an array that somebody changed
-between two steps counts. `cpu_calls.py` makes the calls.
+between two steps counts. `calls.py` makes the calls.
 
 After a step the layers hold the new weights and biases, `dweights` and `dbiases` with the
 penalty's gradient, and the optimizer's state under the book's names. They do not hold
@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import launch
-from ..interrupts import insist
-from ..kernels.cpu.waiting import APART
-from ..kernels.fused_cpu import tables as k
+from ...backend.cpu import launch
+from ...backend.interrupts import insist
+from ...kernels.cpu.waiting import APART
+from ...kernels.fused_cpu import tables as k
+from ..plan import Plan, stage_parts
 from .binding import Binding
-from .cpu_calls import StepCalls
+from .calls import StepCalls
 from .ledger import Ledger
-from .plan import Plan, stage_parts
 
 Array = Any
 

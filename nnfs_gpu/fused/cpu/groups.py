@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import launch
-from ..kernels.fused_cpu import tables as k
+from ...backend.cpu import launch
+from ...kernels.fused_cpu import tables as k
 from .layout import Layout
 
 Array = Any

@@ -7,7 +7,7 @@ through the bindings that CuPy has (`cupy.cuda.nvrtc`), and `cuda_launch` loads 
 emulator of the tests all take their options from it.
 
 What CuPy itself computes for the backends it still compiles itself, and flushes: `equal` and
-`close`, the scaling and adding up of gradients in tiles (fused/cuda_wide.py), conversions of
+`close`, the scaling and adding up of gradients in tiles (fused/tiles.py), conversions of
 arrays that lie on the device, and optimizer steps on arrays that are not contiguous.
 
 Code is kept on disk (`cuda_cache`), since NVRTC takes 0.1 to 3 seconds for a file.
@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from . import cuda_cache
-from .cuda_source import source
-from .driver import UnavailableError
+from ..driver import UnavailableError
+from . import cache as cuda_cache
+from .source import source
 
 REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 

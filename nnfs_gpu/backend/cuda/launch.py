@@ -19,8 +19,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from . import cuda_compile
-from .cuda_errors import check_device
+from . import compile as cuda_compile
+from .errors import check_device
 
 Grid = tuple[int, ...]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..passing import forget
-from .plan import StageParts
+from ...passing import forget
+from ..plan import StageParts
 
 Array = Any
 Before = tuple[int, list[int], tuple[Any, int, Any, int], bool]

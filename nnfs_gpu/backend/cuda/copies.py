@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import check_real
-from .cuda_errors import device_of
-from .identity import current_device
+from ..arrays import check_real
+from ..identity import current_device
+from .errors import device_of
 
 Array = Any
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numba
 
-from ..backend import launch
-from ..kernels.cpu.waiting import APART
-from ..kernels.fused_cpu import pointers as pointers, tables as k
-from ..kernels.fused_cpu.narrow import narrow_group
-from ..kernels.fused_cpu.step import train
+from ...backend.cpu import launch
+from ...kernels.cpu.waiting import APART
+from ...kernels.fused_cpu import pointers, tables as k
+from ...kernels.fused_cpu.narrow import narrow_group
+from ...kernels.fused_cpu.step import train
+from ..plan import Plan
 from .groups import Groups
 from .layout import Layout
-from .plan import Plan
 
 Array = Any
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.cpu import waiting
 from ..interrupts import insist
-from ..kernels.cpu import waiting
 from .affinity import Affinity
 
 WATCH = 1_000_000  # ns

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.cuda_errors import reported
-from ..interrupts import insist, new_pass
+from ..backend.cuda.errors import reported
+from ..backend.interrupts import insist, new_pass
 from ..passing import forget
 from ..undo import Undo
 from .plan import CannotFuse, Plan, stage_parts

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.cuda_errors import reported
-from ..backend.numpy_backend import CLIP
-from . import cuda_device, cuda_kernel
-from .cuda_buffers import Parameters, Schedule, Settings
-from .cuda_data import Data, Measured, Ready, taken
-from .cuda_kernel import BYTES, LABELS, NUMBERS, Build, Device
-from .cuda_ledger import Ledger
-from .plan import Plan, stage_parts
+from ...backend.cuda.errors import reported
+from ...backend.numpy_backend import CLIP
+from ..plan import Plan, stage_parts
+from . import build as cuda_kernel, device as cuda_device
+from .buffers import Parameters, Schedule, Settings
+from .build import BYTES, LABELS, NUMBERS, Build, Device
+from .data import Data, Measured, Ready, taken
+from .ledger import Ledger
 
 Array = Any
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import philox
-from ..optimizers import moved
-from .plan import Plan, StageParts
+from ...backend import philox
+from ...optimizers import moved
+from ..plan import Plan, StageParts
 
 Array = Any
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .cuda_libraries import installed_libraries
-from .driver import SUPPORTED, UnavailableError, cuda_driver, extra
+from ..driver import SUPPORTED, UnavailableError, cuda_driver, extra
+from .libraries import installed_libraries
 
 OLDEST = (7, 5)  # compute capability: Turing, the oldest that CUDA 13 compiles for
 PROBE = 'extern "C" __global__ void probe(float* x) { x[0] = 1; }'

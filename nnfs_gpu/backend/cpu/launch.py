@@ -19,8 +19,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from ..arrays import common_dtype
 from . import quota
-from .arrays import common_dtype
 from .workers import Workers, of_this_process
 
 # Until a worker has begun takes 25 microseconds and more: it must have that to do. Measured on
