@@ -3,7 +3,8 @@
 nnfs_gpu/fused/cpu/ fills them (`layout.py` what follows from the plan, `binding.py` what belongs
 to the model's objects, `groups.py` and `engine.py` the addresses of sums and results); the files
 of this folder read them. `head` and one row of `table` a stage hold whole numbers, one row of
-`factors` a stage and `rules` real ones. An address counts in bytes; a place in a thread's workspace, in numbers.
+`factors` a stage and `rules` real ones. An address counts in bytes; a place in a thread's
+workspace, in numbers.
 """
 
 # ---- head: the network ----
