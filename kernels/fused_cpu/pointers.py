@@ -1,15 +1,20 @@
 """What a plan chooses in a fused step, called through pointers that stand in `head`.
 
-A loss, an optimizer, and what only some plans have: dropout, sigmoid. Each is a kernel of its
-own, compiled when a plan first needs it. So `fused_step.train` is the same for all plans, and the
-first step of a plan does not wait for the code of the others.
+A loss, an optimizer, an activation that no product ends in, dropout. Each is a kernel of its own,
+compiled when a plan first needs it. So `step.train` is the same for all plans, and the first step
+of a plan does not wait for the code of the others.
 
-    LOSSES   the end of a tile: scores become gradients, losses and right answers are added up
-    UPDATES  a piece of the network: its gradient and its update; returns its penalty
-    dropout, sigmoid, sigmoid_gradient   what happens to a tile after stage s
+    LOSSES       the end of a tile: scores become gradients, losses and right answers are added up
+    UPDATES      a piece of the network: its gradient and its update; returns its penalty
+    ACTIVATIONS  what happens to a tile after stage s, and to its gradient on the way back
+    dropout      after that, in the stages that have it
+
+The names are those of nnfs_gpu/fused/vocabulary.py. What is not in these tables is refused.
 
 tables: the address of `head`; work: that of a thread's workspace; like: a zero of the dtype.
 """
+
+from collections import namedtuple
 
 import numpy as np
 
@@ -17,6 +22,7 @@ from ..cpu.common import pointer, row
 from . import losses, tables as k, update as updates
 from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
 from .tiles import dropout_rows, multiply_tile, sigmoid_gradient_tile, sigmoid_tile, to_columns
+from .vectors import GATE, PLAIN, RELU
 
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
 
@@ -201,3 +207,14 @@ def sigmoid_gradient(tables, work, s, width, like):
     y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
     sigmoid_gradient_tile(d, y, outputs, width)
     return 0
+
+
+# end, gradient_end    what the products of the stage and of its gradient end in: vectors.py
+# function, gradient   what is called after them: y = f(y), d = d f'(y); None: nothing
+Activation = namedtuple("Activation", "end gradient_end function gradient", defaults=(None, None))
+
+ACTIVATIONS = {
+    "linear": Activation(PLAIN, PLAIN),
+    "relu": Activation(RELU, GATE),
+    "sigmoid": Activation(PLAIN, PLAIN, sigmoid, sigmoid_gradient),
+}

@@ -86,7 +86,7 @@ def adagrad(w, dw, first, second, rules, rate, iteration, like):
 @row
 def rmsprop(w, dw, first, second, rules, rate, iteration, like):
     real, start, stop = type(like), np.uint64(0), np.uint64(w.shape[0])
-    epsilon, rho, rest = real(rules[EPSILON]), real(rules[FIRST]), real(1.0 - rules[FIRST])
+    epsilon, rho, rest = real(rules[EPSILON]), real(rules[SECOND]), real(1.0 - rules[SECOND])
     optimizers.rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, second)
 
 

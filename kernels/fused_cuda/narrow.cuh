@@ -206,8 +206,13 @@ __device__ __forceinline__ void samples_backward(const real* features, int first
       for (int i = 0; i < N_I; i++) v += f[i] * w[i][u];
 #pragma unroll
       for (int c = 0; c < N_D; c++) dv += f[N_I + c] * w[N_I + 1 + c][u];
-      if (activation(0) == SIGMOID) v = sigmoid(v), dv *= (real(1) - v) * v;
-      if (activation(0) == RELU && v <= real(0)) continue;
+      if constexpr (activation(0) == SIGMOID) {  // in an order of its own, for its bits
+        v = sigmoid(v), dv *= (real(1) - v) * v;
+      } else if constexpr (activation(0) == RELU) {
+        if (v <= real(0)) continue;
+      } else {
+        v = activate<activation(0)>(v), dv = through<activation(0)>(dv, v);
+      }
 #pragma unroll
       for (int c = 0; c < N_D; c++) sums[N_I + 1 + c][u] += v * f[N_I + c];
 #pragma unroll

@@ -2,7 +2,8 @@
 
 `describe` turns an object into its class name and constructor arguments, `construct` builds
 it again, `get_state` gives what training has changed beside the arrays. Only
-the classes in `PARTS` can be named, so that a file can build nothing else.
+the classes in `PARTS` can be named, so that a file can build nothing else. Activations, losses
+and optimizers come from the vocabulary of the fused engines.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import accuracy, activations, checks, layers, losses, optimizers
+from .. import accuracy, activations, checks, layers, optimizers
+from ..fused import vocabulary
 
 ARRAYS = ("weights", "biases")
 OPTIMIZER_ARRAYS = optimizers.STATE_ARRAYS
@@ -70,20 +72,16 @@ PARTS: dict[str, Part] = {
     "Layer_Dropout": Part(
         layers.Layer_Dropout, ("rate", "seed"), {"seed": _seed, "calls": _count(32)}
     ),
-    "Activation_ReLU": Part(activations.Activation_ReLU),
     "Activation_Softmax": Part(activations.Activation_Softmax),
-    "Activation_Sigmoid": Part(activations.Activation_Sigmoid),
-    "Activation_Linear": Part(activations.Activation_Linear),
-    "Loss_CategoricalCrossentropy": Part(losses.Loss_CategoricalCrossentropy),
-    "Loss_BinaryCrossentropy": Part(losses.Loss_BinaryCrossentropy),
-    "Loss_MeanSquaredError": Part(losses.Loss_MeanSquaredError),
-    "Loss_MeanAbsoluteError": Part(losses.Loss_MeanAbsoluteError),
+    **{one.make.__name__: Part(one.make) for one in vocabulary.ACTIVATIONS.values()},
+    **{one.make.__name__: Part(one.make) for one in vocabulary.LOSSES.values()},
     "Accuracy_Categorical": Part(accuracy.Accuracy_Categorical, ("binary",), flags=("binary",)),
     "Accuracy_Regression": Part(accuracy.Accuracy_Regression, (), {"precision": _precision}),
-    "Optimizer_SGD": _optimizer(optimizers.Optimizer_SGD, "momentum"),
-    "Optimizer_Adagrad": _optimizer(optimizers.Optimizer_Adagrad, "epsilon"),
-    "Optimizer_RMSprop": _optimizer(optimizers.Optimizer_RMSprop, "epsilon", "rho"),
-    "Optimizer_Adam": _optimizer(optimizers.Optimizer_Adam, "epsilon", "beta_1", "beta_2"),
+    # Of two rules of a class the later one, which has the setting that tells them apart.
+    **{
+        one.make.__name__: _optimizer(one.make, *one.settings.values())
+        for one in vocabulary.OPTIMIZERS.values()
+    },
 }
 
 # The beginning of a class's name says what it can be.

@@ -12,7 +12,6 @@ from nnfs_gpu import (
     Accuracy_Categorical,
     Accuracy_Regression,
     Activation_Linear,
-    Activation_ReLU,
     Activation_Sigmoid,
     Activation_Softmax,
     Layer_Dense,
@@ -29,13 +28,13 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
-from nnfs_gpu.fused import make_plan
+from nnfs_gpu.fused import make_plan, vocabulary
 from nnfs_gpu.fused.cuda import build as cuda_kernel
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.training.engines import LayerSteps
 
 BOUND = {"float32": 3e-6, "float64": 1e-12}  # of the largest value of an array
-ACTIVATIONS = {"relu": Activation_ReLU, "sigmoid": Activation_Sigmoid, "linear": Activation_Linear}
+ACTIVATIONS = {name: known.make for name, known in vocabulary.ACTIVATIONS.items()}
 ENDS = {
     "categorical": (Activation_Softmax, Loss_CategoricalCrossentropy, Accuracy_Categorical),
     "binary": (

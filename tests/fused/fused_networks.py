@@ -11,13 +11,10 @@ import numpy as np
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
+from nnfs_gpu.fused import vocabulary
 from nnfs_gpu.training.engines import LayerSteps
 
-ACTIVATIONS = {
-    "relu": ng.Activation_ReLU,
-    "sigmoid": ng.Activation_Sigmoid,
-    "linear": ng.Activation_Linear,
-}
+ACTIVATIONS = {name: known.make for name, known in vocabulary.ACTIVATIONS.items()}
 ENDS = {  # loss: (class, last layer, accuracy)
     "softmax_cross_entropy": (
         ng.Loss_CategoricalCrossentropy,

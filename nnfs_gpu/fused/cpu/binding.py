@@ -15,26 +15,15 @@ import numpy as np
 from ...backend import philox
 from ...kernels.fused_cpu import tables as k
 from ..plan import StageParts
+from ..vocabulary import OPTIMIZERS
 from .layout import Layout
 
 Array = Any
 
-MOMENTUMS = {k.W_FIRST: "weight_momentums", k.B_FIRST: "bias_momentums"}
-CACHE = {k.W_SECOND: "weight_cache", k.B_SECOND: "bias_cache"}
-STATE = {  # optimizer: what it keeps on a layer, and where the table holds the address
-    "sgd": {},
-    "momentum": MOMENTUMS,
-    "adagrad": CACHE,
-    "rmsprop": CACHE,
-    "adam": MOMENTUMS | CACHE,
-}
-SETTINGS = {  # optimizer: its attributes, and where the rules hold them
-    "sgd": {},
-    "momentum": {"momentum": k.FIRST},
-    "adagrad": {"epsilon": k.EPSILON},
-    "rmsprop": {"epsilon": k.EPSILON, "rho": k.FIRST},
-    "adam": {"epsilon": k.EPSILON, "beta_1": k.FIRST, "beta_2": k.SECOND},
-}
+# Of the vocabulary: where the table holds the addresses of an optimizer's states on a layer, and
+# where the rules hold its settings.
+STATES = {"momentums": (k.W_FIRST, k.B_FIRST), "cache": (k.W_SECOND, k.B_SECOND)}
+SETTINGS = {"epsilon": k.EPSILON, "first": k.FIRST, "second": k.SECOND}
 RATES = {
     "learning_rate": k.LEARNING_RATE,
     "decay": k.DECAY,
@@ -63,10 +52,17 @@ class Binding:
             (np.zeros_like(part.dense.weights), np.zeros_like(part.dense.biases)) for part in parts
         ]
         self.target_bytes = 0
+        rule = OPTIMIZERS[plan.optimizer]
+        self._state = {  # where the table holds an address: the attribute of a layer
+            at: f"{prefix}_{name}"
+            for name in rule.states
+            for at, prefix in zip(STATES[name], ("weight", "bias"), strict=True)
+        }
+        self._places = [*RATES.values(), *(SETTINGS[role] for role in rule.settings), k.PRECISION]
         # What the tables hold now, and how to ask the objects in one call each.
-        self._arrays = attrgetter("weights", "biases", *STATE[plan.optimizer].values())
+        self._arrays = attrgetter("weights", "biases", *self._state.values())
         self._penalties = attrgetter(*PENALTIES)
-        self._settings = attrgetter(*RATES, *SETTINGS[plan.optimizer])
+        self._settings = attrgetter(*RATES, *rule.settings.values())
         self._bound: list[tuple] = [(None,)] * len(parts)
         self._factors: list[tuple] = [()] * len(parts)
         self._rules: tuple = ()
@@ -102,8 +98,7 @@ class Binding:
             rules = (*rules, self.accuracy.precision)
         if rules != self._rules:
             self._rules = ()
-            places = (*RATES.values(), *SETTINGS[self.plan.optimizer].values(), k.PRECISION)
-            self.layout.rules[list(places[: len(rules)])] = rules
+            self.layout.rules[self._places[: len(rules)]] = rules
             self._rules = rules
 
     def _bind(self, s: int, dense: Any) -> None:
@@ -113,7 +108,7 @@ class Binding:
         shapes = {"weight": dense.weights.shape, "bias": dense.biases.shape}
         row[k.W] = self._address(dense.weights, shapes["weight"], "weights")
         row[k.B] = self._address(dense.biases, shapes["bias"], "biases")
-        for at, name in STATE[self.plan.optimizer].items():
+        for at, name in self._state.items():
             parameter = dense.weights if name.startswith("weight") else dense.biases
             state = self.optimizer._state(dense, name, parameter)
             row[at] = self._address(state, parameter.shape, name)
@@ -179,7 +174,7 @@ class Binding:
             fits = t.shape == (n, plan.n_outputs)
             self.target_bytes = plan.n_outputs * dtype.itemsize
         else:
-            fits = plan.loss == "softmax_cross_entropy" and t.shape == (n,)
+            fits = plan.classes and t.shape == (n,)
             fits = fits and t.dtype == np.int32 and t.flags.c_contiguous
             self.target_bytes = 4
         if not fits:

@@ -16,18 +16,11 @@ import numpy as np
 from ...backend import philox
 from ...optimizers import moved
 from ..plan import Plan, StageParts
+from ..vocabulary import OPTIMIZERS
 
 Array = Any
 
-STATES = {  # optimizer: the book's names of what it keeps, by our arrays
-    "sgd": (),
-    "momentum": ("momentums",),
-    "adagrad": ("caches",),
-    "rmsprop": ("caches",),
-    "adam": ("momentums", "caches"),
-}
 MASK = 0xFFFFFFFF
-SUFFIX = {"momentums": "momentums", "caches": "cache"}  # weight_momentums, weight_cache
 
 
 class Parameters:
@@ -39,11 +32,12 @@ class Parameters:
 
     def __init__(self, model: Any, plan: Plan, parts: tuple[StageParts, ...]):
         xp, dtype = model.backend.xp, model.backend.dtype
-        kept = STATES[plan.optimizer]
+        kept = OPTIMIZERS[plan.optimizer].states
         self.parameters = xp.zeros(plan.parameters, dtype)
         self.gradients = xp.zeros(plan.parameters, dtype)
         self.momentums = xp.zeros(plan.parameters if "momentums" in kept else 1, dtype)
-        self.caches = xp.zeros(plan.parameters if "caches" in kept else 1, dtype)
+        self.caches = xp.zeros(plan.parameters if "cache" in kept else 1, dtype)
+        states = {"momentums": self.momentums, "cache": self.caches}
         self._views: list[tuple[Any, str, Array]] = []
         first = 0
         for part, stage in zip(parts, plan.stages, strict=True):
@@ -57,8 +51,8 @@ class Parameters:
                 self._see(part.dense, f"_{plural}", self.parameters[first:last].reshape(shape))
                 self._see(part.dense, f"d{plural}", self.gradients[first:last].reshape(shape))
                 for name in kept:
-                    view = getattr(self, name)[first:last].reshape(shape)
-                    self._see(part.dense, f"{prefix}_{SUFFIX[name]}", view)
+                    view = states[name][first:last].reshape(shape)
+                    self._see(part.dense, f"{prefix}_{name}", view)
                 first = last
         self._layers = []  # the same by layer, to look at in one call each
         for part in parts:
@@ -162,7 +156,7 @@ class Settings:
     penalties  True where a layer has L1 or L2
     """
 
-    def __init__(self, model: Any, parts: tuple[StageParts, ...], clip: float):
+    def __init__(self, model: Any, plan: Plan, parts: tuple[StageParts, ...], clip: float):
         self._model, self._parts, self._clip = model, parts, clip
         self._xp, self._dtype = model.backend.xp, model.backend.dtype
         self.numbers = self._xp.zeros(10 + 5 * len(parts), self._dtype)
@@ -170,9 +164,8 @@ class Settings:
         self.penalties = False
         self._denses = [part.dense for part in parts]
         self._dropped = [part.dropout for part in parts if part.dropout is not None]
-        names = ("epsilon", "momentum", "rho", "beta_1", "beta_2")
-        has = [name for name in names if hasattr(model.optimizer, name)]
-        self._ask = [(attrgetter(*has), model.optimizer)]
+        self._rule = OPTIMIZERS[plan.optimizer].settings
+        self._ask = [(attrgetter(name), model.optimizer) for name in self._rule.values()]
         self._ask += [(attrgetter("rate"), layer) for layer in self._dropped]
         if hasattr(model.accuracy, "precision"):
             self._ask.append((attrgetter("precision"), model.accuracy))
@@ -212,11 +205,10 @@ class Settings:
         precision = getattr(self._model.accuracy, "precision", 0.0)
         if precision is None:
             raise RuntimeError("Accuracy_Regression has no precision yet; call init(y) first")
-        momentum = getattr(optimizer, "momentum", 0.0)
-        beta_1 = getattr(optimizer, "beta_1", momentum)
-        beta_2 = getattr(optimizer, "beta_2", getattr(optimizer, "rho", 0.0))
-        found = [self._clip, 1 - self._clip, precision, getattr(optimizer, "epsilon", 0.0)]
-        found += [beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, 0.0, 0.0]
+        rule = {role: getattr(optimizer, name) for role, name in self._rule.items()}
+        first, second = rule.get("first", 0.0), rule.get("second", 0.0)
+        found = [self._clip, 1 - self._clip, precision, rule.get("epsilon", 0.0)]
+        found += [first, 1.0 - first, second, 1.0 - second, 0.0, 0.0]
         self.penalties = False
         for part in self._parts:
             factors = _PENALTIES(part.dense)
