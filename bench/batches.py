@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.benchmark import HOST, Way
+from nnfs_gpu.benchmark import HOST, Contender
 from nnfs_gpu.training import epoch_order
 
 from .peak import NAME as PEAK
@@ -69,7 +69,7 @@ def _case(
     exact = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     oracle = _ours(exact, "layers", batch, shuffle)(start, X, y, "sgd", RATE)
     oracle.run(1)
-    ways: dict[str, Way] = {}
+    contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     epochs = EPOCHS.get(batch, 4)
     for name, (role, make) in _trainers(backends, peers, batch, shuffle).items():
@@ -81,15 +81,15 @@ def _case(
         )
         if made is not None:
             scale = batch / (epochs * samples)
-            ways[name] = Way(lambda t=made[1]: t.run(epochs), role, scale, HOST)
-    fused = [name for name in ways if name.endswith("fused")]
+            contenders[name] = Contender(lambda t=made[1]: t.run(epochs), role, scale, HOST)
+    fused = [name for name in contenders if name.endswith("fused")]
     flops = batch * _flops(widths)
     if backends[0].name == "numba":
-        ways[PEAK] = Peak().way(flops)
+        contenders[PEAK] = Peak().contender(flops)
     sheet.measure(
         case,
-        ways,
-        reference=(fused or list(ways) or [""])[0],
+        contenders,
+        reference=(fused or list(contenders) or [""])[0],
         left_out=left_out,
         net="-".join(map(str, widths)),
         batch=batch,

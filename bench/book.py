@@ -1,4 +1,4 @@
-"""The notes' own way of training, in NumPy, as the thing to compare with.
+"""Training as the notes write it, in NumPy, as the thing to compare with.
 
 The same array expressions in the same order as the classes in the notes (Kinsley and Kukiela,
 chapters 9 and 10), the habits that cost time included: a Python loop over samples for the

@@ -1,4 +1,4 @@
-"""What is timed on the device: every operation, its arguments, its bytes, PyTorch's own way.
+"""What is timed on the device: every operation, its arguments, its bytes, what PyTorch has for it.
 
 Used by bench/gpu_speed.py. Bytes are counted in elements of 4 by the operation's definition:
 each input is read once, each output written once; a bool is a quarter of an element.
@@ -81,7 +81,7 @@ class Case:
     divided     results, by number, that are divided by the number of rows
     whole       results are sums over all rows: all of them are compared, not the ends
     positional  results depend on their place in the array: the beginning is compared
-    peers       PyTorch's ways by name
+    peers       PyTorch's contenders by name
     """
 
     name: str

@@ -104,7 +104,7 @@ def compare(
     wide = oracle.asarray(backend.to_numpy(X))
     labels = reference.loss.targets(backend.to_numpy(y.values), widths[-1], rows)
     expected = [float(v) for v in LayerSteps(reference).step(wide, labels)]
-    for way, step in (("at once", at_once), ("in blocks", in_blocks)):
+    for how, step in (("at once", at_once), ("in blocks", in_blocks)):
         model = network(backend, widths)
         measured = [float(v) for v in step(FusedSteps(model, make_plan(model)), X, y)]
         error = largest_error(gradients(model), gradients(reference))
@@ -112,17 +112,17 @@ def compare(
             "fused right",
             net=name_of(widths),
             rows=rows,
-            way=way,
+            how=how,
             gradient_error=error,
             loss=measured[0],
             expected_loss=expected[0],
         )
         if not error <= BOUND:
-            notebook.problem(f"{what}, {way}: gradients differ by {error:.3g}, allowed {BOUND}")
+            notebook.problem(f"{what}, {how}: gradients differ by {error:.3g}, allowed {BOUND}")
         # A sample whose two largest scores are equal but for rounding may count on one side only.
         if not np.allclose(measured, expected, rtol=BOUND, atol=2 / rows):
             notebook.problem(
-                f"{what}, {way}: loss, penalty, accuracy {measured}, expected {expected}"
+                f"{what}, {how}: loss, penalty, accuracy {measured}, expected {expected}"
             )
 
 

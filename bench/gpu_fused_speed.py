@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.benchmark import Clock, Way, clock_of, ratio, time_in_turns
+from nnfs_gpu.benchmark import Clock, Contender, clock_of, ratio, time_in_turns
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda import FusedSteps
 
@@ -63,8 +63,8 @@ def measure(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int
             what = f"{name}, {name_of(widths)}, {rows:,} rows"
             notebook.problem(f"{what}: its gradient differs from ours by {error:.3g}, not timed")
     clock = clock_of(backend)
-    ways = {name: way(clock, call) for name, call in candidates.items()}
-    seconds = time_in_turns(ways, rounds=ROUNDS, least=SECONDS)
+    contenders = {name: contender(clock, call) for name, call in candidates.items()}
+    seconds = time_in_turns(contenders, rounds=ROUNDS, least=SECONDS)
     step = {name: statistics.median(each) for name, each in seconds.items()}
     notebook.add(
         "fused speed",
@@ -81,12 +81,12 @@ def measure(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int
     )
 
 
-def way(clock: Clock, call: Steps) -> Way:
+def contender(clock: Clock, call: Steps) -> Contender:
     """As many steps a call as take about SECONDS; the first ones compile and are not counted."""
     call(3)
     once = clock.seconds(lambda: call(3), 1) / 3
     count = max(3, min(10_000, int(SECONDS / max(once, 1e-9))))
-    return Way(lambda: call(count), scale=1 / count, clock=clock)
+    return Contender(lambda: call(count), scale=1 / count, clock=clock)
 
 
 # ---- PyTorch ----
@@ -160,7 +160,9 @@ def fused_book(notebook: Notebook, backend: Any) -> None:
             steps.run(X, y, EPOCHS)
 
         steps.run(X, y, 2)  # compiles
-        found = time_in_turns({"ours": Way(run, clock=clock_of(backend))}, rounds=ROUNDS, least=0.0)
+        found = time_in_turns(
+            {"ours": Contender(run, clock=clock_of(backend))}, rounds=ROUNDS, least=0.0
+        )
         accuracy = float(model.accuracy.calculate_accumulated())
         took = 1e3 * statistics.median(found["ours"])
         notebook.add(

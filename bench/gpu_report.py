@@ -28,7 +28,7 @@ def goals(results: Results) -> list[Record]:
         ("softmax_backward", 85, 90, 1.8),
         ("softmax_cross_entropy", 85, 85, 2.5),
     ):
-        lines = [r for r in timed if r["name"] == name and "cupy" in r["ways"]]
+        lines = [r for r in timed if r["name"] == name and "cupy" in r["contenders"]]
         below = [r for r in lines if r["classes"] < NARROW]
         above = [r for r in lines if r["classes"] >= NARROW]
         for which, part, least in (
@@ -36,11 +36,11 @@ def goals(results: Results) -> list[Record]:
             (f"C >= {NARROW}", above, wide),
         ):
             what = f"P3 {name}, {which}: % of the copy's rate"
-            found.append(_least(what, part, lambda r: r["ways"]["cupy"]["percent"], least))
-        ratio = [r for r in lines if "torch" in r["ways"]["cupy"]["faster_than"]]
+            found.append(_least(what, part, lambda r: r["contenders"]["cupy"]["percent"], least))
+        ratio = [r for r in lines if "torch" in r["contenders"]["cupy"]["faster_than"]]
         what = f"P3 {name}: times PyTorch eager"
         found.append(
-            _least(what, ratio, lambda r: r["ways"]["cupy"]["faster_than"]["torch"], faster)
+            _least(what, ratio, lambda r: r["contenders"]["cupy"]["faster_than"]["torch"], faster)
         )
     for key, what in (("launch_us", "a launch"), ("operation_us", "a whole operation")):
         found.append(most(f"P6 CPU time of {what}, us", records(results, "launch"), key, 5.0))
@@ -157,13 +157,13 @@ def _throughput(results: Results) -> Iterator[str]:
         yield ""
     rows = []
     for r in records(results, "throughput"):
-        for way, w in r["ways"].items():
+        for contender, w in r["contenders"].items():
             faster = ", ".join(f"{x:.2f} ({name})" for name, x in w["faster_than"].items())
             percent = f"{w['percent']:.0f} ({w['percent_low']:.0f}-{w['percent_high']:.0f})"
             size = f"{r['rows']:,} x {r['classes']:,}"
             row = [
                 r["name"],
-                way,
+                contender,
                 size,
                 f"{1e6 * w['seconds']:.1f}",
                 number(w["gbs"]),

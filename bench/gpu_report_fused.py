@@ -52,7 +52,7 @@ def _reached(what: str, lines: list[Record], key: str) -> Record:
 def section(results: Results) -> Iterator[str]:
     """Speed, the book's run, then what was compared; each where it was measured."""
     yield from ("## Fused training step, float32", "")
-    yield "Whole steps with Adam; medians over rounds taken in turns, after all ways were found to"
+    yield "Whole steps with Adam; medians over rounds taken in turns, after all were found to"
     yield "compute the same gradient."
     yield ""
     for heads, rows in (_speed(results), _book(results), _right(results), _repeated(results)):
@@ -83,7 +83,7 @@ def _book(results: Results) -> Table:
 
 def _right(results: Results) -> Table:
     rows = [
-        [f"{r['net']}, {r['way']}", f"{r['rows']:,}", number(r["gradient_error"])]
+        [f"{r['net']}, {r['how']}", f"{r['rows']:,}", number(r["gradient_error"])]
         for r in records(results, "fused right")
     ]
     return ["against float64 layer by layer", "samples", "largest error"], rows

@@ -1,4 +1,4 @@
-"""Suite `jacobian`: softmax backward five ways, what the batched Jacobian product is worth.
+"""Suite `jacobian`: softmax backward, what the batched Jacobian product is worth.
 
     loop         the notes' chapter 9: one Jacobian a sample, in a Python loop
     matrices     all Jacobians at once (N, C, C), then a batched product
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.benchmark import HOST, Clock, Stream, Way, clock_of, threads
+from nnfs_gpu.benchmark import HOST, Clock, Contender, Stream, clock_of, threads
 
 from .book import softmax_backward as loop
 from .peers import Peers, jax_operation
@@ -51,12 +51,12 @@ def run(
         x = rng.standard_normal((rows, classes), dtype=np.float32)
         y = get_backend("numpy", dtype="float32").softmax_forward(x)
         dy = rng.standard_normal((rows, classes), dtype=np.float32)
-        ways, left_out, scaled = candidates(dy, y, backends, peers)
+        contenders, left_out, scaled = candidates(dy, y, backends, peers)
         main = backends[0]
-        ways |= Stream(main.xp, dy.size, threads()).ways(clock_of(main))
+        contenders |= Stream(main.xp, dy.size, threads()).contenders(clock_of(main))
         sheet.measure(
             case,
-            ways,
+            contenders,
             reference=f"nnfs_gpu {main.name}",
             left_out=left_out,
             scaled=scaled,
@@ -68,24 +68,24 @@ def run(
 
 def candidates(
     dy: np.ndarray, y: np.ndarray, backends: list[Any], peers: Peers
-) -> tuple[dict[str, Way], dict[str, str], dict[str, int]]:
-    """The ways, each checked; why others are not there; of scaled ones the rows that are timed."""
+) -> tuple[dict[str, Contender], dict[str, str], dict[str, int]]:
+    """Those that were found right; why others are not there; rows timed of scaled ones."""
     y64, dy64 = y.astype(np.float64), dy.astype(np.float64)
     exact = y64 * (dy64 - (y64 * dy64).sum(axis=1, keepdims=True))
-    ways: dict[str, Way] = {}
+    contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     scaled: dict[str, int] = {}
 
     def add(name: str, call: Any, to_numpy: Any, role: str, clock: Clock) -> None:
         check = lambda call: _check(to_numpy(call()), exact)  # noqa: E731
         if attempt(left_out, name, lambda: call, check) is not None:
-            ways[name] = Way(call, role, clock=clock)
+            contenders[name] = Contender(call, role, clock=clock)
 
-    for name, way, elements in (
+    for name, contender, elements in (
         ("loop", loop, min(LOOP_ELEMENTS, LOOP_ROWS * y.shape[1] ** 2)),
         ("matrices", matrices, MATRIX_ELEMENTS),
     ):
-        _add_book(name, way, elements, dy, y, exact, ways, left_out, scaled)
+        _add_book(name, contender, elements, dy, y, exact, contenders, left_out, scaled)
     numpy = get_backend("numpy", dtype="float32")
     add("closed form", lambda: numpy.softmax_backward(dy, y), np.asarray, "book", HOST)
     for backend in backends:
@@ -111,21 +111,21 @@ def candidates(
     if peers.jax:
         call = jax_operation(peers.jax, "softmax_backward", {"dy": a, "y": b})
         add("jax", call, np.asarray, "peer", HOST)
-    return ways, left_out, scaled
+    return contenders, left_out, scaled
 
 
 def _add_book(
     name: str,
-    way: Any,
+    contender: Any,
     elements: int,
     dy: np.ndarray,
     y: np.ndarray,
     exact: np.ndarray,
-    ways: dict[str, Way],
+    contenders: dict[str, Contender],
     left_out: dict[str, str],
     scaled: dict[str, int],
 ) -> None:
-    """A way that builds Jacobians, `elements` of them at most in a call."""
+    """A contender that builds Jacobians, `elements` of them at most in a call."""
     rows, classes = y.shape
     fit = min(rows, elements // classes**2)
     if fit == 0:
@@ -138,13 +138,13 @@ def _add_book(
     right = [a[few].astype(np.float64) for a in (dy, y)]
 
     def check(_: Any) -> None:
-        error = np.abs(way(*right) - exact[few]).max()
+        error = np.abs(contender(*right) - exact[few]).max()
         assert error <= 1e-12, f"error {error:.2e}"
 
     part = slice(0, fit)
-    call = attempt(left_out, name, lambda: lambda: way(dy[part], y[part]), check)
+    call = attempt(left_out, name, lambda: lambda: contender(dy[part], y[part]), check)
     if call is not None:
-        ways[name] = Way(call, "book", scale=rows / fit)
+        contenders[name] = Contender(call, "book", scale=rows / fit)
 
 
 def _check(result: np.ndarray, exact: np.ndarray) -> None:

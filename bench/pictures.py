@@ -1,8 +1,8 @@
 """The pictures of a run, each a function of the suites' JSON: throughput, roofline, Jacobian,
 scaling.
 
-Ways are told apart by colour (Okabe and Ito's, for eyes of every kind), by marker and by line,
-so that a print in grey can be read. Ours are thick. Axes are logarithmic: times span decades.
+Contenders are told apart by colour (Okabe and Ito's, for eyes of every kind), marker and line, so
+that a print in grey can be read. Ours are thick. Axes are logarithmic: times span decades.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ LOOKS: tuple[tuple[str, str, str, Any], ...] = (
 )
 
 
-def look(way: str) -> dict[str, Any]:
-    """How a way is drawn, in every picture the same."""
-    fits = (rest for ending, *rest in LOOKS if way.endswith(ending))
+def look(contender: str) -> dict[str, Any]:
+    """How a contender is drawn, in every picture the same."""
+    fits = (rest for ending, *rest in LOOKS if contender.endswith(ending))
     colour, marker, style = next(fits, (INK, ".", "-"))
-    ours = way.startswith("nnfs_gpu")
+    ours = contender.startswith("nnfs_gpu")
     return {
         "color": colour,
         "marker": marker,
@@ -68,8 +68,8 @@ def throughput(train: Result) -> bytes:
     nets = {net: rows for net, rows in nets.items() if len(rows) > 1}
 
     def draw(axes: Any, rows: list[Row]) -> None:
-        for name, points in _by_way(
-            rows, lambda row, way: (row["batch"], row["batch"] / way["median"])
+        for name, points in _by_contender(
+            rows, lambda row, contender: (row["batch"], row["batch"] / contender["median"])
         ).items():
             axes.plot(*zip(*points, strict=True), label=name, **look(name))
         axes.set_xlabel("samples in a step")
@@ -83,9 +83,12 @@ def jacobian(result: Result) -> bytes:
     """Nanoseconds an element of softmax backward against the number of classes."""
 
     def draw(axes: Any) -> None:
-        for name, points in _by_way(
+        for name, points in _by_contender(
             result["rows"],
-            lambda row, way: (row["classes"], 1e9 * way["median"] / row["rows"] / row["classes"]),
+            lambda row, contender: (
+                row["classes"],
+                1e9 * contender["median"] / row["rows"] / row["classes"],
+            ),
         ).items():
             axes.plot(*zip(*points, strict=True), label=name, **look(name))
         axes.set_xlabel("classes")
@@ -100,8 +103,9 @@ def scaling(result: Result) -> bytes:
     rows = [row for row in result["rows"] if "thread" not in row["case"]]
 
     def draw_time(axes: Any) -> None:
-        for name, points in _by_way(
-            rows, lambda row, way: (row["samples"], 1e9 * way["median"] / row["samples"])
+        for name, points in _by_contender(
+            rows,
+            lambda row, contender: (row["samples"], 1e9 * contender["median"] / row["samples"]),
         ).items():
             axes.plot(*zip(*points, strict=True), label=name, **look(name))
         axes.set_xlabel("samples")
@@ -144,10 +148,10 @@ def roofline(ops: Result, train: Result | None) -> bytes:
     add, copy = rows["limit: add of two arrays"], rows["limit: copy"]
     gemm = next(row for case, row in rows.items() if case.endswith("matrix product"))
     bandwidth = {
-        name: row["bytes"] / row["ways"][row["reference"]]["median"]
+        name: row["bytes"] / row["contenders"][row["reference"]]["median"]
         for name, row in (("copy", copy), ("add", add))
     }
-    peak = gemm["flops"] / gemm["ways"][gemm["reference"]]["median"]
+    peak = gemm["flops"] / gemm["contenders"][gemm["reference"]]["median"]
 
     def draw(axes: Any) -> None:
         ridge, beside = peak / bandwidth["add"], {"textcoords": "offset points", "ha": "right"}
@@ -177,13 +181,13 @@ def _operation(axes: Any, row: Row, name: str, offset: tuple[int, int]) -> None:
     from matplotlib.patheffects import withStroke
 
     intensity = row["flops"] / row["bytes"]
-    for way in [*of_role(row, "peer")[:1], row["reference"]]:
-        y = row["flops"] / row["ways"][way]["median"] / 1e9
-        if way == row["reference"]:
+    for contender in [*of_role(row, "peer")[:1], row["reference"]]:
+        y = row["flops"] / row["contenders"][contender]["median"] / 1e9
+        if contender == row["reference"]:
             drawn = look("nnfs_gpu numba") | {"marker": "*", "markersize": 13}
             drawn["label"] = "nnfs_gpu, one operation"
         else:
-            drawn = look(way)
+            drawn = look(contender)
         axes.plot(intensity, y, **(drawn | {"linestyle": ""}))
     axes.annotate(
         name,
@@ -197,7 +201,7 @@ def _operation(axes: Any, row: Row, name: str, offset: tuple[int, int]) -> None:
 
 
 def _largest_steps(rows: list[Row]) -> Iterable[Row]:
-    """Of each net the row with the largest batch that all kinds of ways have."""
+    """Of each net the row with the largest batch that all contenders have."""
     largest: dict[str, Row] = {}
     for row in rows:
         if row["net"] not in largest or row["batch"] > largest[row["net"]]["batch"]:
@@ -206,9 +210,11 @@ def _largest_steps(rows: list[Row]) -> Iterable[Row]:
 
 
 def _step(axes: Any, row: Row) -> None:
-    """A training step: all its ways, one above the other."""
+    """A training step: all its contenders, one above the other."""
     x = row["flops"] / row["bytes"]
-    heights = {n: row["flops"] / way["median"] / 1e9 for n, way in row["ways"].items()}
+    heights = {
+        n: row["flops"] / contender["median"] / 1e9 for n, contender in row["contenders"].items()
+    }
     for name, y in heights.items():
         axes.plot(x, y, **(look(name) | {"linestyle": ""}), label=name)
     below = {"xytext": (0, -12), "textcoords": "offset points", "rotation": 90}
@@ -218,13 +224,13 @@ def _step(axes: Any, row: Row) -> None:
 
 
 # ---- what they share ----
-def _by_way(
+def _by_contender(
     rows: Iterable[Row], point: Callable[[Row, dict[str, Any]], tuple[float, float]]
 ) -> dict[str, Points]:
     found: dict[str, Points] = {}
     for row in rows:
-        for name, way in row["ways"].items():
-            found.setdefault(name, []).append(point(row, way))
+        for name, contender in row["contenders"].items():
+            found.setdefault(name, []).append(point(row, contender))
     return {name: sorted(points) for name, points in found.items()}
 
 

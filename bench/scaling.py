@@ -1,8 +1,8 @@
 """Suite `scaling`: time and peak memory of one training epoch, from 100 to 100,000,000 samples.
 
 The net is 2-64-3 on the spiral, the batch is all samples ("batches": 65,536 at a time). Each
-way runs in a process of its own, so that its memory is its own: `peak` is what the process had
-at most beyond what it had before the first step, data included in neither. (On a GPU: what the
+contender runs in a process of its own, so that its memory is its own: `peak` is what that had at
+most beyond what it had before the first step, data included in neither. (On a GPU: what the
 array library took from the device.) Then one size on 1, 2, 4, ... and all threads.
 
 Processes run one after the other, not in turns: a busy machine shows here. A size that would
@@ -72,7 +72,7 @@ def _row(
     backend: Any,
     last: dict[str, tuple[int, float]],
 ) -> None:
-    ways, left_out, peak = {}, {}, {}
+    contenders, left_out, peak = {}, {}, {}
     for name in names:
         before, seconds = last.get(name, (samples, 0.0))
         needed = BYTES * samples if name.split()[-1] not in ("fused", "batches") else 0
@@ -84,20 +84,22 @@ def _row(
         if reason:
             left_out[name] = reason
             continue
-        spec = {"way": name, "samples": samples, "backend": backend.name, "threads": threads}
+        spec = {"contender": name, "samples": samples, "backend": backend.name, "threads": threads}
         answer = child(spec | {"quick": sheet.quick})
         if "error" in answer:
             left_out[name] = answer["error"]
             last[name] = samples, float("inf")
             continue
         role = "ours" if name.startswith("nnfs_gpu") else "book" if name == "book" else "peer"
-        ways[name] = measured(answer["seconds"], role)
+        contenders[name] = measured(answer["seconds"], role)
         peak[name] = answer["peak"]
-        last[name] = samples, ways[name]["median"]
-    ours = [name for name in names[::-1] if name in ways and ways[name]["role"] == "ours"]
+        last[name] = samples, contenders[name]["median"]
+    ours = [
+        name for name in names[::-1] if name in contenders and contenders[name]["role"] == "ours"
+    ]
     facts = {"samples": samples, "threads": threads, "peak": peak, "data": 12 * samples}
     if ours:
-        sheet.add(case, ways, reference=ours[0], left_out=left_out, **facts)
+        sheet.add(case, contenders, reference=ours[0], left_out=left_out, **facts)
     else:
         sheet.skip(case, left_out)
 
@@ -129,7 +131,7 @@ def child(spec: dict[str, Any]) -> dict[str, Any]:
 # ---- in the process of its own ----
 def _measure(spec: dict[str, Any]) -> dict[str, Any]:
     """Seconds of an epoch, several times, and the bytes that it took at most."""
-    name, samples = spec["way"], spec["samples"]
+    name, samples = spec["contender"], spec["samples"]
     if hasattr(os, "sched_setaffinity"):  # JAX has no variable for the number of its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: spec["threads"]])
     backend = get_backend(spec["backend"], dtype="float32")

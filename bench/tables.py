@@ -1,6 +1,6 @@
 """Markdown from results: the README's section on speed, and every row for bench/results.
 
-Ratios are medians of the ratios within a round. "Ours" is the fastest of our ways in a row.
+Ratios are medians of the ratios within a round. "Ours" is the fastest of our contenders in a row.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ def _train(result: dict[str, Any]) -> str:
     rows = sorted(result["rows"], key=lambda row: (nets.index(row["net"]), row["batch"]))
     others = _names(rows, "book", "peer")
     ours = _names(rows, "ours")
-    peak = any(PEAK in row["ways"] for row in rows)
+    peak = any(PEAK in row["contenders"] for row in rows)
     cells = []
     for row in rows:
         best = of_role(row, "ours")[0]
-        seconds = row["ways"][best]["median"]
+        seconds = row["contenders"][best]["median"]
         cells.append(
             [
                 row["net"],
@@ -97,7 +97,7 @@ def _train(result: dict[str, Any]) -> str:
         )
     head = ["net", "batch", "a step", *(["of the peak"] if peak else []), "by"]
     head += map(_short, (*ours, *others))
-    text = "Time of a step by the fastest of our ways; how many times longer each way takes."
+    text = "Time of a step by the fastest of ours; how many times longer each contender takes."
     text += f"{PEAK_NOTE if peak else ''}\n\n"
     return text + table(head, cells) + _faster_elsewhere(rows) + _crossovers(rows)
 
@@ -109,8 +109,8 @@ PEAK_NOTE = (
 
 
 def _share(row: Row, name: str) -> str:
-    """What part of a way's time the operations would take at the peak."""
-    return f"{100 * times(row, PEAK, name):.0f} %" if PEAK in row["ways"] else "-"
+    """What part of a contender's time the operations would take at the peak."""
+    return f"{100 * times(row, PEAK, name):.0f} %" if PEAK in row["contenders"] else "-"
 
 
 def _batches(result: dict[str, Any]) -> str:
@@ -122,14 +122,16 @@ def _batches(result: dict[str, Any]) -> str:
         cells.append(
             [
                 row["case"],
-                duration(row["ways"][best]["median"]),
+                duration(row["contenders"][best]["median"]),
                 _share(row, best),
                 _short(best),
                 *(_times(row, name, best) for name in (*ours, *others)),
             ]
         )
     head = ["net", "a batch", "of the peak", "by", *map(_short, (*ours, *others))]
-    text = "Time of a batch within an epoch of many; how many times longer each way takes.\n\n"
+    text = (
+        "Time of a batch within an epoch of many; how many times longer each contender takes.\n\n"
+    )
     return text + table(head, cells) + _faster_elsewhere(rows)
 
 
@@ -142,7 +144,7 @@ def _jacobian(result: dict[str, Any]) -> str:
         cells.append(
             [
                 row["case"],
-                duration(row["ways"][row["reference"]]["median"]),
+                duration(row["contenders"][row["reference"]]["median"]),
                 *(
                     ("~" if name in row["scaled"] else "") + _times(row, name, row["reference"])
                     for name in (*ours[1:], *others)
@@ -151,8 +153,9 @@ def _jacobian(result: dict[str, Any]) -> str:
         )
     head = ["rows x classes", _short(ours[0]), *map(_short, (*ours[1:], *others))]
     note = (
-        "How many times longer than our kernel each way takes; ~ is scaled from fewer rows, a dash "
-        "does not fit into memory. The limit adds two arrays into a third: the same bytes.\n\n"
+        "How many times longer than our kernel each contender takes; ~ is scaled from fewer rows, "
+        "a dash does not fit into memory. The limit adds two arrays into a third: the same "
+        "bytes.\n\n"
     )
     return note + table(head, cells) + _faster_elsewhere(rows)
 
@@ -197,7 +200,7 @@ def _limits_text(rows: list[Row]) -> str:
     for case, row in found.items():
         if case.startswith("transfer"):
             there, back = (
-                row["bytes"] / row["ways"][f"to the {end}"]["median"] / 1e9
+                row["bytes"] / row["contenders"][f"to the {end}"]["median"] / 1e9
                 for end in ("device", "host")
             )
             text += f" {case.capitalize()}: {there:.1f} GB/s to the device, {back:.1f} back."
@@ -212,8 +215,8 @@ def _operations(rows: list[Row]) -> str:
         cells.append(
             [
                 row["case"],
-                duration(row["ways"][ours]["median"]),
-                f"{row['bytes'] / row['ways'][ours]['median'] / 1e9:.1f}",
+                duration(row["contenders"][ours]["median"]),
+                f"{row['bytes'] / row['contenders'][ours]['median'] / 1e9:.1f}",
                 f"{best_percent(row, ours):.0f} %",
                 f"{best_percent(row, ours, 'limit: add'):.0f} %",
                 f"{times(row, peers[0], ours):.2f} ({peers[0]})" if peers else "-",
@@ -225,13 +228,13 @@ def _operations(rows: list[Row]) -> str:
 
 def _scaling(result: dict[str, Any]) -> str:
     rows = [row for row in result["rows"] if "thread" not in row["case"]]
-    names = list(dict.fromkeys(name for row in result["rows"] for name in row["ways"]))
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row["contenders"]))
 
     def cell(row: Row, name: str) -> str:
-        if name not in row["ways"]:
+        if name not in row["contenders"]:
             return "-"
         memory = row["peak"][name] / 2**20
-        return f"{duration(row['ways'][name]['median'])}, {memory:,.0f} MiB"
+        return f"{duration(row['contenders'][name]['median'])}, {memory:,.0f} MiB"
 
     head = ["samples", *map(_short, names)]
     text = (
@@ -250,8 +253,11 @@ def _scaling(result: dict[str, Any]) -> str:
 def _start(result: dict[str, Any]) -> str:
     lines = []
     for row in result["rows"]:
-        ways = (f"{_short(name)} {duration(way['median'])}" for name, way in row["ways"].items())
-        lines.append(f"* {row['case']}: {', '.join(ways)}")
+        contenders = (
+            f"{_short(name)} {duration(contender['median'])}"
+            for name, contender in row["contenders"].items()
+        )
+        lines.append(f"* {row['case']}: {', '.join(contenders)}")
     return "\n".join(lines)
 
 
@@ -263,11 +269,11 @@ def everything(found: Results) -> str:
         parts.append(f"# {suite}\n\n{_machine({suite: result})} State: {result['state']}.")
         if suite == "ops":
             parts.append(_operations([row for row in result["rows"] if "operation" in row]))
-        head = ["case", "way", "median", "low", "high", "times the reference", "left out"]
+        head = ["case", "contender", "median", "low", "high", "times the reference", "left out"]
         cells = []
         for row in result["rows"]:
-            for name, way in row["ways"].items():
-                seconds = [duration(way[key]) for key in ("median", "low", "high")]
+            for name, contender in row["contenders"].items():
+                seconds = [duration(contender[key]) for key in ("median", "low", "high")]
                 cells.append([row["case"], name, *seconds, _times(row, name, row["reference"]), ""])
             for name, reason in row.get("left_out", {}).items():
                 cells.append([row["case"], name, "-", "-", "-", "-", reason.replace("|", "/")])
@@ -286,7 +292,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _names(rows: list[Row], *roles: str) -> list[str]:
     return list(
         dict.fromkeys(
-            name for row in rows for name, way in row["ways"].items() if way["role"] in roles
+            name
+            for row in rows
+            for name, contender in row["contenders"].items()
+            if contender["role"] in roles
         )
     )
 
@@ -296,14 +305,14 @@ def _short(name: str) -> str:
 
 
 def _times(row: Row, slow: str, fast: str) -> str:
-    if slow not in row["ways"] or fast not in row["ways"]:
+    if slow not in row["contenders"] or fast not in row["contenders"]:
         return "-"
     value = times(row, slow, fast)
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
 
 
 def _faster_elsewhere(rows: list[Row]) -> str:
-    """Where a peer or the book beats all our ways."""
+    """Where a peer or the book beats all of ours."""
     found = []
     for row in rows:
         ours, others = of_role(row, "ours"), of_role(row, "book", "peer")
@@ -311,12 +320,14 @@ def _faster_elsewhere(rows: list[Row]) -> str:
             factor = times(row, ours[0], others[0])
             found.append(f"{row['case']} ({_short(others[0])}, {factor:.2f} times as fast)")
     if not found:
-        return f"\n\nIn none of these {len(rows)} cases is another library's way faster."
-    return f"\n\nAnother way is faster in {len(found)} of {len(rows)} cases: {'; '.join(found)}."
+        return f"\n\nIn none of these {len(rows)} cases is another library faster."
+    return (
+        f"\n\nAnother contender is faster in {len(found)} of {len(rows)} cases: {'; '.join(found)}."
+    )
 
 
 def _crossovers(rows: list[Row]) -> str:
-    """Along the batch: from where on another way is the fastest of all."""
+    """Along the batch: from where on another contender is the fastest of all."""
     nets: dict[str, list[Row]] = {}
     for row in rows:
         nets.setdefault(row["net"], []).append(row)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.benchmark import HOST, Way, memory
+from nnfs_gpu.benchmark import HOST, Contender, memory
 
 from .peak import NAME as PEAK
 from .peak import Peak
@@ -103,7 +103,7 @@ def _case(
     exact = _oracle(start, X, y)
     most = min(MOST_FLOPS / flops(hidden), MOST_SAMPLES) / batch
     steps = max(1, min(MOST_STEPS, int(most)))
-    ways: dict[str, Way] = {}
+    contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     needed = 4 * batch * sum(hidden) * 8  # activations, sums, gradients and their copies
     for name, (role, make) in trainers(backends, peers).items():
@@ -119,17 +119,17 @@ def _case(
         )
         if made is not None:
             trainer = made[1]
-            ways[name] = Way(lambda t=trainer: t.run(steps), role, 1 / steps, HOST)
-    ours = [name for name, way in ways.items() if way.role == "ours"]
+            contenders[name] = Contender(lambda t=trainer: t.run(steps), role, 1 / steps, HOST)
+    ours = [name for name, contender in contenders.items() if contender.role == "ours"]
     fused = [name for name in ours if "fused" in name]
     if not ours:
         sheet.skip(case, left_out)
         return
     if backends[0].name == "numba":
-        ways[PEAK] = Peak().way(flops(hidden) * batch)
+        contenders[PEAK] = Peak().contender(flops(hidden) * batch)
     sheet.measure(
         case,
-        ways,
+        contenders,
         reference=(fused or ours)[0],
         left_out=left_out,
         rounds=None if sheet.quick else 5,

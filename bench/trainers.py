@@ -45,7 +45,7 @@ Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
 
 
 def trainers(backends: list[Any], peers: Peers) -> dict[str, tuple[str, Make]]:
-    """(role, how one is made) of every way by name."""
+    """(role, how one is made) of every contender by name."""
     found: dict[str, tuple[str, Make]] = {"book": ("book", Book)}
     for backend in backends:
         for engine in ("layers", "fused"):

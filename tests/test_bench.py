@@ -37,7 +37,7 @@ from bench import (  # noqa: E402
 )
 from nnfs_gpu import benchmark, get_backend  # noqa: E402
 from nnfs_gpu.backend.protocol import Backend  # noqa: E402
-from nnfs_gpu.benchmark import Clock, Way  # noqa: E402
+from nnfs_gpu.benchmark import Clock, Contender  # noqa: E402
 
 
 @pytest.fixture
@@ -58,23 +58,25 @@ class FakeClock(Clock):
 
 
 # ---- the method ----
-def test_ways_take_turns_and_calls_fill_the_least_time():
+def test_contenders_take_turns_and_calls_fill_the_least_time():
     order = []
     clocks = {name: FakeClock(9e-4, 1e-3, 9e-3, 2e-3, 9e-3, 3e-3) for name in "ab"}
-    ways = {name: Way(lambda n=name: order.append(n), clock=clocks[name]) for name in "ab"}
-    seconds = benchmark.time_in_turns(ways, rounds=2, least=0.01, most=5)
+    contenders = {
+        name: Contender(lambda n=name: order.append(n), clock=clocks[name]) for name in "ab"
+    }
+    seconds = benchmark.time_in_turns(contenders, rounds=2, least=0.01, most=5)
     assert "".join(order) == "aabb" + "aabb" * 2  # warm-ups, then rounds: untimed, timed
     assert clocks["a"].asked == [1, 1, 5, 10, 5, 10]
     assert seconds == {"a": [2e-3, 3e-3], "b": [2e-3, 3e-3]}
 
 
-def test_slow_ways_get_fewer_rounds_and_the_slowest_one_call():
-    ways = {
-        "once": Way(lambda: None, clock=FakeClock(3.0)),
-        "twice": Way(lambda: None, clock=FakeClock(2.0, 2.0, 2.1, 2.2)),
-        "part": Way(lambda: None, scale=10.0, clock=FakeClock(1.0, 0.5, *(9.0, 0.5) * 3)),
+def test_slow_contenders_get_fewer_rounds_and_the_slowest_one_call():
+    contenders = {
+        "once": Contender(lambda: None, clock=FakeClock(3.0)),
+        "twice": Contender(lambda: None, clock=FakeClock(2.0, 2.0, 2.1, 2.2)),
+        "part": Contender(lambda: None, scale=10.0, clock=FakeClock(1.0, 0.5, *(9.0, 0.5) * 3)),
     }
-    seconds = benchmark.time_in_turns(ways, rounds=3, most=5)
+    seconds = benchmark.time_in_turns(contenders, rounds=3, most=5)
     assert seconds == {"once": [3.0], "twice": [2.1, 2.2], "part": [5.0, 5.0, 5.0]}
 
 
@@ -136,7 +138,7 @@ def test_environment_names_what_a_reader_needs(numba):
 
 # ---- wrong results are never timed ----
 @pytest.mark.parametrize("factor", [1.001, np.nan])
-def test_a_wrong_way_is_not_timed_and_ends_with_1(monkeypatch, numba, factor, capsys):
+def test_a_wrong_contender_is_not_timed_and_ends_with_1(monkeypatch, numba, factor, capsys):
     right = type(numba).softmax_backward
     monkeypatch.setattr(
         type(numba), "softmax_backward", lambda self, dy, y: right(self, dy, y) * np.float32(factor)
@@ -179,11 +181,11 @@ def _pair(rows, classes):
     return rng.standard_normal((rows, classes), dtype=np.float32), y
 
 
-def test_the_books_two_ways_agree_with_the_notes():
+def test_the_books_two_contenders_agree_with_the_notes():
     outputs, targets = np.array(combined.NOTES_OUTPUTS), np.array(combined.NOTES_TARGETS)
     expected = [[-0.1, 0.0333333, 0.0666667], [0.0333333, -0.1666667, 0.1333333]]
-    for way in (book.separate, book.combined):
-        np.testing.assert_allclose(way(outputs, targets)[:2], expected, atol=1e-7)
+    for derivative in (book.separate, book.combined):
+        np.testing.assert_allclose(derivative(outputs, targets)[:2], expected, atol=1e-7)
 
 
 def test_the_oracle_of_training_is_the_model_in_float64():
@@ -240,10 +242,10 @@ def test_suites_leave_whole_rows(quick):
         assert found["absent"]["torch"] == "not asked for (--peers)"
         assert len(found["environment"]["load_at_end"]) == 3
         for row in found["rows"]:
-            assert row["reference"] in row["ways"], row["case"]
-            for way in row["ways"].values():
-                assert 0 < way["low"] <= way["median"] <= way["high"]
-                assert way["role"] in ("ours", "peer", "book", "limit")
+            assert row["reference"] in row["contenders"], row["case"]
+            for contender in row["contenders"].values():
+                assert 0 < contender["low"] <= contender["median"] <= contender["high"]
+                assert contender["role"] in ("ours", "peer", "book", "limit")
     cases = [row["case"] for row in sheet.load(quick / "jacobian_cpu.json")["rows"]]
     assert cases == ["40 x 3", "6 x 50"]
 
@@ -251,10 +253,10 @@ def test_suites_leave_whole_rows(quick):
 def test_large_jacobians_are_scaled_or_left_out(numba, monkeypatch):
     monkeypatch.setattr(jacobian, "LOOP_ELEMENTS", 5 * 10**2)
     monkeypatch.setattr(jacobian, "MATRIX_ELEMENTS", 99)
-    ways, left_out, scaled = jacobian.candidates(*_pair(20, 10), [numba], peers.Peers())
+    contenders, left_out, scaled = jacobian.candidates(*_pair(20, 10), [numba], peers.Peers())
     assert scaled == {"loop": 5}
-    assert ways["loop"].scale == 4
-    assert ways["loop"].call().shape == (5, 10)
+    assert contenders["loop"].scale == 4
+    assert contenders["loop"].call().shape == (5, 10)
     assert list(left_out) == ["matrices"]
 
 
@@ -293,7 +295,7 @@ def test_an_interrupted_run_keeps_its_rows(tmp_path):
 
 
 def test_scaling_measures_in_a_process_of_its_own():
-    spec = {"way": "nnfs_gpu numpy layers", "samples": 90_000, "backend": "numpy"}
+    spec = {"contender": "nnfs_gpu numpy layers", "samples": 90_000, "backend": "numpy"}
     answer = scaling.child(spec | {"quick": True, "threads": 1})
     assert answer["seconds"]
     assert min(answer["seconds"]) > 0
@@ -315,8 +317,8 @@ def test_torch_and_jax_do_what_ours_do(numba):
     found = peers.find()
     if not found.modules:
         pytest.skip(f"no peers here: {found.absent}")
-    ways, left_out, _ = jacobian.candidates(*_pair(30, 5), [numba], found)
-    assert set(found.modules) <= set(ways), left_out
+    contenders, left_out, _ = jacobian.candidates(*_pair(30, 5), [numba], found)
+    assert set(found.modules) <= set(contenders), left_out
     X, y = train.data(60)
     start = train.parameters((8,))
     exact = train._oracle(start, X, y)
@@ -351,7 +353,7 @@ def test_installed_suite_measures_and_checks(monkeypatch, tmp_path, capsys):
     assert cli_bench.run("numba", str(path)) == 0
     found = json.loads(path.read_text())
     assert [row["case"] for row in found["rows"]] == ["200 x 3", "batch 300"]
-    first = next(iter(found["rows"][0]["ways"].values()))
+    first = next(iter(found["rows"][0]["contenders"].values()))
     assert first["times_first"] == 1
     assert "softmax backward" in capsys.readouterr().out
     backend = type(get_backend("numba"))

@@ -47,12 +47,14 @@ def test_wrong_commands_are_refused(arguments, message, capsys):
 
 
 # ---- compare ----
-def _row(case, **ways):
+def _row(case, **contenders):
     roles = {"ours": "ours", "torch": "peer", "limit": "limit"}
     return {
         "case": case,
         "reference": "ours",
-        "ways": {name: sheet.measured(values, roles[name]) for name, values in ways.items()},
+        "contenders": {
+            name: sheet.measured(values, roles[name]) for name, values in contenders.items()
+        },
     }
 
 
@@ -92,7 +94,7 @@ def test_compare_names_what_it_cannot_compare(tmp_path, capsys):
 
 
 # ---- tables and pictures ----
-def test_a_way_that_is_faster_elsewhere_is_said():
+def test_a_contender_that_is_faster_elsewhere_is_said():
     slow = _row("a, batch 30", ours=[2.0], torch=[1.0]) | {"net": "a", "batch": 30}
     fast = _row("a, batch 300", ours=[1.0], torch=[3.0]) | {"net": "a", "batch": 300}
     text = tables._faster_elsewhere([slow, fast])

@@ -158,7 +158,7 @@ def test_pytorch_computes_the_same(paper):
     gpu_speed.throughput(notebook, [paper], torch, clock, 1 << 13, (3, 33), 1)
     assert notebook.found["problems"] == []
     ratios = {
-        record["name"]: record["ways"]["cupy"]["faster_than"]
+        record["name"]: record["contenders"]["cupy"]["faster_than"]
         for record in notebook.found["records"]
         if record["kind"] == "throughput"
     }
@@ -247,9 +247,9 @@ def test_wrong_results_are_reported_and_not_timed(few):
     assert "mean" in found[2]
     assert "relu" not in found[2]
     timed = [r for r in books[1].found["records"] if r["kind"] == "throughput"]
-    ways = {record["name"]: set(record["ways"]) for record in timed}
-    assert ways["sigmoid_backward"] == {"cupy"}
-    assert ways["relu_forward"] == ways["softmax_backward"] == set()
+    contenders = {record["name"]: set(record["contenders"]) for record in timed}
+    assert contenders["sigmoid_backward"] == {"cupy"}
+    assert contenders["relu_forward"] == contenders["softmax_backward"] == set()
 
 
 def test_nan_and_shapes_never_pass():
