@@ -83,11 +83,13 @@ class Sheet:
         reference: str,
         left_out: dict[str, str] | None = None,
         rounds: int | None = None,
+        say: Callable[[Row], str] | None = None,
         **facts: Any,
     ) -> Row | None:
         """Time `contenders` in turns, add a row, print and write it. They have been checked.
 
-        Without the reference there is no row: the case is named with the reasons.
+        Without the reference there is no row: the case is named with the reasons. `say` gives the
+        row's text instead of `line`.
         """
         if reference not in contenders:
             return self.skip(case, left_out or {})
@@ -98,14 +100,21 @@ class Sheet:
             name: {"role": contender.role, "clock": contender.clock.name, **_spread(seconds[name])}
             for name, contender in contenders.items()
         }
-        return self.add(case, found, reference=reference, left_out=left_out or {}, **facts)
+        facts |= {"reference": reference, "left_out": left_out or {}}
+        return self.add(case, found, say=say, **facts)
 
-    def add(self, case: str, contenders: dict[str, Any], **facts: Any) -> Row:
+    def add(
+        self,
+        case: str,
+        contenders: dict[str, Any],
+        say: Callable[[Row], str] | None = None,
+        **facts: Any,
+    ) -> Row:
         """A row that something else has measured, as a process of its own."""
         row = {"case": case, **facts, "contenders": contenders}
         self.found["rows"].append(row)
         self._note_wrong(case, row.get("left_out", {}))
-        print(line(row), flush=True)
+        print((say or line)(row), flush=True)
         self.write()
         return row
 

@@ -69,9 +69,15 @@ class Book:
     """The notes' classes."""
 
     def __init__(
-        self, parameters: Parameters, X: np.ndarray, y: np.ndarray, optimizer: str, rate: float
+        self,
+        parameters: Parameters,
+        X: np.ndarray,
+        y: np.ndarray,
+        optimizer: str,
+        rate: float,
+        **settings: Any,
     ):
-        self._network, self._X, self._y = BookNetwork(parameters, optimizer, rate), X, y
+        self._network, self._X, self._y = BookNetwork(parameters, optimizer, rate, **settings), X, y
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
