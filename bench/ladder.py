@@ -3,7 +3,7 @@
     python -m bench ladder [OPERATION ...] [--sizes 3,10,100]
 
 Sizes are numbers of classes, of `training_step` (2-64-3, Adam) samples in the batch. The versions
-stand in bench/versions.py; one of a backend that is not here is named with the reason, as one is
+stand in bench/ladders.py; one of a backend that is not here is named with the reason, as one is
 that is not made for the size. They run in turns, so that the ratio of a version to the one above
 is taken within the rounds. The limit of an operation is the addition of two arrays into a new one
 on all threads (or on the GPU), for each the bytes that it has to move; of a step the multiply-adds
@@ -21,12 +21,13 @@ from nnfs_gpu.benchmark import Contender, Stream, clock_of, threads
 
 from . import train
 from .gpu_cases import CASES
+from .ladders import LADDERS
 from .peak import NAME as PEAK
 from .peak import Peak
 from .peers import Peers
 from .sheet import Row, Sheet, attempt, duration, times
 from .trainers import RATE
-from .versions import LADDERS, Version, numpy_for
+from .versions import Version, numpy_for
 
 STEP = "training_step"
 CLASSES, BATCHES = (3, 10, 100), (300, 30_000)
@@ -56,11 +57,17 @@ def run(
     if "numba" not in usable and available_backends()["numba"].usable:  # a GPU's ladder begins low
         usable["numba"] = get_backend("numba", dtype="float32")
     for operation in operations or LADDERS:
-        make = StepCase if operation == STEP else OperationCase
         for size in sizes or (BATCHES if operation == STEP else CLASSES):
             name = f"{operation} at {size:,}"
             if not sheet.late(name):
-                _row(sheet, name, make(operation, size, sheet.quick), usable)
+                _row(sheet, name, _case(operation, size, sheet.quick), usable)
+
+
+def _case(operation: str, size: int, quick: bool) -> Case:
+    if operation == STEP:
+        return StepCase(size, quick)
+    elements = QUICK_ELEMENTS if quick else ELEMENTS
+    return OperationCase(operation, max(1, elements // size), size)
 
 
 def _row(sheet: Sheet, name: str, case: Case, backends: dict[str, Any]) -> None:
@@ -95,11 +102,10 @@ def _row(sheet: Sheet, name: str, case: Case, backends: dict[str, Any]) -> None:
 
 
 class OperationCase:
-    """An operation's arguments at a number of classes, and what is right."""
+    """An operation's arguments for (rows, classes), and what is right."""
 
-    def __init__(self, operation: str, classes: int, quick: bool):
+    def __init__(self, operation: str, rows: int, classes: int):
         self.operation, self.size = operation, classes
-        rows = max(1, (QUICK_ELEMENTS if quick else ELEMENTS) // classes)
         rng = np.random.default_rng(0)
         x = rng.standard_normal((rows, classes), dtype=np.float32)
         made = {
@@ -120,6 +126,10 @@ class OperationCase:
     def _exactly(self, arrays: list[Any]) -> np.ndarray:
         return getattr(numpy_for("float64"), self.operation)(*arrays)
 
+    def check(self, found: np.ndarray) -> None:
+        """AssertionError where a result is wrong."""
+        _check(found, self.exact, TOLERANCE)
+
     def contender(self, version: Version, backend: Any) -> Contender:
         """What is timed. AssertionError where its result is wrong."""
         rows, classes = self.facts["rows"], self.size
@@ -133,7 +143,7 @@ class OperationCase:
             few = [_widened(a[: min(fit, 100)]) for a in self.arrays]
             _check(version.run(numpy_for("float64"), *few), self._exactly(few), 1e-12)
         else:
-            _check(backend.to_numpy(version.run(backend, *arrays)), self.exact[:fit], TOLERANCE)
+            self.check(backend.to_numpy(version.run(backend, *arrays)))
         return Contender(
             lambda: version.run(backend, *arrays), version.role, rows / fit, clock_of(backend)
         )
@@ -152,8 +162,8 @@ class OperationCase:
 class StepCase:
     """A batch of a training step, and what is right."""
 
-    def __init__(self, operation: str, batch: int, quick: bool):
-        self.operation, self.size = operation, batch
+    def __init__(self, batch: int, quick: bool):
+        self.operation, self.size = STEP, batch
         self._X, self._y = train.data(batch)
         self._start = train.parameters(HIDDEN)
         self._exact = train._oracle(self._start, self._X, self._y)

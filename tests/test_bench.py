@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +28,8 @@ from bench import (  # noqa: E402
     book,
     combined,
     jacobian,
+    ladder,
+    ladders,
     ops,
     peers,
     report,
@@ -173,14 +176,6 @@ def test_a_wrong_trainer_is_found(numba):
             train._check(pair, start, exact, 60)
 
 
-def _pair(rows, classes):
-    rng = np.random.default_rng(0)
-    y = get_backend("numpy", dtype="float32").softmax_forward(
-        rng.standard_normal((rows, classes), dtype=np.float32)
-    )
-    return rng.standard_normal((rows, classes), dtype=np.float32), y
-
-
 def test_the_books_two_contenders_agree_with_the_notes():
     outputs, targets = np.array(combined.NOTES_OUTPUTS), np.array(combined.NOTES_TARGETS)
     expected = [[-0.1, 0.0333333, 0.0666667], [0.0333333, -0.1666667, 0.1333333]]
@@ -251,9 +246,11 @@ def test_suites_leave_whole_rows(quick):
 
 
 def test_large_jacobians_are_scaled_or_left_out(numba, monkeypatch):
-    monkeypatch.setattr(jacobian, "LOOP_ELEMENTS", 5 * 10**2)
-    monkeypatch.setattr(jacobian, "MATRIX_ELEMENTS", 99)
-    contenders, left_out, scaled = jacobian.candidates(*_pair(20, 10), [numba], peers.Peers())
+    loop, matrices, *others = ladders.SOFTMAX_BACKWARD
+    small = replace(loop, jacobian=5 * 10**2), replace(matrices, jacobian=99)
+    monkeypatch.setattr(jacobian, "SOFTMAX_BACKWARD", (*small, *others))
+    case = ladder.OperationCase("softmax_backward", 20, 10)
+    contenders, left_out, scaled = jacobian.candidates(case, [numba], peers.Peers())
     assert scaled == {"loop": 5}
     assert contenders["loop"].scale == 4
     assert contenders["loop"].call().shape == (5, 10)
@@ -317,7 +314,8 @@ def test_torch_and_jax_do_what_ours_do(numba):
     found = peers.find()
     if not found.modules:
         pytest.skip(f"no peers here: {found.absent}")
-    contenders, left_out, _ = jacobian.candidates(*_pair(30, 5), [numba], found)
+    case = ladder.OperationCase("softmax_backward", 30, 5)
+    contenders, left_out, _ = jacobian.candidates(case, [numba], found)
     assert set(found.modules) <= set(contenders), left_out
     X, y = train.data(60)
     start = train.parameters((8,))
