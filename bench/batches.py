@@ -22,8 +22,7 @@ from nnfs_gpu import get_backend
 from nnfs_gpu.benchmark import HOST, Contender
 from nnfs_gpu.training import epoch_order
 
-from .peak import NAME as PEAK
-from .peak import Peak
+from .peak import NAME as PEAK, Peak
 from .peers import Peers
 from .sheet import Sheet, attempt
 from .trainers import RATE, Jax, Ours, Parameters, Torch, Trainer, torch_forwards

@@ -101,7 +101,17 @@ _LIMITS = (  # suite, case, percent of the peak on all threads
 GOALS: tuple[Goal, ...] = (
     *(Goal("issue 13, item 2", suite, case, share, bound) for suite, case, bound in _LIMITS),
     *(
-        Goal(*("issue 13, item 3", "batches", case, beyond_arithmetic, 3.0, "us beyond arithmetic", False))
+        Goal(
+            *(
+                "issue 13, item 3",
+                "batches",
+                case,
+                beyond_arithmetic,
+                3.0,
+                "us beyond arithmetic",
+                False,
+            )
+        )
         for case in ("2-64-3, batch 32", "2-64-3, batch 32, shuffled")
     ),
     *(

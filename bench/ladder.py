@@ -20,10 +20,9 @@ from nnfs_gpu import available_backends, get_backend
 from nnfs_gpu.benchmark import Contender, Stream, clock_of, threads
 
 from . import train
-from .gpu_cases import CASES
+from .cases import CASES
 from .ladders import LADDERS
-from .peak import NAME as PEAK
-from .peak import Peak
+from .peak import NAME as PEAK, Peak
 from .peers import Peers
 from .sheet import Row, Sheet, attempt, duration, times
 from .trainers import RATE

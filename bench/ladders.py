@@ -7,7 +7,7 @@ and kernels/README.md has the tables; the suite `jacobian` has the first three f
 
 from __future__ import annotations
 
-from nnfs_gpu.kernels import softmax
+from nnfs_gpu.kernels.cpu import softmax
 
 from . import book
 from .trainers import Book
@@ -57,13 +57,13 @@ SOFTMAX_BACKWARD = (
     Version(
         "row by row",
         "compiled, one pass: a value is loaded, used and stored once",
-        "kernels/softmax.py",
+        "kernels/cpu/softmax.py",
         on_one_thread(backward_row_by_row),
     ),
     Version(
         "vector registers",
         "several short rows in a register, a long row in several",
-        "kernels/row_vectors.py",
+        "kernels/cpu/row_vectors.py",
         on_one_thread(softmax.softmax_backward),
     ),
     Version(
@@ -76,14 +76,14 @@ SOFTMAX_BACKWARD = (
     Version(
         "GPU, a thread a row",
         "the row function as it stands; neighbours' loads lie C apart",
-        "kernels/cuda_grids.py",
+        "kernels/numba_cuda/grids.py",
         grid("softmax_backward"),
         backend="numba-cuda",
     ),
     Version(
         "GPU, a block a row",
         "neighbours read neighbours, a tree of sums in shared memory; the row is read twice",
-        "kernels/cuda_blocks.py",
+        "kernels/numba_cuda/blocks.py",
         blocks("softmax_backward_wide"),
         backend="numba-cuda",
     ),
@@ -104,13 +104,13 @@ SOFTMAX_FORWARD = (
     Version(
         "row by row",
         "compiled, a row at a time; exponentials one after the other",
-        "kernels/softmax.py",
+        "kernels/cpu/softmax.py",
         on_one_thread(forward_row_by_row),
     ),
     Version(
         "vector registers",
         "three passes over a tile of rows in the cache, so that exp runs over one flat array",
-        "kernels/row_vectors.py",
+        "kernels/cpu/row_vectors.py",
         on_one_thread(softmax.softmax_forward),
     ),
     Version(
@@ -123,14 +123,14 @@ SOFTMAX_FORWARD = (
     Version(
         "GPU, a thread a row",
         "the row functions as they stand",
-        "kernels/cuda_grids.py",
+        "kernels/numba_cuda/grids.py",
         grid("softmax_forward"),
         backend="numba-cuda",
     ),
     Version(
         "GPU, a block a row",
         "neighbours read neighbours; trees of maxima and sums",
-        "kernels/cuda_blocks.py",
+        "kernels/numba_cuda/blocks.py",
         blocks("softmax_forward_wide"),
         backend="numba-cuda",
     ),
@@ -167,13 +167,13 @@ SOFTMAX_CROSS_ENTROPY_BACKWARD = (
     Version(
         "row by row",
         "compiled, one pass",
-        "kernels/softmax.py",
+        "kernels/cpu/softmax.py",
         on_one_thread(gradient_row_by_row, of_gradient),
     ),
     Version(
         "vector registers",
         "labels of several rows spread over a register: no branch on the data",
-        "kernels/label_rows.py",
+        "kernels/cpu/label_rows.py",
         on_one_thread(softmax.softmax_cross_entropy_backward, of_gradient),
     ),
     Version(
@@ -186,14 +186,14 @@ SOFTMAX_CROSS_ENTROPY_BACKWARD = (
     Version(
         "GPU, a thread a row",
         "the row function as it stands",
-        "kernels/cuda_grids.py",
+        "kernels/numba_cuda/grids.py",
         grid("softmax_cross_entropy_backward", lambda p: (float(len(p)), float("nan"))),
         backend="numba-cuda",
     ),
     Version(
         "CUDA C++",
         "a thread an element: neighbours read neighbours",
-        "kernels/losses.cu",
+        "kernels/cuda/losses.cu",
         lambda cupy, p, t: cupy.softmax_cross_entropy_backward(p, t),
         backend="cupy",
     ),
@@ -229,21 +229,21 @@ TRAINING_STEP = (
     Version(
         "fused, tiles, one thread",
         "a tile goes forward and back while it lies in the cache; products in registers",
-        "kernels/fused_group.py",
+        "kernels/fused_cpu/group.py",
         ours("fused", tiles_on_one_thread),
         backend="numba",
     ),
     Version(
         "fused, narrow, one thread",
         "gradients from masked sums: backward costs additions alone",
-        "kernels/fused_narrow.py",
+        "kernels/fused_cpu/narrow.py",
         ours("fused", one_thread),
         backend="numba",
     ),
     Version(
         "fused, narrow, all threads",
         "threads share the groups of a step",
-        "kernels/fused_step.py",
+        "kernels/fused_cpu/step.py",
         ours("fused"),
         backend="numba",
     ),
@@ -257,7 +257,7 @@ TRAINING_STEP = (
     Version(
         "fused, CUDA C++",
         "a whole step in a launch; a small batch's parameters stay in shared memory for many",
-        "kernels/fused.cu",
+        "kernels/fused_cuda/fused.cu",
         ours("fused"),
         backend="cupy",
     ),

@@ -1,7 +1,7 @@
 """Suite `ops`: every operation of a backend against the machine's limit and the best peer.
 
 Bytes are those that the operation has to move by its definition, each input read once and each
-output written once (bench/gpu_cases.py): what a kernel moves beyond that is its own loss. The
+output written once (bench/cases.py): what a kernel moves beyond that is its own loss. The
 arrays are larger than the last-level cache, so that they come from memory. In every round run
 
     ours                   the backend's operation
@@ -19,11 +19,11 @@ from typing import Any
 from nnfs_gpu.benchmark import HOST, Contender, Stream, clock_of, last_level_cache, threads
 
 from . import limits
-from .gpu_cases import CASES, WIDTH, Buffers, Case
-from .gpu_peers import tensors
-from .gpu_speed import check
+from .cases import CASES, WIDTH, Buffers, Case
+from .cases_torch import tensors
 from .peers import JAX_OPERATIONS, Peers, jax_operation, torch_operation
 from .sheet import Sheet, attempt, times
+from .spot_check import check
 
 CLASSES = (3, 10, 1_000)
 ELEMENTS = 1 << 24  # of an array: 64 MiB

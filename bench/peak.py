@@ -15,8 +15,8 @@ from numba.extending import intrinsic
 
 from nnfs_gpu.backend import launch
 from nnfs_gpu.benchmark import Contender, threads
-from nnfs_gpu.kernels.common import jit
-from nnfs_gpu.kernels.vectors import HARDWARE_BYTES, Emitter
+from nnfs_gpu.kernels.cpu.common import jit
+from nnfs_gpu.kernels.cpu.vectors import HARDWARE_BYTES, Emitter
 
 NAME = "limit: multiply-adds"
 SUMS = 12  # four or five cycles for two multiply-adds in each: ten are in flight

@@ -24,8 +24,7 @@ import numpy as np
 from nnfs_gpu import get_backend
 from nnfs_gpu.benchmark import HOST, Contender, memory
 
-from .peak import NAME as PEAK
-from .peak import Peak
+from .peak import NAME as PEAK, Peak
 from .peers import Peers
 from .sheet import Sheet, attempt
 from .trainers import RATE, Parameters, Trainer, trainers

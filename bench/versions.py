@@ -16,8 +16,8 @@ import numpy as np
 
 from nnfs_gpu import get_backend
 from nnfs_gpu.fused import plan
-from nnfs_gpu.kernels import softmax
-from nnfs_gpu.kernels.common import jit
+from nnfs_gpu.kernels.cpu import softmax
+from nnfs_gpu.kernels.cpu.common import jit
 
 from .trainers import Ours, Trainer
 
@@ -104,30 +104,30 @@ def of_gradient(p: Any) -> tuple:
 
 
 def grid(kernel: str, scalars: Scalars = lambda a: ()) -> Callable[..., Any]:
-    """A kernel of kernels/cuda_grids.py: a thread a row."""
+    """A kernel of kernels/numba_cuda/grids.py: a thread a row."""
 
     def run(backend: Any, *arrays: Any) -> Any:
-        from nnfs_gpu.kernels import cuda_grids
+        from nnfs_gpu.kernels.numba_cuda import grids
 
-        found = getattr(cuda_grids, kernel)
+        found = getattr(grids, kernel)
         return backend._calls.rows(found, arrays[0].shape, arrays, *scalars(arrays[0]))
 
     return run
 
 
 def blocks(kernel: str) -> Callable[..., Any]:
-    """A kernel of kernels/cuda_blocks.py: a block a row."""
+    """A kernel of kernels/numba_cuda/blocks.py: a block a row."""
 
     def run(backend: Any, *arrays: Any) -> Any:
-        from nnfs_gpu.kernels import cuda_blocks
+        from nnfs_gpu.kernels.numba_cuda import blocks as kernels
 
-        return backend._calls.wide_rows(getattr(cuda_blocks, kernel), arrays)
+        return backend._calls.wide_rows(getattr(kernels, kernel), arrays)
 
     return run
 
 
 def _cuda(kind: str, operation: str, partial: tuple[str, int]) -> Callable[..., Any]:
-    """The kernels of kernels/softmax_<kind>.cu, whatever the shape is."""
+    """The kernels of kernels/cuda/softmax_<kind>.cu, whatever the shape is."""
 
     def run(backend: Any, *arrays: Any) -> Any:
         out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
@@ -146,7 +146,7 @@ def cuda_versions(operation: str, partial: tuple[str, int], narrow: str) -> tupl
     )
     return tuple(
         Version(
-            *(f"CUDA C++, {kind}", changes, f"kernels/softmax_{kind}.cu"),
+            *(f"CUDA C++, {kind}", changes, f"kernels/cuda/softmax_{kind}.cu"),
             run=_cuda(kind, operation, partial),
             backend="cupy",
             widest=widest,

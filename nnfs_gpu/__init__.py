@@ -76,8 +76,7 @@ __all__ = [
 
 
 if TYPE_CHECKING:
-    from .estimators import NNFSClassifier as NNFSClassifier
-    from .estimators import NNFSRegressor as NNFSRegressor
+    from .estimators import NNFSClassifier as NNFSClassifier, NNFSRegressor as NNFSRegressor
 else:
 
     def __getattr__(name: str) -> type:

@@ -32,8 +32,7 @@ from . import book_files, chain, file_forms, parts, random_state, tensor_file, t
 from .backend import get_backend, use_backend
 from .book_pickle import is_pickle
 from .parts import ARRAYS, OPTIMIZER_ARRAYS
-from .random_state import KEY as RANDOM_KEY
-from .random_state import checked as checked_stream
+from .random_state import KEY as RANDOM_KEY, checked as checked_stream
 from .tensor_file import Document, ModelFileError, Tensors, write_atomically
 from .tensor_reader import Forms, Judge, reason, short
 

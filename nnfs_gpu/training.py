@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import blas, checks, divergence, long_calls
-from .callbacks import Callback, History, tell_of_exceptions
-from .callbacks import checked as checked_callbacks
+from .callbacks import Callback, History, checked as checked_callbacks, tell_of_exceptions
 from .checkpoint import Checkpoint
 from .engines import Engine, steps_for
 from .inference import evaluate

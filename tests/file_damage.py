@@ -9,8 +9,7 @@ import json
 import tempfile
 
 import numpy as np
-from safetensors.numpy import load_file
-from safetensors.numpy import save as to_bytes
+from safetensors.numpy import load_file, save as to_bytes
 
 from nnfs_gpu.tensor_file import seal
 

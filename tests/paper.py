@@ -130,7 +130,14 @@ def stand_in(put, put_item):
     """
     import sys
 
-    from bench import gpu_exercise, gpu_fused, gpu_fused_speed, gpu_kernels, gpu_speed, gpu_train
+    from bench.gpu_check import (
+        accuracy as gpu_kernels,
+        exercise as gpu_exercise,
+        fused as gpu_fused,
+        fused_speed as gpu_fused_speed,
+        speed as gpu_speed,
+        training as gpu_train,
+    )
     from nnfs_gpu import backend, benchmark, crosscheck
     from nnfs_gpu.fused import cuda_device
 

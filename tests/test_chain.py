@@ -3,8 +3,7 @@
 import pytest
 
 import nnfs_gpu as nnfs
-from nnfs_gpu import Layer_Dense as Dense
-from nnfs_gpu import chain, get_backend, use_backend
+from nnfs_gpu import Layer_Dense as Dense, chain, get_backend, use_backend
 
 RELU, SOFTMAX = nnfs.Activation_ReLU, nnfs.Activation_Softmax
 SIGMOID, LINEAR = nnfs.Activation_Sigmoid, nnfs.Activation_Linear

@@ -10,7 +10,7 @@ import pytest
 from nnfs_gpu import cli_warmup, fused, warmup
 from nnfs_gpu.backend.kept_code import cache_folders
 from nnfs_gpu.fused.plan import MOST_PRODUCTS
-from nnfs_gpu.kernels.fused_step import train as fused_train
+from nnfs_gpu.kernels.fused_cpu.step import train as fused_train
 
 TRAINING = """
 import numpy as np

@@ -128,7 +128,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
 def test_numba_runs_its_kernels():
     """The numba backend is not the specification under another name."""
     from nnfs_gpu.backend.numba_backend import NumbaBackend
-    from nnfs_gpu.kernels import losses, softmax
+    from nnfs_gpu.kernels.cpu import losses, softmax
 
     compiled = {
         name: getattr(module, kernel)

@@ -28,11 +28,13 @@ FILES = sorted(
         ),
         *(PACKAGE / "fused").glob("cuda*.py"),
         PACKAGE / "benchmark.py",
-        *(ROOT / "bench").glob("gpu_*.py"),
+        *(ROOT / "bench" / "gpu_check").glob("*.py"),
+        *(ROOT / "bench").glob("cases*.py"),
+        ROOT / "bench" / "spot_check.py",
         ROOT / "bench" / "limits.py",
     }
 )
-KERNELS = sorted((ROOT / "kernels").glob("cuda_*.py"))
+KERNELS = sorted((ROOT / "kernels" / "numba_cuda").glob("*.py"))
 # Compiled without a signature: the arguments are those of CuPy's documentation.
 NO_SIGNATURE = {"cupy.cuda.Function()", "cupy.cuda.Device", "cupy.cuda.Module", "cupy.RawModule"}
 

@@ -21,11 +21,10 @@ from fused_networks import (
     state,
     trained,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nnfs_gpu import fused
-from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.kernels.fused_cpu import tables as k
 
 
 def assert_update(model, before, held, optimizer):

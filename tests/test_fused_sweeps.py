@@ -7,7 +7,7 @@ from fused_networks import Network, backend_of, parameters, state
 import nnfs_gpu as ng
 from nnfs_gpu import fused
 from nnfs_gpu.fused.cpu import FusedSteps
-from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.kernels.fused_cpu import tables as k
 
 NETWORKS = {
     "narrow": Network((2, 16, 3)),

@@ -148,7 +148,7 @@ def test_wheel_holds_every_source_and_nothing_else(wheel):
         for name in files(folder)
     }
     assert names == expected
-    assert "nnfs_gpu/kernels/softmax.py" in names
+    assert "nnfs_gpu/kernels/cpu/softmax.py" in names
     assert {name.split("/")[0] for name in names} == {"nnfs_gpu"}
 
 

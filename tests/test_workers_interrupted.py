@@ -14,8 +14,7 @@ import pytest
 from interruptions import cut_off, instructions
 from test_workers import PATIENCE, assert_usable, meeting, until
 
-from nnfs_gpu.backend import affinity
-from nnfs_gpu.backend import workers as module
+from nnfs_gpu.backend import affinity, workers as module
 from nnfs_gpu.backend.workers import Workers
 
 MANY = int(os.environ.get("NNFS_GPU_INTERRUPTS", "40"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels import cuda_blocks
+from ..kernels.numba_cuda import blocks as cuda_blocks
 from . import cuda_numba_launch
 from .arrays import check_shapes
 from .protocol import Array

@@ -40,8 +40,8 @@ def _misfit(error: Exception) -> UnavailableError:
 
 
 try:
-    from ..kernels import cuda_elements
-    from ..kernels.cuda_device import cuda
+    from ..kernels.numba_cuda import elements as cuda_elements
+    from ..kernels.numba_cuda.device import cuda
 except Exception as error:  # a package that does not fit its neighbours may raise anything
     raise _misfit(error) from error
 

@@ -13,7 +13,16 @@ from typing import Any
 import numba
 import numpy as np
 
-from ..kernels import activations, common, dense, losses, optimizers, philox, reductions, softmax
+from ..kernels.cpu import (
+    activations,
+    common,
+    dense,
+    losses,
+    optimizers,
+    philox,
+    reductions,
+    softmax,
+)
 from . import philox as streams
 from .arrays import check_bias, check_reals, check_shapes, mean_over
 from .launch import default_threads, launch

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..interrupts import insist
-from ..kernels import waiting
+from ..kernels.cpu import waiting
 from .affinity import Affinity
 
 WATCH = 1_000_000  # ns

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import philox
-from ..kernels import fused_tables as k
+from ..kernels.fused_cpu import tables as k
 from .layout import Layout
 from .plan import StageParts
 

@@ -1,6 +1,6 @@
 """Fused training steps on the CPU: the engine of the `numba` backend.
 
-The arithmetic is kernels/fused_step.py. Here the model's objects become the tables that it
+The arithmetic is kernels/fused_cpu/step.py. Here the model's objects become the tables that it
 reads, before every step, so that a rate, a factor, a seed or an array that somebody changed
 between two steps counts. `cpu_calls.py` makes the calls.
 
@@ -19,8 +19,8 @@ import numpy as np
 
 from ..backend import launch
 from ..interrupts import insist
-from ..kernels import fused_tables as k
-from ..kernels.waiting import APART
+from ..kernels.cpu.waiting import APART
+from ..kernels.fused_cpu import tables as k
 from .binding import Binding
 from .cpu_calls import StepCalls
 from .ledger import Ledger

@@ -1,7 +1,7 @@
 """Calls of the compiled step: with the functions that a plan needs, on one thread or several.
 
 The calling thread leads. Workers that have once been invited follow its calls and help in each of
-them until there have been none for a while: see kernels/fused_step.py.
+them until there have been none for a while: see kernels/fused_cpu/step.py.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import Any
 import numba
 
 from ..backend import launch
-from ..kernels import fused_pointers as pointers
-from ..kernels import fused_tables as k
-from ..kernels.fused_narrow import narrow_group
-from ..kernels.fused_step import train
-from ..kernels.waiting import APART
+from ..kernels.cpu.waiting import APART
+from ..kernels.fused_cpu import pointers as pointers, tables as k
+from ..kernels.fused_cpu.narrow import narrow_group
+from ..kernels.fused_cpu.step import train
 from .groups import Groups
 from .layout import Layout
 from .plan import Plan

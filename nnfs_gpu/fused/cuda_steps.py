@@ -1,4 +1,4 @@
-"""The fused training step on a GPU: one launch of kernels/fused.cu a step, or one for many.
+"""The fused training step on a GPU: one launch of fused.cu a step, or one for many.
 
 All buffers are allocated when `KernelSteps` is made or when a new kind of batch comes; a step
 then starts one kernel and returns. Nothing waits for the device: losses and accuracies stay

@@ -1,4 +1,4 @@
-"""Where everything of a plan lies on the CPU: the tables of kernels/fused_tables.py.
+"""Where everything of a plan lies on the CPU: the tables of kernels/fused_cpu/tables.py.
 
 A thread has a workspace for one tile, in which each stage has places; a group of samples has
 a row of gradient sums. `Layout` counts them out, chooses the tile so that the workspace stays
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import fused_tables as k
-from ..kernels.fused_narrow_blocks import UNITS
-from ..kernels.vectors import REGISTER_BYTES
-from ..kernels.waiting import APART
+from ..kernels.cpu.vectors import REGISTER_BYTES
+from ..kernels.cpu.waiting import APART
+from ..kernels.fused_cpu import tables as k
+from ..kernels.fused_cpu.narrow_blocks import UNITS
 from .plan import Plan
 
 PANEL = 4  # registers of samples, by which tiles and groups are cut, on every machine
@@ -34,7 +34,7 @@ ACTIVATIONS = {
 class Layout:
     """The tables and sizes of a plan.
 
-    head, table, factors, rules  as kernels/fused_tables.py names their fields
+    head, table, factors, rules  as kernels/fused_cpu/tables.py names their fields
     cells, call                  where threads meet, and what a leader tells the others
     pieces, penalties            what a thread updates at a time, and the penalty of each
     panel                        samples that a product takes at a time
@@ -164,7 +164,7 @@ class Layout:
         self.workspace = self._at
 
     def _narrow_places(self, inputs: int, outputs: int) -> None:
-        """As `_places`, for kernels/fused_narrow.py: it keeps no tile of the hidden layer."""
+        """As `_places`, for kernels/fused_cpu/narrow.py: it keeps no tile of the hidden layer."""
         self._at = 0
         head, first, last = self.head, self.table[0], self.table[1]
         tile = NARROW_TILE * self.panel
