@@ -10,6 +10,7 @@
     python -m bench ladder   [OPERATION ...] [--sizes 3,10,100]  classes; of a step, samples
     python -m bench start
     python -m bench report   [--out DIR]                pictures and README tables from JSON
+    python -m bench goals    [--out DIR]                what was aimed at beside what was measured
     python -m bench compare OLD.json NEW.json           what became slower
 
 Results are checked against the specification in float64 before anything is timed. A suite's
@@ -34,6 +35,7 @@ from . import (
     batches,
     combined,
     compare,
+    goals,
     jacobian,
     ladder,
     ops,
@@ -47,7 +49,6 @@ from .sheet import Sheet, fail
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK_RESULTS = ROOT / "bench" / "results", ROOT / "build" / "bench"
-README = ROOT / "README.md"
 
 # suite: (module, sizes, quick sizes, its share of the time of `all`)
 SUITES: dict[str, tuple[Any, Any, Any, float]] = {
@@ -69,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suite", choices=[*SUITES, "all", "report", "compare"], metavar="SUITE")
+    parser.add_argument(
+        "suite", choices=[*SUITES, "all", "report", "goals", "compare"], metavar="SUITE"
+    )
     parser.add_argument(
         "what", nargs="*", help="of compare: OLD.json NEW.json; of ladder: operations"
     )
@@ -99,7 +102,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.what and options.suite != "ladder":
         return fail(f"{options.suite}: expected no argument after it, got {options.what[0]!r}")
     if options.suite == "report":
-        return report.run(out, README)
+        return report.run(out, ROOT)
+    if options.suite == "goals":
+        for kind in report.KINDS:
+            if found := report.read(out, kind):
+                print(goals.text(found))
+        return 0
     backends, absent = choose_backends(options.backend)
     found = peers.find([] if options.peers == "none" else options.peers.split(","))
     unknown = set(options.peers.split(",")) - {*peers.NAMES, "none"}
@@ -134,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
             module.run(sheet, backends, found, chosen, *([options.what] if options.what else []))
         wrong += sheet.found["wrong"]
     if options.suite == "all":
-        report.run(out, None if options.quick else README)
+        report.run(out, None if options.quick else ROOT)
     for what in wrong:
         print(f"WRONG, not timed: {what}", file=sys.stderr)
     return 1 if wrong else 0

@@ -22,6 +22,7 @@ from nnfs_gpu.benchmark import Contender, Stream, clock_of, threads
 from . import train
 from .cases import CASES
 from .ladders import LADDERS
+from .markdown import table
 from .peak import NAME as PEAK, Peak
 from .peers import Peers
 from .sheet import Row, Sheet, attempt, duration, times
@@ -199,7 +200,7 @@ def say(row: Row) -> str:
     """The ladder as text."""
     lines = [f"  {row['case']}"]
     for version in LADDERS[row["operation"]]:
-        columns = "".join(f"{cell:>15}" for cell in cells(row, version))
+        columns = "".join(f"{cell:>15}" for cell in (*cells(row, version), *[""] * 3)[:4])
         lines.append(f"    {version.name:26}{columns}  {version.changes}")
     return "\n".join(lines)
 
@@ -220,9 +221,32 @@ def cells(row: Row, version: Version) -> list[str]:
         percent = 100 * share * times(row, limit, name)
         found.append(f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %")
     above = _above(row, name)
-    factor = times(row, above, name) if above else 1.0
-    found.append("" if above is None else f"{factor:,.0f}x" if factor >= 100 else f"{factor:.2g}x")
+    if above is not None:
+        factor = times(row, above, name)
+        found.append(f"{factor:,.0f}x" if factor >= 100 else f"{factor:.2g}x")
     return found
+
+
+def tables(result: dict[str, Any]) -> list[str]:
+    """Markdown: a title and a table for each operation, a column for each size."""
+    found: dict[str, list[Row]] = {}
+    for row in result["rows"]:
+        found.setdefault(row["operation"], []).append(row)
+    parts = []
+    for operation, rows in found.items():
+        what = "samples" if operation == STEP else "classes"
+        head = ["version", "what it changes", "read", *(f"{r['size']:,} {what}" for r in rows)]
+        lines = [
+            [
+                v.name,
+                v.changes,
+                f"`{v.read}`",
+                *(", ".join(cells(r, v)) for r in rows),
+            ]
+            for v in LADDERS[operation]
+        ]
+        parts += [f"**{operation}**", table(head, lines, words=3)]
+    return parts
 
 
 def _rate(row: Row, seconds: float) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .tables import Record, Results, goal, number, records, table
+from ..markdown import Record, goal, table
+from .tables import Results, number, records
 
 NET, ROWS = "2-64-3", 1_000_000  # of goal P4
 FASTER = {"torch": ("PyTorch eager", 12.0), "torch compiled": ("torch.compile", 6.0)}
@@ -57,7 +58,7 @@ def section(results: Results) -> Iterator[str]:
     yield ""
     for heads, rows in (_speed(results), _book(results), _right(results), _repeated(results)):
         if rows:
-            yield from table(heads, rows)
+            yield from (table(heads, rows), "")
 
 
 Table = tuple[list[str], list[list[str]]]
