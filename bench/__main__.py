@@ -31,21 +31,9 @@ from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
 
-from . import (
-    batches,
-    combined,
-    compare,
-    goals,
-    jacobian,
-    ladder,
-    ops,
-    peers,
-    report,
-    scaling,
-    start,
-    train,
-)
+from . import compare, goals, peers, report
 from .sheet import Sheet, fail
+from .suites import batches, combined, jacobian, ladder, ops, scaling, start, train
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK_RESULTS = ROOT / "bench" / "results", ROOT / "build" / "bench"

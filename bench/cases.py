@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.crosscheck_table import Line
+from nnfs_gpu.selftest.operations import Line
 
 from .cases_torch import (
     Arguments,

@@ -69,7 +69,7 @@ SOFTMAX_BACKWARD = (
     Version(
         "all threads",
         "ranges of rows, which threads take one by one",
-        "nnfs_gpu/backend/launch.py",
+        "nnfs_gpu/backend/cpu/launch.py",
         lambda numba, dy, y: numba.softmax_backward(dy, y),
         backend="numba",
     ),
@@ -116,7 +116,7 @@ SOFTMAX_FORWARD = (
     Version(
         "all threads",
         "ranges of rows, which threads take one by one",
-        "nnfs_gpu/backend/launch.py",
+        "nnfs_gpu/backend/cpu/launch.py",
         lambda numba, x: numba.softmax_forward(x),
         backend="numba",
     ),
@@ -179,7 +179,7 @@ SOFTMAX_CROSS_ENTROPY_BACKWARD = (
     Version(
         "all threads",
         "ranges of rows, which threads take one by one",
-        "nnfs_gpu/backend/launch.py",
+        "nnfs_gpu/backend/cpu/launch.py",
         lambda numba, p, t: numba.softmax_cross_entropy_backward(p, t),
         backend="numba",
     ),

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nnfs_gpu.picture import FAINT, GREY, INK, STYLE
+from nnfs_gpu.cli.picture import FAINT, GREY, INK, STYLE
 
 from .peak import NAME as PEAK
 from .sheet import Row, of_role

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnfs_gpu.storage import write_atomically
+from nnfs_gpu.files.tensor_file import write_atomically
 
-from . import ladder, pictures, tables
+from . import pictures, tables
 from .sheet import load
+from .suites import ladder
 
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"

@@ -10,11 +10,11 @@ from typing import Any
 
 from . import goals
 from .cells import crossovers, faster_elsewhere, names, ratio_of, share_of_peak, short
-from .limits import page_fault, rate
 from .markdown import table
-from .ops import best_percent
 from .peak import NAME as PEAK
 from .sheet import Row, duration, of_role, times
+from .suites.limits import page_fault, rate
+from .suites.ops import best_percent
 
 Results = dict[str, dict[str, Any]]
 BUSY = 1.5  # load a core: the benchmark itself makes 1

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import checks, data_remedies
+from . import checks, remedies
 from .backend.arrays import plain
-from .own_parts import Part, ours
-from .own_values import comparisons
+from .own.parts import Part, ours
+from .own.values import comparisons
 
 Array = Any
 
@@ -110,7 +110,7 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
         if y.ndim == 2 and (y.shape[1] > 1 or checked):  # checked: rows for a single class
             return self.backend.argmax(self.backend.asarray(y))
         if y.ndim <= 2 and (y.ndim != 1 or y.dtype.kind not in "iu"):
-            remedy = data_remedies.for_labels(given, plain(y, "y"), 2**31)
+            remedy = remedies.for_labels(given, plain(y, "y"), 2**31)
             raise TypeError(
                 f"accuracy: got targets of shape {y.shape} and dtype {y.dtype}, expected whole "
                 f"numbers of shape (N,) or one-hot rows: {remedy}"

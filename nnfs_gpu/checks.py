@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import data_remedies
+from . import remedies
 from .backend import Backend
 from .backend.arrays import incoming, on_gpu, plain, prefixed
 from .backend.remedies import called
@@ -97,7 +97,7 @@ def matrix(backend: Backend, given: Any, width: int | None, what: str, name: str
     """
     x = array(backend, given, what, name)
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != (width or x.shape[1] or -1):
-        raise ValueError(f"{what}: {data_remedies.not_a_matrix(given, x.shape, width, name)}")
+        raise ValueError(f"{what}: {remedies.not_a_matrix(given, x.shape, width, name)}")
     return x
 
 
@@ -132,7 +132,7 @@ def finite(backend: Backend, x: Array, what: str, name: str, given: Any) -> None
     bad = np.argwhere(~np.isfinite(host))
     place = tuple(int(i) for i in bad[0])
     raw = plain(given, name)
-    remedy = data_remedies.for_bad_numbers(called(given, name), name, raw.ndim)
+    remedy = remedies.for_bad_numbers(called(given, name), name, raw.ndim)
     if np.isfinite(raw).all():
         remedy = (
             f"they are too large for {host.dtype}: scale the data, as {name} / abs({name}).max()"
@@ -181,13 +181,13 @@ class Labels(Targets):
         try:
             _check_labels(host, classes)
         except (TypeError, ValueError) as error:
-            remedy = data_remedies.for_labels(y, host, classes)
+            remedy = remedies.for_labels(y, host, classes)
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"labels: {error}" + (f": {remedy}" if remedy else "")) from error
         if samples is not None and host.shape[0] != samples:
             raise ValueError(
                 f"labels: got {host.shape[0]} labels for {samples} samples; expected one for each: "
-                f"{data_remedies.same_rows(host.shape, samples)}"
+                f"{remedies.same_rows(host.shape, samples)}"
             )
         kept = y if here or on_gpu(y) else host
         super().__init__(backend.asarray(kept, np.int32 if host.ndim == 1 else None))
@@ -239,7 +239,7 @@ class Values(Targets):
             either = f"({samples},) or " if outputs == 1 else ""
             raise ValueError(
                 f"targets: got shape {y.shape}, expected {either}{shape}: one row a sample, one "
-                f"column an output: {data_remedies.for_values(given, y.shape, shape)}"
+                f"column an output: {remedies.for_values(given, y.shape, shape)}"
             )
         finite(backend, y, "targets", "y", given)
         if unit:
@@ -306,7 +306,7 @@ def _check_probabilities(y: np.ndarray, classes: int) -> None:
 
 def _check_unit(y: np.ndarray) -> None:
     if not (y.min() >= 0 and y.max() <= 1):
-        remedy = data_remedies.for_unit(y)
+        remedy = remedies.for_unit(y)
         raise ValueError(
             f"targets: got values from {y.min():g} to {y.max():g}, expected 0 or 1 "
             "(or probabilities between): sigmoid outputs answer yes or no; for classes "

@@ -11,8 +11,8 @@ from typing import Any
 
 from . import checks
 from .activations import Activation_Softmax
-from .own_parts import Part, backend_of, ours
-from .own_values import AsGiven, per_row
+from .own.parts import Part, backend_of, ours
+from .own.values import AsGiven, per_row
 from .passing import LeftByPass
 
 Array = Any

@@ -21,7 +21,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 ON_ARRAYS = (  # files whose unknown variables may be arrays of CuPy
-    *("backend/cupy_backend", "backend/cuda_calls", "backend/cuda_copies", "backend/cuda_launch"),
+    *("backend/cupy_backend", "backend/cuda_calls", "cuda/copies", "cuda/launch"),
     *("backend/numba_cuda_backend", "backend/cuda_numba_calls", "backend/numpy_backend"),
     *("fused/cuda_buffers", "fused/cuda_data", "fused/cuda_steps", "fused/cuda_wide"),
 )
@@ -33,17 +33,17 @@ NAMES = {
     "nvrtc": "cupy.cuda.nvrtc",
 }
 IN_FILE = {  # names that mean something else there, most of them parameters
-    "backend/cuda_copies": {
+    "cuda/copies": {
         "cuda": "cupy.cuda",
         "current": "cupy.cuda.Stream()",
         "free": "cupy.cuda.Event()",
         "memory": "cupy.ndarray()",
     },
-    "backend/cuda_launch": {
+    "cuda/launch": {
         "_function": "cupy.cuda.Function()",
         "function": "cupy.cuda.Function()",
     },
-    "backend/cuda_numba_launch": {"cuda": "numba.cuda"},
+    "numba_cuda/launch": {"cuda": "numba.cuda"},
     "numba_cuda/blocks": {"cuda": "numba.cuda"},
     "numba_cuda/device": {"cuda": "numba.cuda"},
     "numba_cuda/elements": {"cuda": "numba.cuda"},

@@ -17,8 +17,8 @@ from fused_networks import (
 )
 
 from nnfs_gpu import fused
-from nnfs_gpu.backend import workers
-from nnfs_gpu.fused import cpu_calls, groups
+from nnfs_gpu.backend.cpu import workers
+from nnfs_gpu.fused.cpu import calls as cpu_calls, groups
 from nnfs_gpu.kernels.cpu.waiting import APART, FOREVER
 from nnfs_gpu.kernels.fused_cpu import tables as k
 from nnfs_gpu.kernels.fused_cpu.step import train

@@ -138,8 +138,9 @@ def stand_in(put, put_item):
         speed as gpu_speed,
         training as gpu_train,
     )
-    from nnfs_gpu import backend, benchmark, crosscheck
-    from nnfs_gpu.fused import cuda_device
+    from nnfs_gpu import backend
+    from nnfs_gpu.fused.cuda import device as cuda_device
+    from nnfs_gpu.selftest import crosscheck, timing as benchmark
 
     put_item(backend._MODULES, "cupy", ("paper", "PaperBackend"))
     put_item(backend._MODULES, "numba-cuda", ("paper", "OtherBackend"))

@@ -21,17 +21,16 @@ from device_arrays import DeviceArray, DeviceModule
 PACKAGE = ROOT / "nnfs_gpu"
 FILES = sorted(
     {
-        *(PACKAGE / "backend").glob("*cuda*.py"),
-        *(
-            PACKAGE / "backend" / f"{name}.py"
-            for name in ("cupy_backend", "numpy_backend", "philox")
-        ),
-        *(PACKAGE / "fused").glob("cuda*.py"),
-        PACKAGE / "benchmark.py",
+        *(PACKAGE / "backend").glob("*.py"),
+        *(PACKAGE / "backend" / "cuda").glob("*.py"),
+        *(PACKAGE / "backend" / "numba_cuda").glob("*.py"),
+        *(PACKAGE / "fused" / "cuda").glob("*.py"),
+        PACKAGE / "fused" / "tiles.py",
+        PACKAGE / "selftest" / "timing.py",
         *(ROOT / "bench" / "gpu_check").glob("*.py"),
         *(ROOT / "bench").glob("cases*.py"),
         ROOT / "bench" / "spot_check.py",
-        ROOT / "bench" / "limits.py",
+        ROOT / "bench" / "suites" / "limits.py",
     }
 )
 KERNELS = sorted((ROOT / "kernels" / "numba_cuda").glob("*.py"))

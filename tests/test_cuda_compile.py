@@ -24,8 +24,8 @@ import numpy as np
 import pytest
 from emulation.emulator import kernels_in
 
-from nnfs_gpu.backend import cuda_compile, cuda_source
-from nnfs_gpu.backend.softmax_plan import VALUES
+from nnfs_gpu.backend.cuda import compile as cuda_compile, source as cuda_source
+from nnfs_gpu.backend.cuda.softmax_plan import VALUES
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 REFERENCE = "sm_90"

@@ -123,8 +123,8 @@ def test_awkward_sizes(widths, n, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_many_groups_and_waves(dtype, monkeypatch):
     """A batch of more groups than there is room for at a time."""
-    monkeypatch.setattr("nnfs_gpu.fused.groups.MOST_GROUPS", 4)
-    monkeypatch.setattr("nnfs_gpu.fused.groups.MOST_GROUP", 2048)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MOST_GROUPS", 4)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MOST_GROUP", 2048)
     check_step(Network((2, 64, 3), activation="sigmoid", keep=0.75), 30_001, dtype)
 
 

@@ -38,7 +38,7 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
 )
 from hypothesis import given, settings, strategies as st
 
-from nnfs_gpu.fused import cpu_calls, layout
+from nnfs_gpu.fused.cpu import calls as cpu_calls, layout
 from nnfs_gpu.fused.plan import Plan, Stage
 from nnfs_gpu.kernels.cpu.waiting import FOREVER
 from nnfs_gpu.kernels.fused_cpu import tables as k

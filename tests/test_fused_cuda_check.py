@@ -10,8 +10,8 @@ import pytest
 from emulation.backend import EmulatedCupyBackend
 from emulation.emulator import COMPILER
 
-from nnfs_gpu import benchmark
-from nnfs_gpu.fused.cuda_steps import KernelSteps
+from nnfs_gpu.fused.cuda.engine import KernelSteps
+from nnfs_gpu.selftest import timing as benchmark
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
 

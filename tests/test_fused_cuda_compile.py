@@ -24,7 +24,7 @@ from test_cuda_compile import (
 )
 
 from nnfs_gpu.fused import Plan, Stage
-from nnfs_gpu.fused.cuda_kernel import LABELS, NUMBERS, Build, Device, choose, end_of
+from nnfs_gpu.fused.cuda.build import LABELS, NUMBERS, Build, Device, choose, end_of
 
 REALS = {"float32": "float", "float64": "double"}
 KILO = 1024

@@ -18,9 +18,9 @@ from emulation.emulator import COMPILER
 from paper import PaperBackend, PaperCupy, stand_in
 
 import nnfs_gpu
-from nnfs_gpu import benchmark, crosscheck
 from nnfs_gpu.backend import BackendUnavailableError
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.selftest import crosscheck, timing as benchmark
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
 

@@ -24,8 +24,9 @@ from conftest import ROOT, program_output, simulator_started, start_program
 from helpers import DTYPES
 from operation_table import OPERATIONS
 
-from nnfs_gpu.backend import cuda_numba_launch as launching, cuda_probe
+from nnfs_gpu.backend.cuda import probe as cuda_probe
 from nnfs_gpu.backend.driver import UnavailableError
+from nnfs_gpu.backend.numba_cuda import launch as launching
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 
 CHECKS = (  # of simulator/checks.py

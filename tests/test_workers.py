@@ -17,8 +17,8 @@ import weakref
 import numpy as np
 import pytest
 
-from nnfs_gpu.backend import affinity, launch, workers as module
-from nnfs_gpu.backend.workers import Workers
+from nnfs_gpu.backend.cpu import affinity, launch, workers as module
+from nnfs_gpu.backend.cpu.workers import Workers
 from nnfs_gpu.kernels.cpu import waiting
 
 PATIENCE = 60

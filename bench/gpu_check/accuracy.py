@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu import crosscheck
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.selftest import crosscheck
 
 from . import training
 from .notebook import Notebook, numba_cuda

@@ -13,8 +13,8 @@ import re
 from importlib import resources
 from typing import Any
 
-from nnfs_gpu import crosscheck
-from nnfs_gpu.backend import cuda_source
+from nnfs_gpu.backend.cuda import source as cuda_source
+from nnfs_gpu.selftest import crosscheck
 
 from . import fused
 from .notebook import Notebook

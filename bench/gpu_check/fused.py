@@ -28,9 +28,9 @@ from nnfs_gpu import (
     spiral_data,
     use_backend,
 )
-from nnfs_gpu.engines import LayerSteps
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import FusedSteps
+from nnfs_gpu.fused.cuda.choose import FusedSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 from .notebook import Notebook
 

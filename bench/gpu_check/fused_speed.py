@@ -4,7 +4,7 @@ fused_speed   samples a second of whole training steps, beside PyTorch eager and
               it is installed, on the same data; nothing is timed whose gradient is not ours
 fused_book    the book's run: 300 samples, 10,001 epochs of Adam, in milliseconds
 
-Time as everywhere: nnfs_gpu/benchmark.py, in turns, between CUDA events.
+Time as everywhere: nnfs_gpu/selftest/timing.py, in turns, between CUDA events.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.benchmark import Clock, Contender, clock_of, ratio, time_in_turns
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import FusedSteps
+from nnfs_gpu.fused.cuda.choose import FusedSteps
+from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from .fused import NETS, data, gradients, largest_error, name_of, network
 from .notebook import Notebook

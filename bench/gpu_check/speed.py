@@ -4,7 +4,7 @@ The measure is the device's own copy: a large array into another, bytes read and
 An operation is charged with the bytes that it must move by its definition, each input read once
 and each output written once; what a kernel reads twice is its own loss.
 
-    time     nnfs_gpu/benchmark.py: two CUDA events around each call, the cache flushed before it;
+    time     selftest/timing.py: two CUDA events around each call, the cache flushed before it;
              ours, PyTorch's and the copy in turns, round after round. A ratio is taken inside a
              round and the median over the rounds is reported
     right    first and last rows of every result are compared with the specification in float64
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.benchmark import Clock, Contender, clock_of, ratio, time_in_turns
+from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from ..cases import CASES, PERIOD, Buffers, Case, filled
 from ..cases_torch import tensors

@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nnfs_gpu import available_backends, crosscheck, get_backend
+from nnfs_gpu import available_backends, get_backend
 from nnfs_gpu.backend import BackendUnavailableError
-from nnfs_gpu.backend.cuda_libraries import find_libraries
+from nnfs_gpu.backend.cuda.libraries import find_libraries
+from nnfs_gpu.selftest import crosscheck
 
 from .notebook import Notebook
 from .plan import REHEARSAL, ROOT

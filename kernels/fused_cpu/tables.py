@@ -1,7 +1,7 @@
 """The tables that tell the fused step about a network: what stands where.
 
-nnfs_gpu/fused/layout.py and cpu.py fill them, kernels/fused_cpu/step.py and update.py read
-them. `head` and one row of `table` a stage hold whole numbers, one row of `factors` a stage
+nnfs_gpu/fused/cpu/layout.py and cpu/engine.py fill them, kernels/fused_cpu/step.py and update.py
+read them. `head` and one row of `table` a stage hold whole numbers, one row of `factors` a stage
 and `rules` real ones. An address counts in bytes; a place in a thread's workspace, in numbers.
 """
 

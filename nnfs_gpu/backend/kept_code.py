@@ -18,7 +18,7 @@ def _of_numba() -> list[Path]:
 
 
 def _of_cupy() -> list[Path]:
-    from . import cuda_cache
+    from .cuda import cache as cuda_cache
 
     folder = cuda_cache.folder()
     return [] if folder is None else [folder]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .cuda_numba_launch import SIMULATOR, array_module, what_works  # first: it may not load
+from .numba_cuda.launch import SIMULATOR, array_module, what_works  # first: it may not load
 
 # isort: split
 from ..kernels.numba_cuda import (
@@ -28,10 +28,10 @@ from ..kernels.numba_cuda import (
 )
 from . import philox as streams
 from .arrays import check_bias, check_shapes, mean_over
-from .cuda_errors import reported
-from .cuda_numba_calls import GridCalls
+from .cuda.errors import reported
 from .cupy_backend import CupyBackend
 from .identity import current_device
+from .numba_cuda.calls import GridCalls
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
 

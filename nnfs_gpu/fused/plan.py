@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import accuracy, activations, losses, optimizers
-from ..own_parts import name_of
+from ..own.parts import name_of
 from .stages import ACTIVATIONS, CannotFuse, StageParts, check_unchanged, stage_parts
 
 MOST_PRODUCTS = 8  # of a narrow network

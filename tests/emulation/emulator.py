@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.backend import cuda_compile, cuda_source
+from nnfs_gpu.backend.cuda import compile as cuda_compile, source as cuda_source
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".numba_cache" / "cuda"

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
+from nnfs_gpu.backend import numba_cuda_backend
+from nnfs_gpu.backend.numba_cuda import launch as cuda_numba_launch
 from nnfs_gpu.kernels.numba_cuda import (
     blocks as cuda_blocks,
     elements as cuda_elements,
