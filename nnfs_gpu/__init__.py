@@ -15,7 +15,6 @@ from .activations import (
     Activation_Softmax,
 )
 from .backend import available_backends, get_backend, use_backend
-from .checks import Labels
 from .data.sources import Blocks, spiral_blocks
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
 from .files.model_file import ModelFileError
@@ -30,6 +29,7 @@ from .losses import (
 )
 from .model import Model
 from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
 from .training.checkpoint import CheckpointError
 

@@ -18,6 +18,7 @@ from .network import checks as network_checks
 from .network.measures import accuracy_of, loss_of
 from .network.network import Network
 from .own.values import AsGiven, form_of
+from .targets import Targets
 from .training import inference
 from .training.callbacks import Callback, History
 from .training.loop import Training
@@ -168,12 +169,12 @@ class Model(Network):
             checks.finite(self.backend, X, what, "X", given)
         return X
 
-    def _targets(self, X: Array, y: Any, what: str) -> checks.Targets:
+    def _targets(self, X: Array, y: Any, what: str) -> Targets:
         """The targets of X, checked and on the backend."""
         outputs, loss = network_checks.width_out(self.layers, X.shape[1]), loss_of(self)
         try:
             if outputs is None:  # our losses then check them at every step
-                targets: checks.Targets = AsGiven.of(y, self.backend, X.shape[0])
+                targets: Targets = AsGiven.of(y, self.backend, X.shape[0])
             else:
                 targets = loss.targets(y, outputs, X.shape[0])
             if not (loss is self.loss and accuracy_of(self) is self.accuracy):
@@ -183,7 +184,7 @@ class Model(Network):
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{what}: {error}") from error
 
-    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, checks.Targets]:
+    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, Targets]:
         """Data and targets, checked and on the backend."""
         try:
             inputs = self._inputs(X, what, check_finite)

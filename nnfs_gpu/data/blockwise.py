@@ -17,12 +17,13 @@ from ..backend.arrays import incoming, on_gpu, plain, prefixed, to_host
 from ..backend.remedies import no_array
 from ..network.measures import OwnAccuracy
 from ..own.values import as_given
+from ..targets import Labels, Targets
 from .fingerprint import hashed
 from .passes import gathered, stand_in
 from .sources import fingerprint_of, pair, runs_out
 
 Array = Any
-Piece = tuple[int | None, Array, checks.Targets]
+Piece = tuple[int | None, Array, Targets]
 
 BLOCK_BYTES = 256 << 20  # what the arrays of all layers may take for one block of rows
 ARRAYS = 4  # of a layer's width: inputs, output and their gradients
@@ -44,7 +45,7 @@ class InBlocks:
         self.model, self.backend, self.what = model, model.backend, what
         self.check_finite = check_finite
         self.block = block_rows(model)
-        self._form: checks.Targets | None = None  # some targets as the loss wants them
+        self._form: Targets | None = None  # some targets as the loss wants them
         self._seen = False  # a whole pass: later ones are looked at more quickly
 
     def _converted(self, x: Any, dtype: Any, name: str) -> Array:
@@ -62,9 +63,7 @@ class InBlocks:
             checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
         return moved
 
-    def _checked(
-        self, X: Any, y: Any, start: int, given: Any = None
-    ) -> tuple[Array, checks.Targets]:
+    def _checked(self, X: Any, y: Any, start: int, given: Any = None) -> tuple[Array, Targets]:
         """A block whose first row is `start`: moved, and everything checked.
 
         given  the targets before `y` was made of them: a refusal speaks of these
@@ -79,7 +78,7 @@ class InBlocks:
             raise
         return X, self._form
 
-    def _known(self, X: Any, y: Any, start: int) -> tuple[Array, checks.Targets]:
+    def _known(self, X: Any, y: Any, start: int) -> tuple[Array, Targets]:
         """A block whose rows came before, in an earlier pass.
 
         Files change, and what makes blocks may make others: labels on the host are looked at
@@ -87,7 +86,7 @@ class InBlocks:
         range makes the loss NaN, and nothing beside the arrays is read.
         """
         form: Any = self._form
-        fits = on_gpu(y) or (isinstance(form, checks.Labels) and form.suit(y))
+        fits = on_gpu(y) or (isinstance(form, Labels) and form.suit(y))
         if not fits or y.shape[:1] != X.shape[:1]:
             return self._checked(X, y, start)
         X = self._data(X, f"{self.what}, rows {start} to {start + len(X) - 1}")
@@ -211,7 +210,7 @@ class Streamed(InBlocks):
             raise ValueError(f"{self.what}: got no blocks, expected pairs (X, y)")
         return rows
 
-    def _block(self, block: Any, start: int) -> tuple[Array, checks.Targets]:
+    def _block(self, block: Any, start: int) -> tuple[Array, Targets]:
         where = f"{self.what}, the block at row {start}"
         given = pair(block, where)
         try:
@@ -229,7 +228,7 @@ class Streamed(InBlocks):
         self._kind = kind
         return self._checked(X, y, start, _raw(given[1]))
 
-    def _pass(self) -> Iterator[tuple[Array, checks.Targets]]:
+    def _pass(self) -> Iterator[tuple[Array, Targets]]:
         """The blocks of one pass; the last one comes only when it is known to be the last."""
         rows, samples, blocks = 0, self.samples, iter(self.source)
         expected = f"expected {samples} in every pass: correct the source or its samples"
@@ -282,4 +281,4 @@ class Streamed(InBlocks):
 
 def _raw(y: Any) -> Any:
     """Targets as they were given: the values of checked ones."""
-    return y.values if isinstance(y, checks.Targets) else y
+    return y.values if isinstance(y, Targets) else y

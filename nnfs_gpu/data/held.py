@@ -9,7 +9,7 @@ the last two of them in `blockwise.py`. All have `samples` and
 the samples in batches, from batch number `first` on. `total` is None where the piece is a
 batch; else it is one of several of a batch of `total` rows, which is larger than `block` rows
 or than the blocks that come: a step then adds the pieces up. X (n, features) and y
-(`checks.Targets`) are checked and on the backend.
+(`targets.Targets`) are checked and on the backend.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
 from ..network import checks as network_checks
+from ..targets import Targets
 from .blockwise import Mapped, Piece, Streamed
 from .fingerprint import fingerprint
 from .sources import as_source, holds_pairs, is_source, pair, targets_inside
@@ -88,7 +88,7 @@ class Held:
 
     runs_out = False
 
-    def __init__(self, backend: Any, X: Array, y: checks.Targets):
+    def __init__(self, backend: Any, X: Array, y: Targets):
         self.backend, self.X, self.y = backend, X, y
         self.samples = X.shape[0]
         self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last

@@ -2,7 +2,7 @@
 
 `loss_of`, `accuracy_of` and `optimizer_of` give the model's part itself where it is ours, else
 a wrapper that asks the user's object and does what it leaves out: means, sums over an epoch,
-penalties, a step's beginning and end. Own parts get plain arrays, never `checks.Targets`. The
+penalties, a step's beginning and end. Own parts get plain arrays, never `targets.Targets`. The
 epoch's sums are kept on the user's object, under the book's names. See `own/parts.py`.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from ..accuracy import Accuracy
 from ..backend import Backend
-from ..checks import Targets
 from ..losses import Loss
 from ..own.parts import ours, take_parameters, takes
 from ..own.values import AsGiven, as_given, comparisons, converted, hint, per_row, result
+from ..targets import Targets
 
 Array = Any
 

@@ -16,12 +16,13 @@ import numpy as np
 from .. import checks
 from ..backend import Backend
 from ..backend.arrays import incoming, on_gpu, prefixed, to_host
+from ..targets import Targets
 
 Array = Any
 
 
 # ---- targets ----
-class AsGiven(checks.Targets):
+class AsGiven(Targets):
     """Targets as the user gave them, for a loss whose wishes nobody knows.
 
     values  whole numbers and bools in the dtype they have, other numbers in the backend's;
@@ -44,12 +45,12 @@ class AsGiven(checks.Targets):
         """`y` itself where it is one, else `y` checked now."""
         if isinstance(y, cls) and len(y) == samples:
             return y
-        return cls(y.values if isinstance(y, checks.Targets) else y, backend, samples)
+        return cls(y.values if isinstance(y, Targets) else y, backend, samples)
 
 
 def form_of(y: Any) -> tuple[np.dtype, tuple[int, ...]]:
     """The dtype of targets and the shape of one, as the user gave them."""
-    if isinstance(y, checks.Targets):
+    if isinstance(y, Targets):
         return y.given or (y.values.dtype, y.values.shape[1:])
     host = to_host(y[:1] if on_gpu(y) else y, "y")
     return host.dtype, host.shape[1:]
@@ -57,7 +58,7 @@ def form_of(y: Any) -> tuple[np.dtype, tuple[int, ...]]:
 
 def as_given(y: Any) -> Any:
     """Targets as an own loss or accuracy gets them: an array, in the form the user gave."""
-    if not isinstance(y, checks.Targets):
+    if not isinstance(y, Targets):
         return y
     if y.given is None:
         return y.values

@@ -43,8 +43,8 @@ class FusedSteps(StepCalls):
     finish()                     ... and the update when all blocks have been given
     compile()                    what the first of these would do first
 
-    X (n, I) of the backend's dtype; y what the model's targets are: `checks.Labels` or
-    `checks.Values` of n samples. The numbers are those of the step layer by layer, up to
+    X (n, I) of the backend's dtype; y what the model's targets are: `targets.Labels` or
+    `targets.Values` of n samples. The numbers are those of the step layer by layer, up to
     rounding; the same calls give the same bits, however many threads there are.
     One engine serves one caller at a time.
     """

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ON_ARRAYS = (  # files whose unknown variables may be arrays of CuPy
-    *("backend/cupy_backend", "backend/cuda_calls", "cuda/copies", "cuda/launch"),
-    *("backend/numba_cuda_backend", "backend/cuda_numba_calls", "backend/numpy_backend"),
-    *("fused/cuda_buffers", "fused/cuda_data", "fused/cuda_steps", "fused/cuda_wide"),
+    *("backend/cupy_backend", "backend/numba_cuda_backend", "backend/numpy_backend"),
+    *("backend/cuda/calls", "backend/cuda/copies", "backend/cuda/launch"),
+    *("backend/numba_cuda/calls", "fused/tiles"),
+    *("fused/cuda/buffers", "fused/cuda/data", "fused/cuda/engine"),
 )
 NAMES = {
     "cupy": "cupy",
