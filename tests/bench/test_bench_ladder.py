@@ -13,7 +13,7 @@ import numba
 import pytest
 from emulation.emulator import COMPILER
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # `bench` is not installed
 
 from bench import __main__ as command, goals, ladders, report, sheet, versions  # noqa: E402
