@@ -62,6 +62,11 @@ class Version:
 
 
 # ---- how kernels are called ----
+def no_scalars(_: Any) -> tuple:
+    """For kernels that get arrays alone."""
+    return ()
+
+
 @jit
 def backward_row_by_row(start: Any, stop: Any, dy: Any, y: Any, dx: Any) -> None:
     """The row function in a loop: the formula as it stands."""
@@ -86,7 +91,7 @@ def gradient_row_by_row(start: Any, stop: Any, p: Any, t: Any, n: Any, bad: Any,
         softmax.softmax_cross_entropy_backward_row(i, p.shape[1], p, t, n, bad, dx)
 
 
-def on_one_thread(kernel: Any, scalars: Scalars = lambda a: ()) -> Callable[..., Any]:
+def on_one_thread(kernel: Any, scalars: Scalars = no_scalars) -> Callable[..., Any]:
     """A CPU kernel over all rows, on the thread that calls."""
 
     def run(_: Any, *arrays: Any) -> Any:
@@ -103,7 +108,7 @@ def of_gradient(p: Any) -> tuple:
     return p.dtype.type(len(p)), p.dtype.type(np.nan)
 
 
-def grid(kernel: str, scalars: Scalars = lambda a: ()) -> Callable[..., Any]:
+def grid(kernel: str, scalars: Scalars = no_scalars) -> Callable[..., Any]:
     """A kernel of kernels/numba_cuda/grids.py: a thread a row."""
 
     def run(backend: Any, *arrays: Any) -> Any:
@@ -137,18 +142,22 @@ def _cuda(kind: str, operation: str, partial: tuple[str, int]) -> Callable[..., 
     return run
 
 
-def cuda_versions(operation: str, partial: tuple[str, int], narrow: str) -> tuple[Version, ...]:
+def by_name(operation: str) -> Callable[..., Any]:
+    """The backend's own."""
+    return lambda backend, *arrays: getattr(backend, operation)(*arrays)
+
+
+def cuda_versions(operation: str, partial: tuple[str, int]) -> tuple[Version, ...]:
     """The three families of CUDA C++ kernels."""
     lines = (
-        ("narrow", narrow, 32),
+        ("narrow", "a thread a row, the block's rows staged through shared memory", 32),
         ("rows", "32, 128 or 512 threads a row, which stays in registers", 16_384),
         ("wide", "several blocks share a row, in two launches: for long or few rows", None),
     )
     return tuple(
         Version(
             *(f"CUDA C++, {kind}", changes, f"kernels/cuda/softmax_{kind}.cu"),
-            run=_cuda(kind, operation, partial),
-            backend="cupy",
+            *(_cuda(kind, operation, partial), "cupy"),
             widest=widest,
         )
         for kind, changes, widest in lines
