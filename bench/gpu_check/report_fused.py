@@ -11,7 +11,7 @@ from ..markdown import Record, goal, table
 from .tables import Results, number, records
 
 NET, ROWS = "2-64-3", 1_000_000  # of goal P4
-FASTER = {"torch": ("PyTorch eager", 12.0), "torch compiled": ("torch.compile", 6.0)}
+FASTER = {"torch": ("PyTorch eager", 12.0), "torch.compile": ("torch.compile", 6.0)}
 
 
 def goals(results: Results) -> list[Record]:

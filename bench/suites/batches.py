@@ -25,7 +25,18 @@ from nnfs_gpu.training.loop import epoch_order
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers
 from ..sheet import Sheet, attempt
-from ..trainers import RATE, Jax, Ours, Parameters, Torch, Trainer, torch_forwards
+from ..trainers import (
+    RATE,
+    Jax,
+    Ours,
+    Parameters,
+    Torch,
+    Trainer,
+    flops,
+    name_of,
+    parameters,
+    torch_forwards,
+)
 
 SEED, TOLERANCE = 0, 1e-4
 BATCHES = 120  # of an epoch
@@ -39,8 +50,7 @@ def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Nets) -> None:
     """A row for each net and batch, shuffled and not."""
     for widths, batches in nets:
         for batch, shuffle in itertools.product(batches, (False, True)):
-            name = "-".join(map(str, widths))
-            case = f"{name}, batch {batch}{', shuffled' if shuffle else ''}"
+            case = f"{name_of(widths)}, batch {batch}{', shuffled' if shuffle else ''}"
             if not sheet.late(case):
                 _case(sheet, case, widths, batch, shuffle, backends, peers)
 
@@ -58,13 +68,7 @@ def _case(
     rng = np.random.default_rng(0)
     X = rng.standard_normal((samples, widths[0]), dtype=np.float32)
     y = rng.integers(0, widths[-1], samples).astype(np.int32)
-    start: Parameters = [
-        (
-            (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32),
-            np.zeros((1, o), np.float32),
-        )
-        for i, o in itertools.pairwise(widths)
-    ]
+    start = parameters(widths)
     exact = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     oracle = _ours(exact, "layers", batch, shuffle)(start, X, y, "sgd", RATE)
     oracle.run(1)
@@ -82,25 +86,19 @@ def _case(
             scale = batch / (epochs * samples)
             contenders[name] = Contender(lambda t=made[1]: t.run(epochs), role, scale, HOST)
     fused = [name for name in contenders if name.endswith("fused")]
-    flops = batch * _flops(widths)
+    work = batch * flops(widths)
     if backends[0].name == "numba":
-        contenders[PEAK] = Peak().contender(flops)
+        contenders[PEAK] = Peak().contender(work)
     sheet.measure(
         case,
         contenders,
         reference=(fused or list(contenders) or [""])[0],
         left_out=left_out,
-        net="-".join(map(str, widths)),
+        net=name_of(widths),
         batch=batch,
         shuffled=shuffle,
-        flops=flops,
+        flops=work,
     )
-
-
-def _flops(widths: tuple[int, ...]) -> int:
-    """Of a sample's matrix products: forward, weights' gradients, inputs' but the first's."""
-    products = [2 * i * o for i, o in itertools.pairwise(widths)]
-    return 3 * sum(products) - products[0]
 
 
 def _check(trainer: Trainer, start: Parameters, oracle: Trainer) -> None:

@@ -25,14 +25,14 @@ from ..markdown import table
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers
 from ..sheet import Row, Sheet, attempt, duration, times
-from ..trainers import RATE
+from ..trainers import RATE, flops, parameters
 from ..versions import Version, numpy_for
 from . import train
 
 STEP = "training_step"
 CLASSES, BATCHES = (3, 10, 100), (300, 30_000)
 ELEMENTS, QUICK_ELEMENTS = 3_000_000, 3_000  # of an array
-HIDDEN, STEPS = (64,), 500_000  # of the training step; samples in a timed call
+WIDTHS, STEPS = (2, 64, 3), 500_000  # of the training step; samples in a timed call
 TOLERANCE = 2e-6  # largest error allowed against float64, relative to the largest result
 LIMIT = {"numpy": "limit: add, new array", "gpu": "limit: add, new array, GPU"}
 INPUTS = {
@@ -165,10 +165,10 @@ class StepCase:
     def __init__(self, batch: int, quick: bool):
         self.operation, self.size = STEP, batch
         self._X, self._y = train.data(batch)
-        self._start = train.parameters(HIDDEN)
+        self._start = parameters(WIDTHS, train.BIASES)
         self._exact = train._oracle(self._start, self._X, self._y)
         self._steps = 3 if quick else max(1, STEPS // batch)
-        self.facts = {"batch": batch, "flops": train.flops(HIDDEN) * batch}
+        self.facts = {"batch": batch, "flops": flops(WIDTHS) * batch}
 
     def contender(self, version: Version, backend: Any) -> Contender:
         """What is timed. AssertionError where a step of it is wrong."""

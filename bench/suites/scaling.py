@@ -26,8 +26,8 @@ from nnfs_gpu.selftest.timing import threads as available_threads
 
 from .. import peers
 from ..sheet import Sheet, measured, short
-from ..trainers import RATE, Ours, trainers
-from .train import no_room, parameters
+from ..trainers import RATE, Ours, parameters, trainers
+from .train import no_room
 
 SIZES = (100, 10_000, 1_000_000, 10_000_000, 100_000_000)
 QUICK = (100, 1_000)
@@ -142,7 +142,7 @@ def _measure(spec: dict[str, Any]) -> dict[str, Any]:
         )
     else:
         made = trainers([backend], peers.find(wanted))[name][1]
-    start = parameters(HIDDEN)
+    start = parameters((2, *HIDDEN, 3))
     X, y = (backend.to_numpy(a) for a in backend.spiral(-(-samples // 3), 3, 0))
     small = slice(0, min(len(X), 300))
     made(start, X[small], y[small], "adam", RATE).run(2)  # compiles

@@ -26,8 +26,8 @@ from nnfs_gpu.selftest.timing import Contender
 
 from .. import peers
 from ..sheet import Sheet, measured, short
-from ..trainers import RATE, trainers
-from .train import data, parameters
+from ..trainers import RATE, parameters, trainers
+from .train import data
 
 PROCESS = 120.0  # seconds after which a process is given up
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +103,7 @@ def _main(name: str) -> None:
     package = name.split()[0].split(".")[0]
     found = peers.find([package])
     backend = get_backend(name.split()[1] if package == "nnfs_gpu" else "numpy", dtype="float32")
-    trainer = trainers([backend], found)[name][1](parameters((64,)), *data(300), "adam", RATE)
+    trainer = trainers([backend], found)[name][1](parameters((2, 64, 3)), *data(300), "adam", RATE)
     trainer.run(1)
     assert np.isfinite(trainer.loss())
 

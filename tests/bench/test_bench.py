@@ -151,7 +151,7 @@ def test_what_cannot_work_is_left_out_with_the_reason():
 
 def test_a_wrong_trainer_is_found(numba):
     X, y = train.data(60)
-    start = train.parameters((8,))
+    start = trainers.parameters((2, 8, 3), 0.1)
     exact = train._oracle(start, X, y)
     make = trainers.trainers([numba], peers.Peers())["book"][1]
     pair = make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", 0.01)
@@ -171,7 +171,7 @@ def test_the_books_two_contenders_agree_with_the_notes():
 
 def test_the_oracle_of_training_is_the_model_in_float64():
     X, y = train.data(90)
-    start = train.parameters((5, 4))
+    start = trainers.parameters((2, 5, 4, 3), 0.1)
     once, loss = train._oracle(start, X, y)
     backend = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     sgd = trainers.Ours(start, X, y, "sgd", 1.0, backend=backend, engine="layers")
@@ -185,8 +185,8 @@ def test_the_oracle_of_training_is_the_model_in_float64():
 
 
 def test_operations_of_a_training_step_are_counted():
-    assert train.flops((64,)) == 1_664
-    assert train.flops((512, 512)) == 1_586_176
+    assert trainers.flops((2, 64, 3)) == 1_664
+    assert trainers.flops((2, 512, 512, 3)) == 1_586_176
 
 
 # ---- the suites ----
@@ -304,7 +304,7 @@ def test_torch_and_jax_do_what_ours_do(numba):
     contenders, left_out, _ = jacobian.candidates(case, [numba], found)
     assert set(found.modules) <= set(contenders), left_out
     X, y = train.data(60)
-    start = train.parameters((8,))
+    start = trainers.parameters((2, 8, 3), 0.1)
     exact = train._oracle(start, X, y)
     for name, (_, make) in trainers.trainers([numba], found).items():
         if name in found.modules:  # torch.compile takes too long for a test

@@ -16,7 +16,7 @@ from emulation.emulator import COMPILER
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # `bench` is not installed
 
-from bench import __main__ as command, goals, ladders, report, sheet, versions  # noqa: E402
+from bench import __main__ as command, goals, ladders, report, sheet, trainers, versions  # noqa: E402
 from bench.suites import ladder, train  # noqa: E402
 from nnfs_gpu import get_backend  # noqa: E402
 from nnfs_gpu.fused import engine  # noqa: E402
@@ -115,8 +115,8 @@ def test_tiles_are_no_narrow_path():
     """The version before the narrow one runs another kernel, and leaves everything as it was."""
     X, y = train.data(60)
     backend = get_backend("numba", dtype="float32", precise_dot=False, book_random=False)
-    trainer = versions.Ours(
-        train.parameters((8,)), X, y, "sgd", 1.0, backend=backend, engine="fused"
+    trainer = trainers.Ours(
+        trainers.parameters((2, 8, 3)), X, y, "sgd", 1.0, backend=backend, engine="fused"
     )
     threads = numba.get_num_threads()
     assert engine(trainer.model).plan.narrow
@@ -169,7 +169,11 @@ def test_a_goal_is_met_missed_or_open(value, medians, bound, at_least, measured,
 
 
 def test_goals_are_of_cases_that_the_suites_have(capsys):
-    nets = {f"{train.name_of(hidden)}, batch {batch:,}" for hidden, b in train.NETS for batch in b}
+    nets = {
+        f"{trainers.name_of(train.widths_of(hidden))}, batch {batch:,}"
+        for hidden, b in train.NETS
+        for batch in b
+    }
     assert {goal.case for goal in goals.GOALS if goal.suite == "train"} <= nets
     assert command.main(["goals"]) == 0
     said = capsys.readouterr().out
