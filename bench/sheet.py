@@ -198,6 +198,8 @@ def load(path: Path) -> dict[str, Any]:
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or not {"suite", "rows", "environment"} <= set(found):
         raise ValueError(f"{path}: no result of python -m bench")
+    if any("contenders" not in row for row in found["rows"]):
+        raise ValueError(f"{path}: of an older python -m bench; measure again")
     return found
 
 

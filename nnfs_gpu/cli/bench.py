@@ -7,7 +7,6 @@ Softmax backward against the bandwidth of memory, and whole training steps, each
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -80,13 +79,10 @@ def _training(backend: Any, batch: int) -> Row:
     """Steps of Adam on the whole batch, by every engine that there is."""
     case = f"batch {batch:,}"
     X, y = get_backend("numpy", dtype="float32").spiral(batch // 3, 3, 0)
-    exact = _gradient(get_backend("numpy", dtype="float64"), X, y, {})
+    exact = _gradient(get_backend("numpy", dtype="float64"), X, y, "layers")
     contenders: dict[str, Contender] = {}
-    engines: list[dict[str, str]] = [{}]
-    if "engine" in inspect.signature(Model.train).parameters:
-        engines = [{"engine": "fused"}, {"engine": "layers"}]
-    for engine in engines:
-        name = " ".join((backend.name, *engine.values()))
+    for engine in ("fused", "layers"):
+        name = f"{backend.name} {engine}"
         try:
             gradient = _gradient(backend, X, y, engine)
         except ValueError:  # this network has no fused step on this backend
@@ -95,29 +91,29 @@ def _training(backend: Any, batch: int) -> Row:
         contenders[name] = _steps(backend, X, y, engine, STEPS[batch])
     if backend.name != "numpy":
         plain = get_backend("numpy", dtype="float32")
-        contenders["numpy layers"] = _steps(plain, X, y, engines[-1], STEPS[batch], "book")
+        contenders["numpy layers"] = _steps(plain, X, y, "layers", STEPS[batch], "book")
     return _row(case, contenders, 1e-6 * batch)
 
 
 def _steps(
-    backend: Backend, X: Any, y: Any, engine: dict[str, str], steps: int, role: str = "ours"
+    backend: Backend, X: Any, y: Any, engine: str, steps: int, role: str = "ours"
 ) -> Contender:
     model = _model(backend, Optimizer_Adam(0.01))
     data = backend.asarray(X), backend.asarray(y, np.int32)
 
     def call() -> None:
-        model.train(*data, epochs=steps, print_every=None, **engine)  # type: ignore[arg-type]
+        model.train(*data, epochs=steps, print_every=None, engine=engine)
         backend.synchronize()
 
     call()
     return Contender(call, role, 1 / steps)
 
 
-def _gradient(backend: Backend, X: Any, y: Any, engine: dict[str, str]) -> np.ndarray:
+def _gradient(backend: Backend, X: Any, y: Any, engine: str) -> np.ndarray:
     """Of all parameters, as the change that one step of SGD with rate 1 makes."""
     model = _model(backend, Optimizer_SGD(1.0))
     before = _parameters(model)
-    model.train(X, y, epochs=1, print_every=None, **engine)  # type: ignore[arg-type]
+    model.train(X, y, epochs=1, print_every=None, engine=engine)
     return before - _parameters(model)
 
 

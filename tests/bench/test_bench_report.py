@@ -91,6 +91,12 @@ def test_compare_names_what_it_cannot_compare(tmp_path, capsys):
     assert "c: not in the old run" in out
 
 
+def test_compare_refuses_files_of_an_older_benchmark(tmp_path):
+    old, new = _files(tmp_path, [_row("a", ours=[1.0])], [{"case": "a", "ways": {}}])
+    with pytest.raises(ValueError, match="older python -m bench"):
+        compare.run(old, new)
+
+
 # ---- tables and pictures ----
 def test_a_contender_that_is_faster_elsewhere_is_said():
     slow = _row("a, batch 30", ours=[2.0], torch=[1.0]) | {"net": "a", "batch": 30}
