@@ -28,6 +28,7 @@ from bench import cases as gpu_cases
 from bench.gpu_check import (
     accuracy as gpu_kernels,
     exercise as gpu_exercise,
+    notebook,
     plan as gpu_plan,
     report as gpu_report,
     run as gpu_run,
@@ -192,7 +193,7 @@ def test_what_is_measured_beside_cupy_may_be_missing(name, paper, tmp_path, monk
             raise BackendUnavailableError(f"backend {name!r} cannot be used: NumPy 2.5")
         return made(name, **settings)
 
-    monkeypatch.setattr(gpu_steps, "get_backend", refuse)
+    monkeypatch.setattr(notebook, "get_backend", refuse)  # which asks for numba-cuda
     assert gpu_steps.main([name, "--json", str(tmp_path / "f.json")]) == 0
     found = json.loads((tmp_path / "f.json").read_text())
     assert found["problems"] == []
