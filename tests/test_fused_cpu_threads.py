@@ -50,6 +50,7 @@ def test_same_bits_with_any_number_of_threads(sharing, network, dtype):
 def test_same_bits_in_a_batch_of_many_waves(sharing, monkeypatch):
     """More groups than there is room for: a step is many calls, and so is each of a run."""
     monkeypatch.setattr(groups, "MOST_GROUPS", 4)
+    monkeypatch.setattr(groups, "MORE_GROUPS", 1)
     monkeypatch.setattr(groups, "MOST_GROUP", 1)
     network, n = NETWORKS["narrow"], 2_000
     assert made(network, n)[1].groups.in_a_call(n) < n // 2

@@ -51,7 +51,7 @@ def launch(
     """
     dtype = common_dtype(*inputs) or np.dtype(np.float64)
     arguments = [np.ascontiguousarray(a) for a in inputs]
-    arguments += [_scalar(value, dtype) for value in scalars]
+    arguments += _scalars(scalars, dtype)
     for a in outputs:
         if not a.flags.c_contiguous:
             raise ValueError(
@@ -130,6 +130,12 @@ def _quota() -> int | None:
     if "NUMBA_NUM_THREADS" in os.environ or max_threads() != default:
         return None
     return quota.cores()
+
+
+def _scalars(values: Sequence[Any], dtype: np.dtype) -> list[Any]:
+    if set(map(type, values)) == {float}:  # all at once: NumPy takes half a microsecond for each
+        return [*np.array(values, dtype)]
+    return [_scalar(value, dtype) for value in values]
 
 
 def _scalar(value: Any, dtype: np.dtype) -> Any:

@@ -70,9 +70,11 @@ class NumbaBackend(NumpyBackend):
         """A kernel that writes `written`; False, and nothing done, where the layout forbids."""
         arrays = (*written, *inputs)
         check_shapes(*arrays)
-        if not all(a.flags.c_contiguous and a.dtype == written[0].dtype for a in arrays):
-            return False
-        flat = [a.reshape(-1) for a in arrays]
+        dtype, flat = written[0].dtype, []
+        for a in arrays:
+            if a.dtype != dtype or not a.flags.c_contiguous:
+                return False
+            flat.append(a.reshape(-1))
         n = len(written)
         reals = [float(value) for value in scalars]
         launch(kernel, flat[0].size, flat[n:], flat[:n], reals, work=ROOT * flat[0].size)
@@ -265,8 +267,8 @@ class NumbaBackend(NumpyBackend):
         launch(reductions.argmax, x.shape[0], (x,), (columns,), work=x.size)
         return columns
 
-    def mean(self, a: Array) -> Array:
-        mean = self.sum(a) / a.size
+    def mean(self, a: Array, total: Array | None = None) -> Array:
+        mean = (self.sum(a) if total is None else total) / a.size
         return a.dtype.type(mean) if a.dtype.kind == "f" else mean
 
     def sum(self, a: Array) -> Array:
