@@ -138,6 +138,7 @@ class Copies:
         for held, count, names, arrays, *_ in self._looked:
             if len(held) != count or not all(map(is_, map(held.get, names), arrays)):
                 self._looked = []
+                break
         if not self._looked:
             self._look()
         if self._flat:
