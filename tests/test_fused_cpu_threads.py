@@ -96,6 +96,13 @@ def test_no_call_is_long(monkeypatch, network, n):
     assert sum(steps * rows for rows, steps in calls) == n * (3 if n > 300 else 2_000)
 
 
+def test_a_step_over_a_million_narrow_samples_is_one_call():
+    """Between calls the threads wait; more samples are cut, so that Ctrl-C is heard."""
+    cut = made(Network((2, 64, 3)), 30)[1].groups
+    assert cut.in_a_call(1_000_000) >= 1_000_000
+    assert cut.work(cut.in_a_call(10_000_000)) <= 1.01 * groups.SHORT_CALL
+
+
 def test_same_bits_of_two_engines_at_the_same_time(sharing):
     """Only one caller can have the workers; both get the bits of a thread alone."""
     networks = NETWORKS["narrow"], NETWORKS["values"]
