@@ -29,8 +29,9 @@ from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
 
-from . import batches, combined, compare, jacobian, ops, peers, report, scaling, start, train
+from . import compare, peers, report
 from .sheet import Sheet, fail
+from .suites import batches, combined, jacobian, ops, scaling, start, train
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK_RESULTS = ROOT / "bench" / "results", ROOT / "build" / "bench"

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nnfs_gpu.picture import FAINT, GREY, INK, STYLE
+from nnfs_gpu.cli.picture import FAINT, GREY, INK, STYLE
 
 from .sheet import Row, of_role
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Set
 from typing import Any
 
-from .interrupts import insist
+from .backend.interrupts import insist
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .own_state import OF_A_BATCH, OwnState, is_own
+from .own.state import OF_A_BATCH, OwnState, is_own
 from .rollback import attributes, refill
 
 Array = Any
@@ -34,7 +34,7 @@ class Undo:
 
     Kept are numbers that layers, loss, accuracy and optimizer hold, and the trainable layers'
     arrays of the shape of their weights or biases: what an optimizer writes. Of parts of the
-    user's own everything they hold is (`own_state.py`).
+    user's own everything they hold is (`own/state.py`).
     """
 
     def __init__(self, model: Any):

@@ -16,7 +16,7 @@ import numpy as np
 from fused_networks import ENDS, OPTIMIZERS, Network, backend_of, gradients, parameters, state
 
 from nnfs_gpu import fused
-from nnfs_gpu.engines import LayerSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 DTYPES = ("float32", "float64")
 SHAPES = ((2, 64, 3), (5, 33, 17, 2), (3, 1))

@@ -3,7 +3,7 @@
 import numpy as np
 
 import nnfs_gpu as ng
-from nnfs_gpu.blocks import Blocks
+from nnfs_gpu.data.sources import Blocks
 
 RNG = np.random.RandomState(3)
 N = 700

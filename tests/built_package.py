@@ -1,4 +1,4 @@
-"""The package as other machines get it: a wheel, or an editable install, from a copy.
+"""The package as other machines get it: a wheel, an sdist or an editable install, from a copy.
 
 Built by the hooks that pip and uv call, without the network.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+LINKS = ("src/nnfs_gpu", "nnfs_gpu/kernels")  # in a checkout; an sdist has none
 HOOK = "import setuptools.build_meta as b; b.build_{kind}({out!r})"
 NOT_COPIED = (".*", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "runs", "results")
 
@@ -21,15 +22,17 @@ def copy_of_project(folder: Path, *, links: bool = True) -> Path:
     """Everything that a build reads, in a new folder; without `links`, as Git leaves it where the
     system has none: small text files in their place."""
     shutil.copytree(ROOT, folder, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    for link in () if links else (folder / "src" / "nnfs_gpu", folder / "nnfs_gpu" / "kernels"):
-        target = link.readlink()
-        link.unlink()
-        link.write_text(str(target))
+    for link in () if links else (folder / name for name in LINKS):
+        if link.is_symlink():
+            target = link.readlink()
+            link.unlink()
+            link.write_text(str(target))
     return folder
 
 
 def build(project: Path, out: Path, kind: str) -> Path:
-    """The wheel of a "wheel" or "editable" install of `project`; skipped without setuptools."""
+    """The wheel of a "wheel" or "editable" install of `project`, or its "sdist"; skipped without
+    setuptools."""
     try:
         version = importlib.metadata.version("setuptools")
     except importlib.metadata.PackageNotFoundError:
@@ -45,7 +48,7 @@ def build(project: Path, out: Path, kind: str) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (path,) = out.glob("*.whl")
+    (path,) = out.iterdir()
     return path
 
 

@@ -21,9 +21,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 ON_ARRAYS = (  # files whose unknown variables may be arrays of CuPy
-    *("backend/cupy_backend", "backend/cuda_calls", "backend/cuda_copies", "backend/cuda_launch"),
-    *("backend/numba_cuda_backend", "backend/cuda_numba_calls", "backend/numpy_backend"),
-    *("fused/cuda_buffers", "fused/cuda_data", "fused/cuda_steps", "fused/cuda_wide"),
+    *("backend/cupy_backend", "backend/numba_cuda_backend", "backend/numpy_backend"),
+    *("backend/cuda/calls", "backend/cuda/copies", "backend/cuda/launch"),
+    *("backend/numba_cuda/calls", "fused/tiles"),
+    *("fused/cuda/buffers", "fused/cuda/data", "fused/cuda/engine"),
 )
 NAMES = {
     "cupy": "cupy",
@@ -33,18 +34,21 @@ NAMES = {
     "nvrtc": "cupy.cuda.nvrtc",
 }
 IN_FILE = {  # names that mean something else there, most of them parameters
-    "cuda_copies": {
+    "cuda/copies": {
         "cuda": "cupy.cuda",
         "current": "cupy.cuda.Stream()",
         "free": "cupy.cuda.Event()",
         "memory": "cupy.ndarray()",
     },
-    "cuda_launch": {"_function": "cupy.cuda.Function()", "function": "cupy.cuda.Function()"},
-    "cuda_numba_launch": {"cuda": "numba.cuda"},
-    "cuda_blocks": {"cuda": "numba.cuda"},
-    "cuda_device": {"cuda": "numba.cuda"},  # of kernels/
-    "cuda_elements": {"cuda": "numba.cuda"},
-    "cuda_grids": {"cuda": "numba.cuda"},
+    "cuda/launch": {
+        "_function": "cupy.cuda.Function()",
+        "function": "cupy.cuda.Function()",
+    },
+    "numba_cuda/launch": {"cuda": "numba.cuda"},
+    "numba_cuda/blocks": {"cuda": "numba.cuda"},
+    "numba_cuda/device": {"cuda": "numba.cuda"},
+    "numba_cuda/elements": {"cuda": "numba.cuda"},
+    "numba_cuda/grids": {"cuda": "numba.cuda"},
 }
 OURS = {"to_device"}  # methods of our own that NumPy's arrays happen to have, too
 CLASSES = ("Device", "Stream", "Event", "Module")
@@ -172,11 +176,15 @@ def _written(found: Any) -> Parameters | None:
 # ---- from the source ----
 def uses(file: Path) -> list[Use]:
     """Every use of CuPy and of numba.cuda in a file of the package."""
-    return uses_in(file.read_text(encoding="utf-8"), file.stem, str(file.relative_to(ROOT)))
+    return uses_in(
+        file.read_text(encoding="utf-8"),
+        f"{file.parent.name}/{file.stem}",
+        str(file.relative_to(ROOT)),
+    )
 
 
-def uses_in(text: str, stem: str, place: str) -> list[Use]:
-    finder = _Finder(NAMES | IN_FILE.get(stem, {}), place)
+def uses_in(text: str, name: str, place: str) -> list[Use]:
+    finder = _Finder(NAMES | IN_FILE.get(name, {}), place)
     tree = ast.parse(text)
     finder.look_only = True  # attributes of self may be assigned further down
     finder.visit(tree)

@@ -9,10 +9,9 @@ import json
 import tempfile
 
 import numpy as np
-from safetensors.numpy import load_file
-from safetensors.numpy import save as to_bytes
+from safetensors.numpy import load_file, save as to_bytes
 
-from nnfs_gpu.tensor_file import seal
+from nnfs_gpu.files.tensor_file import seal
 
 WRONG = [
     *(None, True, False, 0, 1, -1, 2, 0.5, -0.5, 1e400, -1e400, float("nan"), 1e-320, 1e38),

@@ -32,13 +32,12 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adam,
     Optimizer_SGD,
-    cli_common,
-    cli_config,
     get_backend,
     use_backend,
 )
-from nnfs_gpu.checkpoint import FILE, CheckpointError
-from nnfs_gpu.tensor_file import ModelFileError
+from nnfs_gpu.cli import common as cli_common, config as cli_config
+from nnfs_gpu.files.tensor_file import ModelFileError
+from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
 X = np.random.RandomState(4).randn(20, 2).astype(np.float32)
 CLASSES = np.arange(20, dtype=np.int32) % 3

@@ -2,7 +2,7 @@
 
 import multiprocessing
 
-from nnfs_gpu import folder_lock
+from nnfs_gpu.files import folder_lock
 
 
 def tries(folder, answers):

@@ -29,9 +29,10 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
-from nnfs_gpu.engines import LayerSteps
-from nnfs_gpu.fused import cuda_kernel, make_plan
-from nnfs_gpu.fused.cuda_steps import KernelSteps
+from nnfs_gpu.fused import make_plan
+from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda.engine import KernelSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 BOUND = {"float32": 3e-6, "float64": 1e-12}  # of the largest value of an array
 ACTIVATIONS = {"relu": Activation_ReLU, "sigmoid": Activation_Sigmoid, "linear": Activation_Linear}

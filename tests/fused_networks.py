@@ -11,7 +11,7 @@ import numpy as np
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
-from nnfs_gpu.engines import LayerSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 ACTIVATIONS = {
     "relu": ng.Activation_ReLU,

@@ -17,11 +17,11 @@ from fused_networks import (
 )
 
 from nnfs_gpu import fused
-from nnfs_gpu.backend import workers
-from nnfs_gpu.fused import cpu_calls, groups
-from nnfs_gpu.kernels import fused_tables as k
-from nnfs_gpu.kernels.fused_step import train
-from nnfs_gpu.kernels.waiting import APART, FOREVER
+from nnfs_gpu.backend.cpu import workers
+from nnfs_gpu.fused.cpu import calls as cpu_calls, groups
+from nnfs_gpu.kernels.cpu.waiting import APART, FOREVER
+from nnfs_gpu.kernels.fused_cpu import tables as k
+from nnfs_gpu.kernels.fused_cpu.step import train
 
 PATIENCE = 20
 ROLE, TURN = 2, 12  # places among the arguments of `train`

@@ -13,7 +13,8 @@ import types
 import numpy as np
 
 import nnfs_gpu.backend as selection
-from nnfs_gpu.backend import cuda_probe, driver
+from nnfs_gpu.backend import driver
+from nnfs_gpu.backend.cuda import probe as cuda_probe
 
 
 class Driver:

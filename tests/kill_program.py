@@ -17,8 +17,9 @@ from pathlib import Path
 
 from kill_table import table
 
-from nnfs_gpu import cli, tensor_file
-from nnfs_gpu.checkpoint import FILE
+from nnfs_gpu.cli import app as cli
+from nnfs_gpu.files import tensor_file
+from nnfs_gpu.training.checkpoint import FILE
 
 
 def die():

@@ -28,11 +28,11 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adam,
     Optimizer_SGD,
-    blocks,
-    tensor_file,
     use_backend,
 )
-from nnfs_gpu.checkpoint import FILE
+from nnfs_gpu.data import sources as blocks
+from nnfs_gpu.files import tensor_file
+from nnfs_gpu.training.checkpoint import FILE
 
 RNG = np.random.RandomState(3)
 SMALL = RNG.randn(50, 2).astype(np.float32)

@@ -30,12 +30,12 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adam,
     Optimizer_RMSprop,
-    callbacks,
     init,
     spiral_data,
-    tensor_file,
     use_backend,
 )
+from nnfs_gpu.files import tensor_file
+from nnfs_gpu.training import callbacks
 
 EPOCHS, BATCH = 6, 16
 

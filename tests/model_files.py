@@ -17,7 +17,7 @@ from nnfs_gpu import (
     Optimizer_Adam,
     get_backend,
 )
-from nnfs_gpu.tensor_file import ModelFileError, seal, seal_1
+from nnfs_gpu.files.tensor_file import ModelFileError, seal, seal_1
 
 X = np.random.RandomState(4).randn(20, 2)
 Y = np.arange(20) % 3

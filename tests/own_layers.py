@@ -1,4 +1,4 @@
-"""Layers and activations as readers of the book write them: see own_parts.py."""
+"""Layers and activations as readers of the book write them: see own/parts.py."""
 
 import numpy as np
 

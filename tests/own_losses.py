@@ -1,4 +1,4 @@
-"""Losses and accuracies as readers of the book write them: see own_parts.py."""
+"""Losses and accuracies as readers of the book write them: see own/parts.py."""
 
 import numpy as np
 

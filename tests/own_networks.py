@@ -1,4 +1,4 @@
-"""Networks with parts of the user's own in them, one a kind: see own_parts.py."""
+"""Networks with parts of the user's own in them, one a kind: see own/parts.py."""
 
 from __future__ import annotations
 

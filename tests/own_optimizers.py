@@ -1,4 +1,4 @@
-"""Optimizers as readers of the book write them: see own_parts.py."""
+"""Optimizers as readers of the book write them: see own/parts.py."""
 
 import numpy as np
 

@@ -130,9 +130,17 @@ def stand_in(put, put_item):
     """
     import sys
 
-    from bench import gpu_exercise, gpu_fused, gpu_fused_speed, gpu_kernels, gpu_speed, gpu_train
-    from nnfs_gpu import backend, benchmark, crosscheck
-    from nnfs_gpu.fused import cuda_device
+    from bench.gpu_check import (
+        accuracy as gpu_kernels,
+        exercise as gpu_exercise,
+        fused as gpu_fused,
+        fused_speed as gpu_fused_speed,
+        speed as gpu_speed,
+        training as gpu_train,
+    )
+    from nnfs_gpu import backend
+    from nnfs_gpu.fused.cuda import device as cuda_device
+    from nnfs_gpu.selftest import crosscheck, timing as benchmark
 
     put_item(backend._MODULES, "cupy", ("paper", "PaperBackend"))
     put_item(backend._MODULES, "numba-cuda", ("paper", "OtherBackend"))

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from nnfs_gpu.backend import affinity
-from nnfs_gpu.backend.affinity import FEW_CORES, Affinity
+from nnfs_gpu.backend.cpu import affinity
+from nnfs_gpu.backend.cpu.affinity import FEW_CORES, Affinity
 
 CALLER = 0
 

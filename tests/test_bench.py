@@ -20,24 +20,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # `bench` is not installed
 
-from bench import (  # noqa: E402
-    __main__ as command,
-)
-from bench import (  # noqa: E402
-    book,
-    combined,
-    jacobian,
-    ops,
-    peers,
-    report,
-    scaling,
-    sheet,
-    train,
-    trainers,
-)
-from nnfs_gpu import benchmark, get_backend  # noqa: E402
+from bench import __main__ as command, book, peers, report, sheet, trainers  # noqa: E402
+from bench.suites import combined, jacobian, ops, scaling, train  # noqa: E402
+from nnfs_gpu import get_backend  # noqa: E402
 from nnfs_gpu.backend.protocol import Backend  # noqa: E402
-from nnfs_gpu.benchmark import Clock, Way  # noqa: E402
+from nnfs_gpu.selftest import timing as benchmark  # noqa: E402
+from nnfs_gpu.selftest.timing import Clock, Way  # noqa: E402
 
 
 @pytest.fixture
@@ -341,8 +329,8 @@ def test_report_from_json_alone(quick, capsys):
 
 # ---- the installed command ----
 def test_installed_suite_measures_and_checks(monkeypatch, tmp_path, capsys):
-    from nnfs_gpu import cli_bench
-    from nnfs_gpu.cli_common import CommandError
+    from nnfs_gpu.cli import bench as cli_bench
+    from nnfs_gpu.cli.common import CommandError
 
     monkeypatch.setattr(cli_bench, "SIZES", ((200, 3),))
     monkeypatch.setattr(cli_bench, "BATCHES", (300,))

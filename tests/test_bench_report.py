@@ -15,10 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # `bench` is not installed
 
-from bench import (  # noqa: E402
+from bench import (  # noqa: E402  # noqa: E402
     __main__ as command,
-)
-from bench import (  # noqa: E402
     compare,
     report,
     sheet,

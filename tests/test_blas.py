@@ -14,7 +14,7 @@ import pytest
 from interruptions import cut_off, instructions
 
 import nnfs_gpu as ng
-from nnfs_gpu import blas
+from nnfs_gpu.training import blas
 
 MANY = int(os.environ.get("NNFS_GPU_INTERRUPTS", "60"))
 

@@ -24,7 +24,7 @@ from blocks_networks import (
 )
 
 import nnfs_gpu as ng
-from nnfs_gpu.blocks import Blocks, spiral_blocks
+from nnfs_gpu.data.sources import Blocks, spiral_blocks
 
 PENALTY = {"weight_regularizer_l2": 0.02, "weight_regularizer_l1": 1e-3, "bias_regularizer_l2": 0.1}
 EYE = np.eye(3)
@@ -119,7 +119,7 @@ def test_batches_and_blocks_of_any_size(sizes, batch_size, engine):
 def test_small_blocks_of_a_narrow_model_are_cut_again(monkeypatch):
     """Blocks larger than what the layers' arrays may take are handed over in pieces."""
     ng.use_backend("numpy", dtype="float64")
-    monkeypatch.setattr("nnfs_gpu.data_blocks.block_rows", lambda model: 33)
+    monkeypatch.setattr("nnfs_gpu.data.blockwise.block_rows", lambda model: 33)
     blocks = trained(classifier, source(sizes=(N,)), engine="layers")
     monkeypatch.undo()
     assert_same(blocks[0], trained(classifier, POINTS, LABELS, engine="layers")[0], 1e-12)

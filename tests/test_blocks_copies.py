@@ -1,4 +1,4 @@
-"""Copies to the device that run beside kernels: `backend/cuda_copies.py` on a device of paper.
+"""Copies to the device that run beside kernels: `backend/cuda/copies.py` on a device of paper.
 
 Here a stream is a list of work that is done as late as possible or as early as possible, within
 what its events allow, and memory goes back to the pool at once, as CuPy's does: whatever is
@@ -10,8 +10,8 @@ import weakref
 import numpy as np
 import pytest
 
-from nnfs_gpu.backend import cuda_copies
-from nnfs_gpu.backend.cuda_copies import Copies, to_device
+from nnfs_gpu.backend.cuda import copies as cuda_copies
+from nnfs_gpu.backend.cuda.copies import Copies, to_device
 
 
 class Event:

@@ -18,7 +18,7 @@ from blocks_networks import (
 from device_arrays import DeviceArray, DeviceBackend
 
 import nnfs_gpu as ng
-from nnfs_gpu.blocks import Blocks
+from nnfs_gpu.data.sources import Blocks
 
 QUIET = {"print_every": None}
 
@@ -56,8 +56,8 @@ def device():
 @pytest.fixture
 def mapped(tmp_path, monkeypatch):
     """Memory maps of data and labels, and blocks of 300 rows."""
-    monkeypatch.setattr("nnfs_gpu.data_blocks.block_rows", lambda model: 300)
-    monkeypatch.setattr("nnfs_gpu.inference.block_rows", lambda model: 300)
+    monkeypatch.setattr("nnfs_gpu.data.blockwise.block_rows", lambda model: 300)
+    monkeypatch.setattr("nnfs_gpu.training.inference.block_rows", lambda model: 300)
     np.save(tmp_path / "X.npy", POINTS.astype(np.float32))
     np.save(tmp_path / "y.npy", LABELS)
     return [np.load(tmp_path / name, mmap_mode="r") for name in ("X.npy", "y.npy")]

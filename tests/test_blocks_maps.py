@@ -21,9 +21,9 @@ from blocks_networks import (
 )
 
 import nnfs_gpu as ng
-from nnfs_gpu import data_blocks as data_module
-from nnfs_gpu.blocks import Blocks, spiral_blocks
-from nnfs_gpu.checkpoint import CheckpointError
+from nnfs_gpu.data import blockwise as data_module
+from nnfs_gpu.data.sources import Blocks, spiral_blocks
+from nnfs_gpu.training.checkpoint import CheckpointError
 
 QUIET = {"print_every": None}
 
@@ -43,8 +43,8 @@ def mapped(tmp_path):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 64 rows, as of data that are much larger than memory."""
-    monkeypatch.setattr("nnfs_gpu.data_blocks.block_rows", lambda model: 64)
-    monkeypatch.setattr("nnfs_gpu.inference.block_rows", lambda model: 64)
+    monkeypatch.setattr("nnfs_gpu.data.blockwise.block_rows", lambda model: 64)
+    monkeypatch.setattr("nnfs_gpu.training.inference.block_rows", lambda model: 64)
 
 
 def trained(make, X, y=None, **arguments):
@@ -176,7 +176,7 @@ def test_bad_maps(mapped):
 
 def test_an_engine_without_accumulate(monkeypatch, mapped):
     """Whole batches still go to it; larger ones to the layers, or are refused by name."""
-    from nnfs_gpu.fused import cpu
+    from nnfs_gpu.fused.cpu import engine as cpu
 
     class Whole:
         name = "fused"

@@ -12,7 +12,7 @@ PROGRAM = """
 import json, resource, sys
 import numpy as np
 import nnfs_gpu as ng
-from nnfs_gpu.blocks import spiral_blocks
+from nnfs_gpu.data.sources import spiral_blocks
 
 engine, small, large = sys.argv[1], *map(int, sys.argv[2:])
 ng.use_backend("numba", dtype="float32")

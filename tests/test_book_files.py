@@ -13,7 +13,7 @@ from helpers import assert_close
 from model_files import bits, build, refused
 
 from nnfs_gpu import Activation_ReLU, Activation_Softmax, Layer_Dense, Model, use_backend
-from nnfs_gpu.storage import ModelFileError
+from nnfs_gpu.files.model_file import ModelFileError
 
 PROGRAM = Path(__file__).with_name("book_like_program.py")
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 
-from nnfs_gpu import Callback, training, use_backend
-from nnfs_gpu.training import METRICS, VALIDATION_METRICS
+from nnfs_gpu import Callback, use_backend
+from nnfs_gpu.training import loop as training
+from nnfs_gpu.training.loop import METRICS, VALIDATION_METRICS
 
 pytestmark = pytest.mark.default_backend
 

@@ -3,8 +3,8 @@
 import pytest
 
 import nnfs_gpu as nnfs
-from nnfs_gpu import Layer_Dense as Dense
-from nnfs_gpu import chain, get_backend, use_backend
+from nnfs_gpu import Layer_Dense as Dense, get_backend, use_backend
+from nnfs_gpu.network import checks as network_checks
 
 RELU, SOFTMAX = nnfs.Activation_ReLU, nnfs.Activation_Softmax
 SIGMOID, LINEAR = nnfs.Activation_Sigmoid, nnfs.Activation_Linear
@@ -13,7 +13,7 @@ SQUARED, ABSOLUTE = nnfs.Loss_MeanSquaredError, nnfs.Loss_MeanAbsoluteError
 
 
 def check(layers, loss=None, accuracy=None):
-    chain.check(layers, loss, accuracy, get_backend())
+    network_checks.check(layers, loss, accuracy, get_backend())
 
 
 @pytest.mark.parametrize(

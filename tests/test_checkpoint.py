@@ -16,9 +16,9 @@ import pytest
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 
 from nnfs_gpu import Activation_Softmax, Callback, Layer_Dense, Model, Optimizer_SGD, use_backend
-from nnfs_gpu.callbacks import EarlyStopping
-from nnfs_gpu.checkpoint import FILE, CheckpointError
-from nnfs_gpu.tensor_file import ModelFileError
+from nnfs_gpu.files.tensor_file import ModelFileError
+from nnfs_gpu.training.callbacks import EarlyStopping
+from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
 PROGRAM = Path(__file__).with_name("killed_run.py")
 posix = pytest.mark.skipif(os.name != "posix", reason="fork and SIGKILL of POSIX systems")

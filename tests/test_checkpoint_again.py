@@ -22,8 +22,8 @@ from nnfs_gpu import (
     Optimizer_SGD,
     use_backend,
 )
-from nnfs_gpu.checkpoint import FILE, CheckpointError
-from nnfs_gpu.tensor_file import ModelFileError
+from nnfs_gpu.files.tensor_file import ModelFileError
+from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
 SETTINGS = {"print_every": None, "batch_size": 16, "shuffle": True}
 

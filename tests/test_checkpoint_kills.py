@@ -15,7 +15,7 @@ import pytest
 from cli_runs import ENVIRONMENT, posix
 from kill_table import Run, disks, table
 
-from nnfs_gpu.checkpoint import FILE
+from nnfs_gpu.training.checkpoint import FILE
 
 CHOSEN = [
     Run(steps="one", every=1),

@@ -228,10 +228,10 @@ def test_imports_stay_light():
     """The package does not load the command line; its help loads neither Numba nor Matplotlib."""
     code = """
 import sys, nnfs_gpu
-heavy = {"typer", "rich", "matplotlib", "numba", "nnfs_gpu.cli"} & set(sys.modules)
+heavy = {"typer", "rich", "matplotlib", "numba", "nnfs_gpu.cli.app"} & set(sys.modules)
 assert not heavy, heavy
 sys.argv = ["nnfs-gpu", "train", "--help"]
-from nnfs_gpu.cli import main
+from nnfs_gpu.cli.app import main
 try:
     main()
 except SystemExit as end:

@@ -13,12 +13,11 @@ from nnfs_gpu import (
     Layer_Dense,
     Model,
     Optimizer_SGD,
-    cli_progress,
-    picture,
     spiral_bayes_limit,
     spiral_data,
     use_backend,
 )
+from nnfs_gpu.cli import picture, progress as cli_progress
 
 
 class _Clock:

@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
-from nnfs_gpu import cli_warmup, fused, warmup
+from nnfs_gpu import fused
 from nnfs_gpu.backend.kept_code import cache_folders
+from nnfs_gpu.cli import warmup as cli_warmup
 from nnfs_gpu.fused.plan import MOST_PRODUCTS
-from nnfs_gpu.kernels.fused_step import train as fused_train
+from nnfs_gpu.kernels.fused_cpu.step import train as fused_train
+from nnfs_gpu.selftest import warmup
 
 TRAINING = """
 import numpy as np

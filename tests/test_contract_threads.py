@@ -24,8 +24,8 @@ def threads(monkeypatch):
     """
     import numba
 
-    from nnfs_gpu.backend import launch
-    from nnfs_gpu.backend.workers import Workers
+    from nnfs_gpu.backend.cpu import launch
+    from nnfs_gpu.backend.cpu.workers import Workers
 
     shares = []
     share = Workers.share
@@ -79,7 +79,7 @@ def test_work_is_shared_out_whole_and_thread_count_is_respected(monkeypatch):
     """Ranges cover all rows once; numba.set_num_threads(1) keeps all on the calling thread."""
     import numba
 
-    from nnfs_gpu.backend import launch
+    from nnfs_gpu.backend.cpu import launch
 
     seen = []
 
@@ -114,7 +114,7 @@ def test_work_is_shared_out_whole_and_thread_count_is_respected(monkeypatch):
 def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     import numba
 
-    from nnfs_gpu.backend import launch
+    from nnfs_gpu.backend.cpu import launch
 
     def kernel(start, stop, *arguments):
         if start > 0:
@@ -128,7 +128,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
 def test_numba_runs_its_kernels():
     """The numba backend is not the specification under another name."""
     from nnfs_gpu.backend.numba_backend import NumbaBackend
-    from nnfs_gpu.kernels import losses, softmax
+    from nnfs_gpu.kernels.cpu import losses, softmax
 
     compiled = {
         name: getattr(module, kernel)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nnfs_gpu import cli_crosscheck, get_backend
+from nnfs_gpu import get_backend
 from nnfs_gpu.backend import protocol
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
-from nnfs_gpu.crosscheck import BOUNDS, STEPS, Difference, compare, crosscheck
-from nnfs_gpu.crosscheck_table import TABLE
+from nnfs_gpu.cli import crosscheck as cli_crosscheck
+from nnfs_gpu.selftest.crosscheck import BOUNDS, STEPS, Difference, compare, crosscheck
+from nnfs_gpu.selftest.operations import TABLE
 
 
 @pytest.fixture(scope="module")

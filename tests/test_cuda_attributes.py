@@ -21,18 +21,19 @@ from device_arrays import DeviceArray, DeviceModule
 PACKAGE = ROOT / "nnfs_gpu"
 FILES = sorted(
     {
-        *(PACKAGE / "backend").glob("*cuda*.py"),
-        *(
-            PACKAGE / "backend" / f"{name}.py"
-            for name in ("cupy_backend", "numpy_backend", "philox")
-        ),
-        *(PACKAGE / "fused").glob("cuda*.py"),
-        PACKAGE / "benchmark.py",
-        *(ROOT / "bench").glob("gpu_*.py"),
-        ROOT / "bench" / "limits.py",
+        *(PACKAGE / "backend").glob("*.py"),
+        *(PACKAGE / "backend" / "cuda").glob("*.py"),
+        *(PACKAGE / "backend" / "numba_cuda").glob("*.py"),
+        *(PACKAGE / "fused" / "cuda").glob("*.py"),
+        PACKAGE / "fused" / "tiles.py",
+        PACKAGE / "selftest" / "timing.py",
+        *(ROOT / "bench" / "gpu_check").glob("*.py"),
+        *(ROOT / "bench").glob("cases*.py"),
+        ROOT / "bench" / "spot_check.py",
+        ROOT / "bench" / "suites" / "limits.py",
     }
 )
-KERNELS = sorted((ROOT / "kernels").glob("cuda_*.py"))
+KERNELS = sorted((ROOT / "kernels" / "numba_cuda").glob("*.py"))
 # Compiled without a signature: the arguments are those of CuPy's documentation.
 NO_SIGNATURE = {"cupy.cuda.Function()", "cupy.cuda.Device", "cupy.cuda.Module", "cupy.RawModule"}
 

@@ -17,21 +17,23 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from emulation.emulator import KERNELS, kernels_in
+from emulation.emulator import kernels_in
 
-from nnfs_gpu.backend import cuda_compile, cuda_source
-from nnfs_gpu.backend.softmax_plan import VALUES
+from nnfs_gpu.backend.cuda import compile as cuda_compile, source as cuda_source
+from nnfs_gpu.backend.cuda.softmax_plan import VALUES
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 REFERENCE = "sm_90"
 REALS = {"float": 4, "double": 8}
 DTYPES = {real: dtype for dtype, real in cuda_compile.REALS.items()}
-# fused*.cu are built for a plan and a device: test_fused_cuda_compile.py
-FILES = sorted(p.stem for p in KERNELS.glob("*.cu") if not p.stem.startswith("fused"))
+# fused_cuda/ is built for a plan and a device: test_fused_cuda_compile.py
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted(p.stem for p in (ROOT / "kernels" / "cuda").glob("*.cu"))
 FLOAT64_RESULTS = {"totals"}
 
 

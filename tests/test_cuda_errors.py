@@ -18,14 +18,15 @@ from fake_cupy import DeviceBackend, FakeCupy
 from fused_cuda_networks import NETS
 from operation_table import OPERATIONS
 
-from nnfs_gpu import cli_common
-from nnfs_gpu.backend.cuda_errors import LOST, DeviceError, DeviceMemoryError, in_words, reported
+from nnfs_gpu.backend.cuda.errors import LOST, DeviceError, DeviceMemoryError, in_words, reported
 from nnfs_gpu.backend.cupy_backend import CupyBackend
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
-from nnfs_gpu.fused import cuda_kernel, make_plan
-from nnfs_gpu.fused.cuda_steps import KernelSteps
-from nnfs_gpu.fused.cuda_wide import TiledSteps
+from nnfs_gpu.cli import common as cli_common
+from nnfs_gpu.fused import make_plan
+from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda.engine import KernelSteps
+from nnfs_gpu.fused.tiles import TiledSteps
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels here")
 

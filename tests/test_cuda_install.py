@@ -25,9 +25,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from nnfs_gpu import cli_info
-from nnfs_gpu.backend import cuda_libraries
-from nnfs_gpu.backend.cuda_libraries import LIBRARIES, find_libraries
+from nnfs_gpu.backend.cuda import libraries as cuda_libraries
+from nnfs_gpu.backend.cuda.libraries import LIBRARIES, find_libraries
+from nnfs_gpu.cli import info as cli_info
 
 # ---- what the extras resolve to ----
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][

@@ -14,8 +14,8 @@ import numpy as np
 import paper_cuda
 import pytest
 
-from nnfs_gpu.backend import cuda_cache, cuda_compile
-from nnfs_gpu.backend.cuda_source import source
+from nnfs_gpu.backend.cuda import cache as cuda_cache, compile as cuda_compile
+from nnfs_gpu.backend.cuda.source import source
 from nnfs_gpu.backend.driver import UnavailableError
 
 F32 = np.dtype(np.float32)

@@ -17,10 +17,11 @@ from fake_cupy import DeviceBackend
 from fused_cuda_networks import NETS, net, oracle_model, state
 
 from nnfs_gpu import Layer_Dense, Optimizer_Adam, Optimizer_SGD, get_backend, use_backend
-from nnfs_gpu.engines import LayerSteps
-from nnfs_gpu.fused import cuda_device, cuda_kernel, make_plan
-from nnfs_gpu.fused.cuda_steps import KernelSteps
-from nnfs_gpu.fused.cuda_wide import TiledSteps
+from nnfs_gpu.fused import make_plan
+from nnfs_gpu.fused.cuda import build as cuda_kernel, device as cuda_device
+from nnfs_gpu.fused.cuda.engine import KernelSteps
+from nnfs_gpu.fused.tiles import TiledSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels for the CPU")
 

@@ -8,7 +8,7 @@ import pytest
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 
 from nnfs_gpu import Blocks, Callback, Layer_Dense, use_backend
-from nnfs_gpu.callbacks import EarlyStopping
+from nnfs_gpu.training.callbacks import EarlyStopping
 
 pytestmark = pytest.mark.default_backend
 

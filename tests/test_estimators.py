@@ -21,15 +21,8 @@ import numpy as np
 import pytest
 
 import nnfs_gpu.backend
-from nnfs_gpu import (
-    Layer_Dense,
-    Model,
-    Optimizer_SGD,
-    estimator_network,
-    get_backend,
-    init,
-    use_backend,
-)
+from nnfs_gpu import Layer_Dense, Model, Optimizer_SGD, get_backend, init, use_backend
+from nnfs_gpu.estimators import build as estimator_network
 
 if importlib.util.find_spec("sklearn") is None:
     assert not os.environ.get("CI"), "CI must have scikit-learn: it is in the extra `test`"
@@ -43,7 +36,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.estimator_checks import check_estimator
 
-from nnfs_gpu.estimators import FLOAT32_CHECKS, NNFSClassifier, NNFSRegressor
+from nnfs_gpu.estimators.classes import FLOAT32_CHECKS, NNFSClassifier, NNFSRegressor
 
 BOTH = (NNFSClassifier, NNFSRegressor)
 QUICK = {"epochs": 3, "random_state": 0, "backend": "numpy"}
@@ -509,7 +502,7 @@ def test_scikit_learn_is_loaded_only_when_asked_for():
 def test_missing_scikit_learn_is_an_error_with_a_remedy():
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
-        "try:\n    import nnfs_gpu.estimators\n"
+        "try:\n    import nnfs_gpu.estimators.classes\n"
         "except ImportError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -48,7 +48,7 @@ def test_of_a_regression(samples, share):
 
 def refusal(samples, share, y):
     """What is said of a split, "" where it can be made."""
-    from nnfs_gpu.estimator_base import check_split
+    from nnfs_gpu.estimators.base import check_split
 
     try:
         check_split(samples, share, y)

@@ -17,8 +17,9 @@ from cli_runs import posix, run
 from folder_holders import other_process
 from model_programs import X, Y, network
 
-from nnfs_gpu import Callback, folder_lock, tensor_file, use_backend
-from nnfs_gpu.checkpoint import FILE, CheckpointError
+from nnfs_gpu import Callback, use_backend
+from nnfs_gpu.files import folder_lock, tensor_file
+from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
 pytestmark = posix
 HOLD = """

@@ -10,7 +10,7 @@ import pytest
 from cli_runs import posix
 from folder_holders import other_process
 
-from nnfs_gpu import folder_lock
+from nnfs_gpu.files import folder_lock
 
 # Python 3.12 and later warn of a fork beside threads, which is what is tested here.
 pytestmark = [posix, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]

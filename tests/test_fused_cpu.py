@@ -21,11 +21,10 @@ from fused_networks import (
     state,
     trained,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nnfs_gpu import fused
-from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.kernels.fused_cpu import tables as k
 
 
 def assert_update(model, before, held, optimizer):
@@ -124,9 +123,9 @@ def test_awkward_sizes(widths, n, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_many_groups_and_waves(dtype, monkeypatch):
     """A batch of more groups than there is room for at a time."""
-    monkeypatch.setattr("nnfs_gpu.fused.groups.MOST_GROUPS", 4)
-    monkeypatch.setattr("nnfs_gpu.fused.groups.MORE_GROUPS", 1)
-    monkeypatch.setattr("nnfs_gpu.fused.groups.MOST_GROUP", 2048)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MOST_GROUPS", 4)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MORE_GROUPS", 1)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MOST_GROUP", 2048)
     check_step(Network((2, 64, 3), activation="sigmoid", keep=0.75), 30_001, dtype)
 
 

@@ -219,7 +219,7 @@ def test_a_second_process_compiles_nothing():
 import json
 from fused_networks import Network
 from nnfs_gpu import fused, get_backend
-from nnfs_gpu.kernels.fused_step import train
+from nnfs_gpu.kernels.fused_cpu.step import train
 network = Network((2, 9, 4))
 model = network.model(get_backend("numba", dtype="float32"))
 engine = fused.engine(model)

@@ -36,14 +36,13 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
     sharing,
     until,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from nnfs_gpu.fused import cpu_calls, layout
+from nnfs_gpu.fused.cpu import calls as cpu_calls, layout
 from nnfs_gpu.fused.plan import Plan, Stage
-from nnfs_gpu.kernels import fused_tables as k
-from nnfs_gpu.kernels.fused_step import train
-from nnfs_gpu.kernels.waiting import FOREVER
+from nnfs_gpu.kernels.cpu.waiting import FOREVER
+from nnfs_gpu.kernels.fused_cpu import tables as k
+from nnfs_gpu.kernels.fused_cpu.step import train
 
 
 # ---- threads that nobody expects ----

@@ -30,8 +30,8 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
 )
 
 from nnfs_gpu import fused
-from nnfs_gpu.fused import cpu_calls, groups
-from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.fused.cpu import calls as cpu_calls, groups
+from nnfs_gpu.kernels.fused_cpu import tables as k
 
 
 # ---- the same bits ----

@@ -33,17 +33,16 @@ from fused_cuda_networks import (
 )
 from paper import PaperBackend
 
-from nnfs_gpu.engines import LayerSteps
-from nnfs_gpu.fused import (
-    CannotFuse,
-    cuda_buffers,
-    cuda_device,
-    cuda_kernel,
-    cuda_steps,
-    make_plan,
+from nnfs_gpu.fused import CannotFuse, make_plan
+from nnfs_gpu.fused.cuda import (
+    buffers as cuda_buffers,
+    build as cuda_kernel,
+    device as cuda_device,
+    engine as cuda_steps,
 )
-from nnfs_gpu.fused.cuda import FusedSteps
-from nnfs_gpu.fused.cuda_wide import TiledSteps
+from nnfs_gpu.fused.cuda.choose import FusedSteps
+from nnfs_gpu.fused.tiles import TiledSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
 

@@ -31,10 +31,12 @@ from fused_cuda_networks import (
     take_state,
 )
 
-from nnfs_gpu.engines import LayerSteps
-from nnfs_gpu.fused import cpu, cuda_kernel, make_plan
-from nnfs_gpu.fused.cuda_steps import KernelSteps
-from nnfs_gpu.fused.cuda_wide import TiledSteps
+from nnfs_gpu.fused import make_plan
+from nnfs_gpu.fused.cpu import engine as cpu
+from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda.engine import KernelSteps
+from nnfs_gpu.fused.tiles import TiledSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
 CUTS = (0, 1, 18, 43, None)  # blocks that begin at no multiple of anything

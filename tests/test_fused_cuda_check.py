@@ -10,13 +10,13 @@ import pytest
 from emulation.backend import EmulatedCupyBackend
 from emulation.emulator import COMPILER
 
-from nnfs_gpu import benchmark
-from nnfs_gpu.fused.cuda_steps import KernelSteps
+from nnfs_gpu.fused.cuda.engine import KernelSteps
+from nnfs_gpu.selftest import timing as benchmark
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
 
-from bench import gpu_fused, gpu_fused_speed, gpu_report
-from bench.gpu_steps import Notebook
+from bench.gpu_check import fused as gpu_fused, fused_speed as gpu_fused_speed, report as gpu_report
+from bench.gpu_check.notebook import Notebook
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 

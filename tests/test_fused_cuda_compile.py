@@ -15,11 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from test_cuda_compile import ALLOWED, FLUSHING, assert_no_spills, build
-from test_cuda_compile import nvrtc as nvrtc  # a fixture
+from test_cuda_compile import (
+    ALLOWED,
+    FLUSHING,
+    assert_no_spills,
+    build,
+    nvrtc as nvrtc,  # a fixture
+)
 
 from nnfs_gpu.fused import Plan, Stage
-from nnfs_gpu.fused.cuda_kernel import LABELS, NUMBERS, Build, Device, choose, end_of
+from nnfs_gpu.fused.cuda.build import LABELS, NUMBERS, Build, Device, choose, end_of
 
 REALS = {"float32": "float", "float64": "double"}
 KILO = 1024

@@ -23,9 +23,10 @@ from fused_cuda_networks import (
 )
 
 from nnfs_gpu import available_backends, get_backend
-from nnfs_gpu.fused import cuda_kernel, make_plan
-from nnfs_gpu.fused.cuda import FusedSteps
-from nnfs_gpu.fused.cuda_wide import TiledSteps
+from nnfs_gpu.fused import make_plan
+from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda.choose import FusedSteps
+from nnfs_gpu.fused.tiles import TiledSteps
 
 status = available_backends()["cupy"]
 pytestmark = [

@@ -14,7 +14,7 @@ from fused_networks import Network, assert_gradients, backend_of, copy_state, gr
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
-from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.kernels.fused_cpu import tables as k
 
 SHAPES = [  # every limit on inputs and outputs, and units that fill no register
     (Network((2, 64, 3)), 300),

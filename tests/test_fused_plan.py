@@ -225,7 +225,7 @@ def test_without_loss_or_optimizer():
 
 def test_engine_of_each_backend():
     engine = fused.engine(spiral_model())
-    assert type(engine).__module__ == "nnfs_gpu.fused.cpu"
+    assert type(engine).__module__ == "nnfs_gpu.fused.cpu.engine"
     assert engine.name == "fused"
     with ng.use_backend("numpy"), pytest.raises(CannotFuse, match="'numpy' has no fused step"):
         fused.engine(spiral_model())

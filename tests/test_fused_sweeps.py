@@ -6,8 +6,8 @@ from fused_networks import Network, backend_of, parameters, state
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
-from nnfs_gpu.fused.cpu import FusedSteps
-from nnfs_gpu.kernels import fused_tables as k
+from nnfs_gpu.fused.cpu.engine import FusedSteps
+from nnfs_gpu.kernels.fused_cpu import tables as k
 
 NETWORKS = {
     "narrow": Network((2, 16, 3)),
@@ -53,7 +53,7 @@ def assert_same(found, wanted):
 def sweeps(monkeypatch):
     """The (samples, steps) of the sweeps that are made."""
     made, real = [], FusedSteps.sweep
-    monkeypatch.setattr("nnfs_gpu.fused.cpu.HEARD", 1e9)  # a busy machine cuts none
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.engine.HEARD", 1e9)  # a busy machine cuts none
 
     def noted(self, X, y, start, batch, steps, order=None):
         made.append((batch, steps))
@@ -119,7 +119,7 @@ def test_callbacks_at_the_end_of_epochs_and_validation_do_not_stop_sweeps(sweeps
 
 
 def test_calls_are_cut_so_that_ctrl_c_is_heard(sweeps, monkeypatch):
-    monkeypatch.setattr("nnfs_gpu.fused.cpu.MOST_SWEPT", 2)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.engine.MOST_SWEPT", 2)
     found = run(NETWORKS["narrow"], 200)
     assert sweeps == [(32, 2), (32, 2), (32, 2), (8, 1)] * 3
     assert_same(found, run(NETWORKS["narrow"], 200, callbacks=[StepByStep()]))
@@ -127,12 +127,12 @@ def test_calls_are_cut_so_that_ctrl_c_is_heard(sweeps, monkeypatch):
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_that_share_shuffled_batches_change_nothing(monkeypatch, threads):
-    monkeypatch.setattr("nnfs_gpu.fused.cpu_calls.SHARED_STEP", 1)
-    monkeypatch.setattr("nnfs_gpu.fused.cpu_calls.INVITATION", 1)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.calls.SHARED_STEP", 1)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.calls.INVITATION", 1)
     network, settings = Network((3, 30, 30, 3), keep=0.7), {"batch_size": 300, "shuffle": True}
-    monkeypatch.setattr("nnfs_gpu.backend.launch.threads_allowed", lambda: 1)
+    monkeypatch.setattr("nnfs_gpu.backend.cpu.launch.threads_allowed", lambda: 1)
     alone = run(network, 2_000, **settings)
-    monkeypatch.setattr("nnfs_gpu.backend.launch.threads_allowed", lambda: threads)
+    monkeypatch.setattr("nnfs_gpu.backend.cpu.launch.threads_allowed", lambda: threads)
     assert_same(run(network, 2_000, epochs=3, **settings), alone)
 
 

@@ -22,8 +22,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # `bench` is not installed
 
-from bench import gpu_check, gpu_report  # noqa: E402
-from bench.gpu_plan import Step  # noqa: E402
+from bench.gpu_check import (  # noqa: E402
+    __main__ as gpu_check,
+    report as gpu_report,
+)
+from bench.gpu_check.plan import Step  # noqa: E402
 
 
 # ---- the orchestrator ----
@@ -52,7 +55,7 @@ states = [step["status"] for step in json.loads(report.read_text())["steps"]]
 assert states[:7] == ["passed", "failed", "crashed", "timed out", "cut", "unavailable", "running"]
 assert set(states[7:]) == {"waiting"}
 assert "FAILS ON PURPOSE" in report.with_suffix(".md").read_text()
-import nnfs_gpu.kernels, nnfs_gpu, bench.gpu_steps
+import nnfs_gpu.kernels, nnfs_gpu, bench.gpu_check.steps
 places = [module.__file__ for module in (nnfs_gpu, nnfs_gpu.kernels)]
 assert all("tree" in pathlib.Path(place).parts for place in places), places
 """
@@ -160,8 +163,8 @@ def test_the_first_steps_get_their_time_and_the_last_are_cut(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from bench import gpu_check
-from bench.gpu_plan import Step
+from bench.gpu_check import __main__ as gpu_check
+from bench.gpu_check.plan import Step
 code = "import json, os, sys, time\\n"
 code += "found = dict(records=[dict(kind='x', pid=os.getpid())], problems=[], cuts=[], notes=[])\\n"
 code += "open(sys.argv[1], 'w').write(json.dumps(found)); time.sleep(99)"

@@ -18,8 +18,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # `bench` is not installed
 
-from bench import gpu_check, gpu_plan, gpu_report, gpu_run, gpu_steps  # noqa: E402
-from bench.gpu_plan import Step  # noqa: E402
+from bench.gpu_check import (  # noqa: E402
+    __main__ as gpu_check,
+    notebook,
+    plan as gpu_plan,
+    report as gpu_report,
+    run as gpu_run,
+)
+from bench.gpu_check.plan import Step  # noqa: E402
 
 
 # ---- the order and the time ----
@@ -195,7 +201,7 @@ def test_goals_are_met_missed_or_not_measured():
 
 def test_numbers_that_json_does_not_have_are_words():
     value = {"a": [np.float32(1), float("nan"), (np.int64(2), b"x")]}
-    assert gpu_steps.plain(value) == {"a": [1.0, "nan", [2, "x"]]}
+    assert notebook.plain(value) == {"a": [1.0, "nan", [2, "x"]]}
     assert gpu_report.number("nan") == "nan"
     assert gpu_report.number(12345.6) == "12,346"
 

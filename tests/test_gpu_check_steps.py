@@ -18,23 +18,23 @@ from emulation.emulator import COMPILER
 from paper import PaperBackend, PaperCupy, stand_in
 
 import nnfs_gpu
-from nnfs_gpu import benchmark, crosscheck
 from nnfs_gpu.backend import BackendUnavailableError
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.selftest import crosscheck, timing as benchmark
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
 
-from bench import (
-    gpu_cases,
-    gpu_exercise,
-    gpu_kernels,
-    gpu_plan,
-    gpu_report,
-    gpu_run,
-    gpu_speed,
-    gpu_steps,
+from bench import cases as gpu_cases
+from bench.gpu_check import (
+    accuracy as gpu_kernels,
+    exercise as gpu_exercise,
+    plan as gpu_plan,
+    report as gpu_report,
+    run as gpu_run,
+    speed as gpu_speed,
+    steps as gpu_steps,
 )
-from bench.gpu_steps import DeviceLostError, Notebook
+from bench.gpu_check.notebook import DeviceLostError, Notebook
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
@@ -139,7 +139,7 @@ def test_every_part_of_the_plan_is_a_step_that_exists():
             assert "pytest" in command
             assert "--continue-on-collection-errors" in command
         elif not isinstance(command, str):
-            assert command[command.index("bench.gpu_steps") + 1] in MEASURED
+            assert command[command.index("bench.gpu_check.steps") + 1] in MEASURED
     assert sum(step.least for step in gpu_plan.STEPS) <= 9 * 60
     assert all(step.least <= step.most for step in gpu_plan.STEPS)
 

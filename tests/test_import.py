@@ -82,7 +82,7 @@ def test_import_loads_nothing_heavy(imported):
     backends = {name for name in imported["modules"] if name.startswith("nnfs_gpu.backend.")}
     assert "nnfs_gpu.backend.numba_backend" not in backends
     assert not [name for name in imported["modules"] if name.startswith("nnfs_gpu.kernels")]
-    assert not [name for name in imported["modules"] if name.startswith("nnfs_gpu.cli")]
+    assert not [name for name in imported["modules"] if name.startswith("nnfs_gpu.cli.app")]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nnfs_gpu.kernels import cache
+from nnfs_gpu.kernels.cpu import cache
 
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"
 CALLER = """
@@ -43,20 +43,21 @@ def change(x):
 @pytest.fixture
 def package(tmp_path):
     """A folder of kernels of our own, with what the project's are compiled by."""
-    folder = tmp_path / "some_kernels"
-    folder.mkdir()
+    folder = tmp_path / "some_kernels" / "cpu"
+    folder.mkdir(parents=True)
     for name in ("common", "cache", "compiler", "elementary", "vectors"):
-        (folder / f"{name}.py").write_bytes((KERNELS / f"{name}.py").read_bytes())
-    (folder / "__init__.py").touch()
+        (folder / f"{name}.py").write_bytes((KERNELS / "cpu" / f"{name}.py").read_bytes())
+    for init in (folder.parent, folder):
+        (init / "__init__.py").touch()
     (folder / "caller.py").write_text(CALLER)
     (folder / "callee.py").write_text(CALLEE.format(factor=10, step=1))
-    return folder
+    return folder.parent
 
 
 def start(package: Path, program: str, **environment: str) -> subprocess.Popen:
     """A process of its own that sees the package and runs `program`."""
     environment = {"NUMBA_CACHE_DIR": str(package.parent / "cache")} | environment
-    program = "from some_kernels.caller import kernel, pointed\n" + textwrap.dedent(program)
+    program = "from some_kernels.cpu.caller import kernel, pointed\n" + textwrap.dedent(program)
     return subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=package.parent,
@@ -108,19 +109,19 @@ def test_code_is_compiled_once(package):
 def test_a_change_in_another_file_is_seen(package, factor, step, expected):
     """Numba's own cache looks at caller.py alone, and would run the old code."""
     run(package, ONCE)
-    (package / "callee.py").write_text(CALLEE.format(factor=factor, step=step))
-    callee = package / "callee.py"
+    (package / "cpu" / "callee.py").write_text(CALLEE.format(factor=factor, step=step))
+    callee = package / "cpu" / "callee.py"
     os.utime(callee, ns=(0, callee.stat().st_mtime_ns + 1_000_000))  # a coarse clock
     assert run(package, ONCE) == [expected, "1"]
     assert run(package, ONCE) == [expected, "0"]
     folder = next((package.parent / "cache").iterdir())
-    assert len(list(folder.glob("caller.kernel-*.nbc"))) == 1  # the old file is gone
+    assert len(list(folder.glob("cpu.caller.kernel-*.nbc"))) == 1  # the old file is gone
 
 
 def test_two_signatures_saved_at_once_keep_their_code(package):
     """Both writers have read the index before either writes: they must not share a file."""
     program = """
-        from some_kernels import cache
+        from some_kernels.cpu import cache
         cache.KernelFiles._load_index = lambda self: {}
         kernel(2.0), kernel(2)
     """
@@ -260,7 +261,7 @@ def test_a_folder_that_can_only_be_read_is_read(package):
     unset = {"NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": str(package.parent / "home")}
     run(package, ONCE, **unset)
     refuse = """
-        from some_kernels import cache
+        from some_kernels.cpu import cache
         def refuse(self, path, value):
             raise PermissionError(13, "Permission denied")
         cache.KernelFiles._write = refuse

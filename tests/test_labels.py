@@ -1,6 +1,6 @@
 """Labels that cannot be right never pass: each gives one error that says what to do.
 
-Proves `checks.Labels` and `checks.labels`, the door through which losses and `Model` take
+Proves `Labels`, the door through which losses and `Model` take
 targets: class indices of any integer type, one-hot and soft rows pass unchanged; floats,
 columns, values out of range, rows that are no probabilities, and foreign kinds do not.
 """

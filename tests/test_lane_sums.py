@@ -10,8 +10,8 @@ from fenced import Fenced, in_a_child, posix
 from helpers import assert_close, summing
 from numba import njit
 
-from nnfs_gpu.kernels import losses, softmax
-from nnfs_gpu.kernels.lane_sums import lane_sums, total
+from nnfs_gpu.kernels.cpu import losses, softmax
+from nnfs_gpu.kernels.cpu.lane_sums import lane_sums, total
 
 LENGTHS = (*range(140), 255, 256, 257, 1000, 4096, 4097)
 

@@ -1,7 +1,7 @@
 """The numba-cuda backend without a GPU: its kernels run in Numba's simulator and compile to PTX.
 
 Proves: every operation gives its formula's numbers from CUDA grids, with block trees, partial
-blocks and labels out of range; every kernel in kernels/cuda_*.py was launched for it; float32
+blocks and labels out of range; every kernel in kernels/numba_cuda/ was launched for it; float32
 kernels hold no float64 instruction, no atomic, and nothing that drops a NaN; arguments reach
 the kernels converted, on CuPy's stream, without synchronization; and where the backend cannot
 work, it says why, stage by stage. On a machine with a GPU the whole suite runs on this backend
@@ -24,9 +24,9 @@ from conftest import ROOT, program_output, simulator_started, start_program
 from helpers import DTYPES
 from operation_table import OPERATIONS
 
-from nnfs_gpu.backend import cuda_numba_launch as launching
-from nnfs_gpu.backend import cuda_probe
+from nnfs_gpu.backend.cuda import probe as cuda_probe
 from nnfs_gpu.backend.driver import UnavailableError
+from nnfs_gpu.backend.numba_cuda import launch as launching
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 
 CHECKS = (  # of simulator/checks.py

@@ -127,7 +127,7 @@ def wider(dtype):
 
 def test_exp_of_the_kernels_is_as_good_as_stated(dtype):
     """Below one unit in the last place; half a unit more where the result is denormal."""
-    from nnfs_gpu.kernels.common import exp_in_place
+    from nnfs_gpu.kernels.cpu.common import exp_in_place
 
     low, high = (-103.9, 88.7) if dtype == np.float32 else (-745.1, 709.7)
     x = np.random.RandomState(0).uniform(low, high, 200_000).astype(dtype)
@@ -144,7 +144,7 @@ def test_exp_of_the_kernels_is_as_good_as_stated(dtype):
 
 
 def test_exp_of_the_kernels_beyond_its_range(dtype):
-    from nnfs_gpu.kernels.common import exp_in_place
+    from nnfs_gpu.kernels.cpu.common import exp_in_place
 
     x = np.array([math.nan, math.inf, -math.inf, 1000, -1000, -0.0], dtype)
     exp_in_place(x)
@@ -153,7 +153,7 @@ def test_exp_of_the_kernels_beyond_its_range(dtype):
 
 def test_log_of_the_kernels_is_as_good_as_stated(dtype):
     """Below one unit in the last place, from the smallest normal number to 1 and above."""
-    from nnfs_gpu.kernels.common import log_in_place
+    from nnfs_gpu.kernels.cpu.common import log_in_place
 
     rng = np.random.RandomState(0)
     size = 87 if dtype == np.float32 else 708
@@ -169,7 +169,7 @@ def test_log_of_the_kernels_is_as_good_as_stated(dtype):
 
 def test_powers_of_the_kernels_round_once():
     """Adam's beta^t, against whole numbers: the nearest float64, but for one time in hundreds."""
-    from nnfs_gpu.kernels.optimizers import power
+    from nnfs_gpu.kernels.cpu.optimizers import power
 
     rng = np.random.RandomState(0)
     cases = [(b, int(n)) for b in (0.9, 0.999, rng.rand()) for n in rng.randint(0, 3000, 100)]

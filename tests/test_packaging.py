@@ -104,8 +104,8 @@ def test_version_is_stated_once(project):
 
 def test_the_command_leads_to_a_function(project):
     target = project["project"]["scripts"]["nnfs-gpu"]
-    assert target == "nnfs_gpu.cli:main"
-    assert importlib.util.find_spec("nnfs_gpu.cli"), "nnfs_gpu.cli does not exist"
+    assert target == "nnfs_gpu.cli.app:main"
+    assert importlib.util.find_spec("nnfs_gpu.cli.app"), "nnfs_gpu.cli.app does not exist"
 
 
 def test_nothing_of_ours_is_installed_at_the_top_level(tmp_path):
@@ -148,7 +148,7 @@ def test_wheel_holds_every_source_and_nothing_else(wheel):
         for name in files(folder)
     }
     assert names == expected
-    assert "nnfs_gpu/kernels/softmax.py" in names
+    assert "nnfs_gpu/kernels/cpu/softmax.py" in names
     assert {name.split("/")[0] for name in names} == {"nnfs_gpu"}
 
 
@@ -162,7 +162,7 @@ def test_wheel_is_for_every_machine_and_of_this_version(wheel):
     assert (metadata["Name"], metadata["Version"]) == ("nnfs-gpu", nnfs_gpu.__version__)
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
-    assert commands == ["[console_scripts]", "nnfs-gpu", "=", "nnfs_gpu.cli:main"]
+    assert commands == ["[console_scripts]", "nnfs-gpu", "=", "nnfs_gpu.cli.app:main"]
 
 
 def test_wheel_works_where_it_is_unpacked(wheel, tmp_path):

@@ -71,7 +71,7 @@ def test_array_code_gives_the_known_answers(counter, key, expected):
 
 @each_answer
 def test_kernel_gives_the_known_answers(counter, key, expected):
-    from nnfs_gpu.kernels.philox import philox_block as kernel
+    from nnfs_gpu.kernels.cpu.philox import philox_block as kernel
 
     position, seed = counter[0] | counter[1] << 32, key[0] | key[1] << 32
     words = kernel(*(np.uint64(z) for z in (position, seed, counter[3], counter[2])))

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from nnfs_gpu.backend import launch, quota
+from nnfs_gpu.backend.cpu import launch, quota
 
 V2 = "31 23 0:27 {top} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup rw,nsdelegate\n"
 V1 = "32 23 0:28 {top} /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"

@@ -14,8 +14,8 @@ from helpers import assert_close, bits, summing
 from numba import njit
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.kernels.row_vectors import row_operation
-from nnfs_gpu.kernels.softmax import softmax_backward, softmax_forward
+from nnfs_gpu.kernels.cpu.row_vectors import row_operation
+from nnfs_gpu.kernels.cpu.softmax import softmax_backward, softmax_forward
 
 SHORT = range(1, 141)
 LONG = (255, 256, 257, 383, 385, 513, 1000, 4097, 70001)

@@ -26,7 +26,11 @@ from nnfs_gpu import (
 from nnfs_gpu.backend import AUTO_ORDER, BackendStatus, BackendUnavailableError
 
 NAMES = ", ".join(("auto", *available_backends()))
-IMPLEMENTATIONS = ("nnfs_gpu.backend.numba_backend", "nnfs_gpu.backend.launch", "nnfs_gpu.kernels")
+IMPLEMENTATIONS = (
+    "nnfs_gpu.backend.numba_backend",
+    "nnfs_gpu.backend.cpu.launch",
+    "nnfs_gpu.kernels",
+)
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 from gpu_machines import DRIVER_12, MACHINES, Cupy, Driver, machine
 
-from nnfs_gpu import Layer_Dense, available_backends, cli_info, get_backend, use_backend
-from nnfs_gpu.backend import BackendUnavailableError, cuda_libraries, cuda_probe, driver
+from nnfs_gpu import Layer_Dense, available_backends, get_backend, use_backend
+from nnfs_gpu.backend import BackendUnavailableError, driver
+from nnfs_gpu.backend.cuda import libraries as cuda_libraries, probe as cuda_probe
 from nnfs_gpu.backend.cupy_backend import CupyBackend
+from nnfs_gpu.cli import info as cli_info
 
 
 @pytest.fixture(params=MACHINES)
@@ -42,7 +44,7 @@ def test_what_is_missing_and_what_to_do(broken):
 
 def test_the_numba_cuda_backend_needs_the_same(broken, monkeypatch):
     """After what it needs itself, which the stand-in has: it lies on CuPy's arrays."""
-    from nnfs_gpu.backend import cuda_numba_launch as launching
+    from nnfs_gpu.backend.numba_cuda import launch as launching
 
     reason, remedy = broken
     monkeypatch.setattr(launching, "cuda", types.SimpleNamespace(implementation="NVIDIA"))

@@ -16,13 +16,13 @@ from interruptions import cut_off, instructions
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
-from nnfs_gpu.engines import LayerSteps, steps_for
-from nnfs_gpu.fused import groups
-from nnfs_gpu.fused.cuda_steps import KernelSteps
-from nnfs_gpu.fused.cuda_wide import TiledSteps
+from nnfs_gpu.backend.interrupts import new_pass
+from nnfs_gpu.fused.cpu import groups
+from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.plan import make_plan
-from nnfs_gpu.interrupts import new_pass
+from nnfs_gpu.fused.tiles import TiledSteps
 from nnfs_gpu.optimizers import STATE_ARRAYS
+from nnfs_gpu.training.engines import LayerSteps, steps_for
 
 SAMPLES, STEPS = 70, 3
 MANY = int(os.environ.get("NNFS_GPU_INTERRUPTS", "12"))  # places in each case, of thousands

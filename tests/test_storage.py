@@ -19,7 +19,7 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
-from nnfs_gpu.tensor_file import seal
+from nnfs_gpu.files.tensor_file import seal
 
 pytestmark = pytest.mark.default_backend
 

@@ -13,7 +13,7 @@ from nnfs_gpu import (
     Model,
     use_backend,
 )
-from nnfs_gpu.storage import ModelFileError
+from nnfs_gpu.files.model_file import ModelFileError
 
 
 @pytest.fixture

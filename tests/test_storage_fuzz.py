@@ -13,9 +13,9 @@ import pytest
 from file_fuzz import callbacks, case, network, originals, snapshot, train
 
 from nnfs_gpu import EarlyStopping, use_backend
-from nnfs_gpu.checkpoint import FILE
-from nnfs_gpu.tensor_file import ModelFileError
-from nnfs_gpu.training import Training
+from nnfs_gpu.files.tensor_file import ModelFileError
+from nnfs_gpu.training.checkpoint import FILE
+from nnfs_gpu.training.loop import Training
 
 CASES = int(os.environ.get("NNFS_GPU_FUZZ", "400"))
 
@@ -104,7 +104,7 @@ def test_a_failure_in_the_middle_of_a_resume(files, tmp_path, monkeypatch, error
 
     owner, name = {
         "copy": (type(model.backend), "copy"),
-        "set_attributes": (sys.modules["nnfs_gpu.parts"], "set_attributes"),
+        "set_attributes": (sys.modules["nnfs_gpu.files.vocabulary"], "set_attributes"),
         "set_state": (np.random, "set_state"),
         "callback": (type(others[1]), "set_state"),
     }[place]

@@ -14,8 +14,8 @@ from file_fuzz import callbacks, network, originals, train
 from model_files import refused
 
 from nnfs_gpu import Callback, use_backend
-from nnfs_gpu.checkpoint import FILE
-from nnfs_gpu.tensor_file import MOST_HEADER
+from nnfs_gpu.files.tensor_file import MOST_HEADER
+from nnfs_gpu.training.checkpoint import FILE
 
 GIGABYTES = 8 << 30
 LITTLE = 32 << 20  # bytes

@@ -15,7 +15,7 @@ from nnfs_gpu import (
     Model,
     use_backend,
 )
-from nnfs_gpu.storage import write_atomically
+from nnfs_gpu.files.tensor_file import write_atomically
 
 pytestmark = pytest.mark.default_backend
 
@@ -38,7 +38,7 @@ def test_text_paths_and_overwriting(file):
 
 
 @pytest.mark.parametrize(
-    "broken", ["os.replace", "os.fsync", "shutil.copymode", "nnfs_gpu.tensor_file.open"]
+    "broken", ["os.replace", "os.fsync", "shutil.copymode", "nnfs_gpu.files.tensor_file.open"]
 )
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(file, monkeypatch, broken):
     model = Model.load(file)
@@ -227,7 +227,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
             raise OSError(number, os.strerror(number))
         return real(*arguments, **options)
 
-    name = "nnfs_gpu.tensor_file.open" if place == "open" else place
+    name = "nnfs_gpu.files.tensor_file.open" if place == "open" else place
     with monkeypatch.context() as patched:
         patched.setattr(name, broken, raising=False)
         with pytest.raises(OSError, match=f"{os.strerror(number)}.*{folder}"):

@@ -11,10 +11,9 @@ from nnfs_gpu import (
     Layer_Dense,
     Layer_Dropout,
     Optimizer_SGD,
-    engines,
-    training,
     use_backend,
 )
+from nnfs_gpu.training import engines, loop as training
 
 pytestmark = pytest.mark.default_backend
 

@@ -8,8 +8,8 @@ from fused_networks import Network
 from test_step_whole import backend_named, visible
 
 import nnfs_gpu as ng
-from nnfs_gpu.engines import LayerSteps
 from nnfs_gpu.rollback import all_or_nothing
+from nnfs_gpu.training.engines import LayerSteps
 
 NETWORK = Network((2, 8, 8, 3), keep=0.8)
 

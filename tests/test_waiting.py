@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from nnfs_gpu.kernels.waiting import (
+from nnfs_gpu.kernels.cpu.waiting import (
     APART,
     COUNTS,
     FOREVER,

@@ -17,10 +17,9 @@ import weakref
 import numpy as np
 import pytest
 
-from nnfs_gpu.backend import affinity, launch
-from nnfs_gpu.backend import workers as module
-from nnfs_gpu.backend.workers import Workers
-from nnfs_gpu.kernels import waiting
+from nnfs_gpu.backend.cpu import affinity, launch, workers as module
+from nnfs_gpu.backend.cpu.workers import Workers
+from nnfs_gpu.kernels.cpu import waiting
 
 PATIENCE = 60
 ME = threading.get_ident

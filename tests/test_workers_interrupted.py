@@ -14,9 +14,8 @@ import pytest
 from interruptions import cut_off, instructions
 from test_workers import PATIENCE, assert_usable, meeting, until
 
-from nnfs_gpu.backend import affinity
-from nnfs_gpu.backend import workers as module
-from nnfs_gpu.backend.workers import Workers
+from nnfs_gpu.backend.cpu import affinity, workers as module
+from nnfs_gpu.backend.cpu.workers import Workers
 
 MANY = int(os.environ.get("NNFS_GPU_INTERRUPTS", "40"))
 START = threading.Event.wait  # where a thread's start waits until the thread runs

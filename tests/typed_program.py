@@ -12,7 +12,7 @@ from nnfs_gpu import *
 from nnfs_gpu import NNFSClassifier, NNFSRegressor
 from nnfs_gpu.backend import BackendStatus
 from nnfs_gpu.datasets import spiral_data as data
-from nnfs_gpu.kernels import softmax
+from nnfs_gpu.kernels.cpu import softmax
 
 
 class Tanh:

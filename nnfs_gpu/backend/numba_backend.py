@@ -13,13 +13,22 @@ from typing import Any
 import numba
 import numpy as np
 
-from ..kernels import activations, common, dense, losses, optimizers, philox, reductions, softmax
+from ..kernels.cpu import (
+    activations,
+    common,
+    dense,
+    losses,
+    optimizers,
+    philox,
+    reductions,
+    softmax,
+)
 from . import philox as streams
 from .arrays import check_bias, check_reals, check_shapes, mean_over
-from .launch import default_threads, launch
+from .cpu.launch import default_threads, launch
+from .cpu.workers import rest
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
-from .workers import rest
 
 LOW, HIGH = CLIP, 1 - CLIP
 NAN = float("nan")

@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 ENGINES = {  # backend: (module, what it is called in reports); imported when asked for
-    "numba": ("nnfs_gpu.fused.cpu", "the CPU's fused step"),
-    "cupy": ("nnfs_gpu.fused.cuda", "the GPU's fused step"),
-    "numba-cuda": ("nnfs_gpu.fused.cuda", "the GPU's fused step"),
+    "numba": ("nnfs_gpu.fused.cpu.engine", "the CPU's fused step"),
+    "cupy": ("nnfs_gpu.fused.cuda.choose", "the GPU's fused step"),
+    "numba-cuda": ("nnfs_gpu.fused.cuda.choose", "the GPU's fused step"),
 }
 
 

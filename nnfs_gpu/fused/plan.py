@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import accuracy, activations, losses, optimizers
-from ..own_parts import name_of
+from ..own.parts import name_of
 from .stages import ACTIVATIONS, CannotFuse, StageParts, check_unchanged, stage_parts
 
 MOST_PRODUCTS = 8  # of a narrow network
@@ -97,7 +97,7 @@ class Plan:
     @property
     def narrow(self) -> tuple[int, int] | None:
         """(inputs, outputs) of a network with one hidden layer between few of both, whose gradients
-        follow from masked sums (kernels/fused_narrow.py); None for others.
+        follow from masked sums (kernels/fused_cpu/narrow.py); None for others.
 
         A softmax sees differences of scores only, so it has one output less. By count: a unit
         costs an addition for each product of an input (or 1) and an output, the other way three

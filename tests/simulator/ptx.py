@@ -16,7 +16,8 @@ import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher
 
-from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
+from nnfs_gpu.backend import numba_cuda_backend
+from nnfs_gpu.backend.numba_cuda import launch as cuda_numba_launch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

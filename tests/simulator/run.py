@@ -18,8 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
-from nnfs_gpu.kernels import cuda_blocks, cuda_elements, cuda_grids
+from nnfs_gpu.backend import numba_cuda_backend
+from nnfs_gpu.backend.numba_cuda import launch as cuda_numba_launch
+from nnfs_gpu.kernels.numba_cuda import (
+    blocks as cuda_blocks,
+    elements as cuda_elements,
+    grids as cuda_grids,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
