@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _rehearse() -> None:
     """The device of paper in the place of the GPU."""
-    sys.path.append(str(ROOT / "tests"))
+    sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "backend")]
     from paper import stand_in
 
     stand_in(setattr, dict.__setitem__)

@@ -22,7 +22,7 @@ from nnfs_gpu.backend import BackendUnavailableError
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.selftest import crosscheck, timing as benchmark
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # `bench` is not installed
 
 from bench import cases as gpu_cases
 from bench.gpu_check import (

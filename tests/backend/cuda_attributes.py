@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ON_ARRAYS = (  # files whose unknown variables may be arrays of CuPy
     *("backend/cupy_backend", "backend/numba_cuda_backend", "backend/numpy_backend"),
     *("backend/cuda/calls", "backend/cuda/copies", "backend/cuda/launch"),

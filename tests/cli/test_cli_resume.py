@@ -84,7 +84,7 @@ def test_a_killed_run_goes_on_to_the_same_files(whole, tmp_path):
 @posix
 def test_killed_at_its_writes_where_an_epoch_is_one_step(tmp_path):
     """Between the step and the epoch's end, too: the step is not made again."""
-    program = Path(__file__).with_name("kill_program.py")
+    program = Path(__file__).resolve().parents[1] / "training" / "kill_program.py"
     one = ("train", "--samples", 100, "--epochs", 6, "--hidden", "8", "--no-plot")
     one += ("--backend", "numpy", "--checkpoint-every", 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

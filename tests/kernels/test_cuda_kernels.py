@@ -20,7 +20,7 @@ from emulation.cases_sums import SEED, spiral_error, spiral_points
 from emulation.emulator import COMPILER, kernels_in
 from helpers import assert_close
 
-KERNELS = Path(__file__).resolve().parent.parent / "kernels"
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 
 
 @pytest.fixture(autouse=True)

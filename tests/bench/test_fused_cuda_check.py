@@ -13,7 +13,7 @@ from emulation.emulator import COMPILER
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.selftest import timing as benchmark
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # `bench` is not installed
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # `bench` is not installed
 
 from bench.gpu_check import fused as gpu_fused, fused_speed as gpu_fused_speed, report as gpu_report
 from bench.gpu_check.notebook import Notebook

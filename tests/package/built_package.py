@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LINKS = ("src/nnfs_gpu", "nnfs_gpu/kernels")  # in a checkout; an sdist has none
 HOOK = "import setuptools.build_meta as b; b.build_{kind}({out!r})"
 NOT_COPIED = (".*", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "runs", "results")

@@ -17,7 +17,7 @@ import pytest
 
 from nnfs_gpu.kernels.cpu import cache
 
-KERNELS = Path(__file__).resolve().parent.parent / "kernels"
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 CALLER = """
 from .common import jit, pointer
 from .callee import FACTOR, change

@@ -32,7 +32,7 @@ REFERENCE = "sm_90"
 REALS = {"float": 4, "double": 8}
 DTYPES = {real: dtype for dtype, real in cuda_compile.REALS.items()}
 # fused_cuda/ is built for a plan and a device: test_fused_cuda_compile.py
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(p.stem for p in (ROOT / "kernels" / "cuda").glob("*.cu"))
 FLOAT64_RESULTS = {"totals"}
 
