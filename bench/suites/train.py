@@ -17,6 +17,7 @@ operations at the peak of multiply-adds, measured in the same rounds, are a limi
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,8 @@ QUICK = (((8,), (30, 300)), ((16, 16), (300,)))
 STEPS = 5  # of Adam before a trainer is timed
 TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3  # of gradients to the largest, of the loss after STEPS
 ROUNDING = 4e-9  # more for each sample: NumPy's and PyTorch's float32 sums of 1 M are off by 2e-3
-# Steps in a timed call: so many that its start does not count, if that takes no longer than this.
-MOST_STEPS, CALL_SECONDS = 200, 0.1
+# Steps in a timed call: so many that it takes this long, and its start does not count.
+MOST_STEPS, CALL_SECONDS = 5_000, 0.03
 
 
 def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Any) -> None:
@@ -139,8 +140,13 @@ def _case(
 
 def _steps(trainer: Trainer) -> int:
     """How many steps of this trainer go into a timed call."""
-    seconds = min(HOST.seconds(lambda: trainer.run(1), 1) for _ in range(2))
-    return max(1, min(MOST_STEPS, int(CALL_SECONDS / seconds)))
+    steps = 1
+    while steps < MOST_STEPS:
+        call = partial(trainer.run, steps)
+        if min(HOST.seconds(call, 1) for _ in range(3)) >= CALL_SECONDS:
+            break
+        steps = min(4 * steps, MOST_STEPS)
+    return steps
 
 
 def no_room(needed: int) -> str | None:
