@@ -1,4 +1,4 @@
-"""How fast is each way on this machine? python -m bench SUITE, report or compare.
+"""How fast is each contender on this machine? python -m bench SUITE, report or compare.
 
     python -m bench all [--minutes 13] [--out DIR]      every suite, pictures, README tables
     python -m bench jacobian [--sizes 300000x10,30x100000]

@@ -1,6 +1,7 @@
-"""What is timed on the device: every operation, its arguments, its bytes, PyTorch's own way.
+"""What is timed: every operation, with its arguments, its bytes and PyTorch's counterpart.
 
-Used by bench/gpu_check/speed.py. Bytes are counted in elements of 4 by the operation's definition:
+Used by bench/suites/ops.py on the CPU and by bench/gpu_check/speed.py on a device. Bytes are
+counted in elements of 4 by the operation's definition:
 each input is read once, each output written once; a bool is a quarter of an element.
 """
 

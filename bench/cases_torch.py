@@ -1,4 +1,4 @@
-"""PyTorch's own way of doing an operation, for the ratios of bench/cases.py.
+"""PyTorch's counterpart of each operation, for the ratios of bench/cases.py.
 
 A peer gets the torch module and the operation's arguments as tensors, prepares what PyTorch
 prepares once (an optimizer's state, 64-bit labels) and returns the call that is timed. It works

@@ -5,8 +5,8 @@ A file holds
     environment            of nnfs_gpu.selftest.timing, and the load at the end
     absent                 peers and backends that are not here, each with its reason
     cut                    what the time did not suffice for
-    wrong                  ways whose result was not the specification's: the command ends with 1
-    skipped                cases in which our own way could not be timed, with the reasons
+    wrong                  contenders whose result was not the specification's: exit status 1
+    skipped                cases in which ours could not be timed, with the reasons
     rows                   in the order of measuring
 and a row
     case                   its name, the same in every run

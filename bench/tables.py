@@ -1,6 +1,6 @@
 """Markdown from results: the README's section on speed, and every row for bench/results.
 
-Ratios are medians of the ratios within a round. "Ours" is the fastest of our ways in a row.
+Ratios are medians of the ratios within a round. "Ours" is our fastest contender in a row.
 """
 
 from __future__ import annotations

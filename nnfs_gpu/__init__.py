@@ -1,7 +1,7 @@
 """The network of "Neural Networks from Scratch in Python" over one array-backend boundary.
 
-Same names and numbers as the book; NumPy or jitted kernels on the CPU. Importing compiles
-nothing and needs no GPU: a backend is loaded when the first layer asks for it.
+Same names and numbers as the book, on NumPy, on jitted kernels of all CPU cores, or on CUDA.
+Importing compiles nothing and needs no GPU: a backend is loaded when the first layer asks for it.
 """
 
 from typing import TYPE_CHECKING

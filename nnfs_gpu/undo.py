@@ -1,6 +1,6 @@
-"""A step of training is done or not done: what it has changed is put back where it fails.
+"""A training step is done or not done: where it fails, what it has changed is put back.
 
-It may fail anywhere, at Ctrl-C, for want of memory, in a part of the user's own. Used by the
+It may fail anywhere: at Ctrl-C, for lack of memory, in a part of the user's own. Used by the
 engines that go through the layers: a fused engine changes everything in one call instead.
 `rollback.py` does the same for a call, where nothing need be quick.
 """

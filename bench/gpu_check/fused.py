@@ -6,7 +6,6 @@ fused_speed.py.
 fused_right   one step from equal parameters against the step layer by layer in float64: loss,
               accuracy, gradients, at once and in blocks; steps one by one twice, and many in a
               launch or in a CUDA graph: the same bits
-exercise      every kind of kernel once, for compute-sanitizer to watch
 """
 
 from __future__ import annotations

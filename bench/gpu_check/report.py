@@ -1,8 +1,8 @@
 """What `make gpu-check` writes: the goals with their measured values, Markdown for a reader.
 
 Standard library alone, like `python -m bench.gpu_check`, which calls it after every step: whatever
-is broken, there is a report. `results` is what that file keeps: `device`, `date`, `state`, `out`
-(where the report goes) and `steps`, each with its name, status, seconds, summary, and the
+is broken, there will be a report. `results` is what that file keeps: `device`, `date`, `state`,
+`out` (where the report goes) and `steps`, each with its name, status, seconds, summary, and the
 records, problems, cuts and notes of the step.
 """
 

@@ -7,7 +7,7 @@
 All start from the same parameters on the same data and go through them in the same order: that of
 `training.epoch_order`, drawn anew in every epoch where they are shuffled. Each is checked before
 it is timed: its parameters after an epoch of SGD against our layers on the numpy backend in
-float64. A time is that of one batch; the share of an epoch's work that is no batch is in it.
+float64. A time is that of one batch, with its share of what an epoch does besides.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Suite `jacobian`: softmax backward five ways, what the batched Jacobian product is worth.
+"""Suite `jacobian`: softmax backward, and what the batched Jacobian product is worth.
 
     loop         the notes' chapter 9: one Jacobian a sample, in a Python loop
     matrices     all Jacobians at once (N, C, C), then a batched product

@@ -4,7 +4,7 @@
     add     two arrays into a third, 12 bytes an element
     fresh   the same addition, into a new array. An operation that returns its result needs
             memory for it: where the allocator has to ask the system, each page is faulted in and
-            zeroed at its first touch. Every candidate pays that, so it is a limit of its own;
+            zeroed at its first touch. Every contender pays that, so it is a limit of its own;
             `copy` and `add` write pages that were touched before.
     gemm    a large square matrix product by BLAS, the arithmetic that a program can reach
 

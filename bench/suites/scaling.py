@@ -1,8 +1,8 @@
 """Suite `scaling`: time and peak memory of one training epoch, from 100 to 100,000,000 samples.
 
 The net is 2-64-3 on the spiral, the batch is all samples ("batches": 65,536 at a time). Each
-way runs in a process of its own, so that its memory is its own: `peak` is what the process had
-at most beyond what it had before the first step, data included in neither. (On a GPU: what the
+contender runs in a process of its own, so that its memory is its own: `peak` is what the process
+had at most beyond what it had before the first step, data included in neither. (On a GPU: what the
 array library took from the device.) Then one size on 1, 2, 4, ... and all threads.
 
 Processes run one after the other, not in turns: a busy machine shows here. A size that would

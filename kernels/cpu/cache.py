@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: found again only if nothing that they are made of has changed.
+"""Compiled kernels on disk: reused only if nothing that they are made of has changed.
 
 Numba's own cache looks at the file of the function that is called, and trusts what it finds. Four
 things go wrong with it:

@@ -12,7 +12,8 @@ faster for an addition). Keep index arithmetic unsigned, or Numba turns it into 
 
 No kernel has fast-math flags: its result is what IEEE 754 says of the operations as they are
 written, in every caller and on every processor. Where a sum has to be reordered to be fast, its
-lanes are written down (`lane_sums.py`); where a product and a sum shall be one, it is an `fma`.
+lanes are written down (`lane_sums.py`); where a product and a sum are to be rounded once, it is an
+`fma`.
 """
 
 import numpy as np

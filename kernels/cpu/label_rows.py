@@ -14,8 +14,8 @@ Two ways, by the length of a row:
                 class index comes to its lanes by a shuffle and is compared with a constant.
     longer      Row by row, a register at a time; the last one ends where the row ends.
 
-Measured against loops over rows and against p / n with the true classes taken up again: a fifth of
-the time at C = 2 to 4, half at 10.
+Measured against loops over rows, and against p / n with a second visit to the true classes: a
+fifth of the time at C = 2 to 4, half at 10.
 """
 
 from llvmlite import ir

@@ -7,7 +7,7 @@ LLVM would vectorize such a loop only if it might reorder the sum, into as many 
 processor has; then the bits are the processor's. Here the lanes are those of a logical register,
 `UNROLLED` of them are summed side by side, and in the end they are added pairwise: the order
 depends on the number of terms alone. What is left over goes into one more register, behind a mask:
-a row of three numbers costs one turn, and nothing outside the range is read.
+a row of three numbers costs one round, and nothing outside the range is read.
 """
 
 from llvmlite import ir

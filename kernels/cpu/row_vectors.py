@@ -17,7 +17,7 @@ next row begin to be fetched. Three ways here, by the length of a row:
     registers  up to 16 registers: all of the row is loaded, then used. The last register ends
                where the row ends, and the lanes that it has twice do not count.
     long       the row twice, the second time from cache. Meanwhile the next row is prefetched,
-               if that cache holds both: it has come when its turn does.
+               if that cache holds both: it is there when it is needed.
 
 Sums are added in an order that depends on C alone, so neither threads nor addresses change a
 bit. Registers have 32 bytes even where there are longer ones: rows begin anywhere, and an access

@@ -7,8 +7,8 @@ along short rows, `lane_sums.py` sums, `elementary.py` exp and log.
 
 Registers here are logical: `REGISTER_BYTES` long whatever the processor has. LLVM splits them
 where the machine's are shorter. So a sum has the same lanes, is added in the same order, and has
-the same bits on every machine. What the hardware has decides on nothing but how many registers
-are in use at a time.
+the same bits on every machine. The hardware decides nothing but how many registers are in use
+at a time.
 """
 
 import llvmlite.binding as llvm

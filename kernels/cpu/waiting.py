@@ -4,11 +4,11 @@ A cell is a whole number of 64 bits in an int64 array, a line of the cache away 
 (`APART`). It holds a turn, which only grows, and a count within the turn: `turn << SHIFT` and
 the count added. A thread that comes late, with an old turn, finds nothing to take and nothing
 to wait for: so nobody has to wait for threads that have not begun, and no cell is ever cleared
-under somebody's hands.
+while somebody uses it.
 
     take(cells, at, turn, limit)     the next of the turn's `limit` parts, or -1: none is left
     add(cells, at, number)           one more part is done; what was written is there for all
-    look(cells, at)                  its value now; what was written before it was put is there
+    look(cells, at)                  its value now, with all that was written before it was put
     put(cells, at, value)            the cell becomes `value`
     reached(cells, at, value, most)  waits until the cell is at least `value`
     changed(cells, at, seen, most)   waits until the cell differs from `seen`

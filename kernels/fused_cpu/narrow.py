@@ -19,8 +19,8 @@ The data are centred: x - m for x, b + m W1 for b. So digits are not lost where 
 b and W1 x large and h small. m is the mean of the group's first tile on a grid as coarse as the
 spread: 0 where x lies around 0, and a number of few bits, so that x - m rounds nothing away.
 
-Numbers of registers are chosen by the processor, what is added to what is not: a lane adds the
-samples that fall to it in their order.
+The processor decides how many registers are used, but not what is added to what: a lane adds
+its own samples, in their order.
 """
 
 import math

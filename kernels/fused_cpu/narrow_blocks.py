@@ -1,6 +1,6 @@
 """The loops of a narrow network in vector registers: forward, masked sums, sums of lanes.
 
-What they compute says `narrow.py`. I inputs and D outputs are literals: a function is
+`narrow.py` says what they compute. I inputs and D outputs are literals: a function is
 emitted for each pair, its sums all in registers. Registers here are the processor's own: nothing
 meets across lanes until `fold`, so their length changes no bit.
 """

@@ -1,8 +1,8 @@
 """What a plan chooses in a fused step, called through pointers that stand in `head`.
 
-A loss, an optimizer, and what few plans have: dropout, sigmoid. Each is a kernel of its own,
-compiled when a plan first needs it. So `fused_step.train` is the same for all plans, and the first
-step of a plan does not wait for the code of the others.
+A loss, an optimizer, and what only some plans have: dropout, sigmoid. Each is a kernel of its
+own, compiled when a plan first needs it. So `fused_step.train` is the same for all plans, and the
+first step of a plan does not wait for the code of the others.
 
     LOSSES   the end of a tile: scores become gradients, losses and right answers are added up
     UPDATES  a piece of the network: its gradient and its update; returns its penalty

@@ -8,8 +8,8 @@
               alone, and the rows are added in order, piece by piece. Threads take groups, wait
               for each other, and take pieces.
     traffic   X and the targets are read once; everything else stays in a core's cache
-    launch    `train` on one thread, for one step or many; on others it may follow, and stays
-              for the calls to come
+    launch    `train` on one thread, for one step or many; other threads may run it as
+              followers, and stay for the calls to come
 
 What the functions know about a network lies in the tables (tables.py). So one compiled
 function for each dtype serves all networks, and a call passes little. `like` is a zero of the

@@ -1,8 +1,10 @@
 """The tables that tell the fused step about a network: what stands where.
 
-nnfs_gpu/fused/cpu/layout.py and cpu/engine.py fill them, kernels/fused_cpu/step.py and update.py
-read them. `head` and one row of `table` a stage hold whole numbers, one row of `factors` a stage
-and `rules` real ones. An address counts in bytes; a place in a thread's workspace, in numbers.
+nnfs_gpu/fused/cpu/ fills them (`layout.py` what follows from the plan, `binding.py` what belongs
+to the model's objects, `groups.py` and `engine.py` the addresses of sums and results); the files
+of this folder read them. `head` and one row of `table` a stage hold whole numbers, one row of
+`factors` a stage and `rules` real ones. An address counts in bytes; a place in a thread's
+workspace, in numbers.
 """
 
 # ---- head: the network ----

@@ -2,7 +2,7 @@
 
 Both are done piece by piece, some rows of a stage's weights at a time, and threads take pieces
 as they take groups. The groups are added in order, in float64, so the bits depend on how a
-batch was cut into groups and a network into pieces, not on the threads that took them.
+batch was cut into groups and a network into pieces, and not on which thread had which of them.
 """
 
 import numpy as np

@@ -1,12 +1,12 @@
 """The CPU's row functions for the GPU: the same text, compiled for the other target.
 
 The arithmetic of a sample is written once, for Numba's CPU compiler (`jit` in common.py).
-`device` compiles it once more as a CUDA device function, with everything that it calls. That
-Numba CUDA would do by itself when a kernel calls a CPU function, but it would also take over
-the CPU's options, and of fast math it knows only all or nothing: all assumes that there is no
-NaN. Here there is none, so products are fused, and nothing else is reordered.
+`device` compiles it once more as a CUDA device function, with everything that it calls. Numba
+CUDA would do that by itself when a kernel calls a CPU function, but with the CPU's options and
+the CPU's exp and log. Here there is no fast math: a product and a sum may become one
+multiply-add, and nothing is reordered.
 
-Four names mean something else on the GPU:
+Two pairs of names mean something else on the GPU:
 
 * `exp`, `log` are CUDA's own. The polynomials of elementary.py are there for CPU loops to
   vectorize; CUDA's stay within 2 ulp.

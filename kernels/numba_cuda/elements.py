@@ -2,8 +2,8 @@
 
 A grid has more threads than there are elements, so a thread first asks whether it has one.
 Then thread k runs the CPU's loop (activations.py, losses.py, optimizers.py) over the range
-k..k+1: the formula stands there, once, and the compiler takes the loop of one round apart.
-Neighbouring threads touch neighbouring elements, so a warp reads its memory in one piece.
+k..k+1: the formula stands there, once, and the compiler removes the loop, which has one round.
+Neighbouring threads touch neighbouring elements, so a warp reads one stretch of memory.
 """
 
 from ..cpu import activations, losses, optimizers, softmax

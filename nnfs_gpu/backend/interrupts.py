@@ -1,8 +1,8 @@
-"""Acts that are done or not done, whenever Ctrl-C comes.
+"""Actions that happen whole or not at all, whenever Ctrl-C comes.
 
 Python raises KeyboardInterrupt between any two instructions of the main thread, and so may a
-signal handler of the user's own raise what it likes. An act that gives the same when it is done
-again can be made whole: where it was cut off, it is done once more.
+signal handler of the user's own raise what it likes. An action that has the same effect when it
+is repeated can be made whole: where it was cut off, it is done once more.
 """
 
 from __future__ import annotations

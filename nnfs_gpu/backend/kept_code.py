@@ -1,4 +1,4 @@
-"""Where the backends keep compiled kernels on disk: for reports."""
+"""Where the backends keep compiled kernels on disk. For reports and for `nnfs-gpu warmup`."""
 
 from __future__ import annotations
 

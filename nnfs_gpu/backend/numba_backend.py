@@ -1,8 +1,8 @@
 """The CPU default: the specification's operations where a jitted kernel beats array code.
 
 Each method allocates the result and launches a kernel of kernels/*.py, which passes once over
-memory and uses all threads. What is not overridden here is NumPy's already (large products).
-Arrays are NumPy's.
+memory and uses all threads. What is not overridden here is done by NumPy itself, such as
+large products. Arrays are NumPy's.
 """
 
 from __future__ import annotations

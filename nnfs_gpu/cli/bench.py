@@ -1,4 +1,4 @@
-"""`nnfs-gpu bench`: how fast this installation is, in half a minute and with NumPy alone beside.
+"""`nnfs-gpu bench`: how fast this installation is beside NumPy alone, in half a minute.
 
 Softmax backward against the bandwidth of memory, and whole training steps, each against the
 `numpy` backend. Results are checked against float64 before they are timed, and timed as

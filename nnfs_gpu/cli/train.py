@@ -4,7 +4,7 @@ Which data      Training points are `spiral_data` of the seed, validation points
                 about as many, within `VALIDATION_POINTS`; weights come from np.random.seed(seed).
 Accuracies      are those of the final model: on the validation points, and on at most 100,000
                 of the training points. The curve's training accuracy is a mean over the epoch,
-                measured while the model changes, as everywhere.
+                measured while the model changes, as is usual.
 Diverged        (loss NaN or infinite): nothing is written, because there is no model to keep
                 and an earlier one in DIR is worth more. Exit code 1.
 Checkpoints     see `config.py`.

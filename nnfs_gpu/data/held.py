@@ -1,4 +1,4 @@
-"""What a step of training or evaluation takes its samples from, wherever they lie.
+"""Where a step of training or evaluation gets its samples from, wherever they lie.
 
 `data_of` looks at what `Model.train` and `evaluate` were given and makes one of
     Held      arrays, moved to the backend as a whole
@@ -6,9 +6,9 @@
     Streamed  a source of blocks (`sources.py`)
 the last two of them in `blockwise.py`. All have `samples` and
     pieces(batch_size, order, first) -> (total, X, y), ...
-the samples in batches, from batch number `first` on. `total` is None where the piece is a
-batch; else it is one of several of a batch of `total` rows, which is larger than `block` rows
-or than the blocks that come: a step then adds the pieces up. X (n, features) and y
+the samples in batches, from batch number `first` on. `total` is None where X, y are a
+whole batch; else they are one block of a batch of `total` rows, which is larger than `block`
+rows or than the blocks of the source: a step then adds the blocks up. X (n, features) and y
 (`targets.Targets`) are checked and on the backend.
 """
 

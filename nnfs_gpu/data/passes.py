@@ -1,4 +1,4 @@
-"""What is read of data that lie in files: rows in another order, and numbers of all of them."""
+"""Reading data that lie in files: rows in another order, and a number that is made of all rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network inside an estimator: built from one seed, asked, and turned to bytes and back.
+"""The network inside an estimator: built from one seed, queried, and turned into bytes and back.
 
 Nothing here needs scikit-learn. Layers take the default backend and draw from NumPy's global
 stream when they are constructed, and keep their last output; estimators may be used in several

@@ -1,7 +1,7 @@
 """The book's pickled files, `.parms` and `.model`, as documents of our own.
 
-`book_pickle.py` reads them without running anything in them; here what it gives becomes a
-document and tensors as `tensor_file.py` gives them, which `model_file.py` checks and builds.
+`book_pickle.py` reads them without running anything in them; here what it returns becomes a
+document and tensors as those of `tensor_file.py`, which `model_file.py` checks and builds.
 Arguments that a chapter's class did not have yet keep our default. The optimizer's arrays are
 rounded to the weights' dtype (the book's float64 dropout mask makes them float64, B8).
 """

@@ -9,7 +9,7 @@ Two things keep others out:
     the training  a set in this process: neither another thread nor a training that is started
                   by a callback of the first one gets into the same folder
 
-(The package filelock does the same with a file in the folder, which stays there for good.)
+(The package filelock does the same with a file in the folder, which is left behind.)
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ with sorted keys. Its `sha256` seals the rest of the object and the names, dtype
 bytes of all tensors: a file in which anything was altered is refused. One entry, because
 safetensors writes several in no fixed order; so equal content gives equal bytes.
 
-Format 1 (before 0.2) had the entries format, format_version, architecture and sha256, the
-last of the tensors alone; it is read, not written. Reading: `tensor_reader.py`.
+Reading: `tensor_reader.py`.
 """
 
 from __future__ import annotations

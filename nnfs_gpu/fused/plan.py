@@ -3,10 +3,9 @@
 `make_plan(model)` reads a finalized `Model` and says which stages it has, one a dense layer
 with the activation and the dropout behind it, which loss ends it and which optimizer moves
 it. A plan holds structure: two models with equal plans run the same code, so a plan can be
-the key of a cache. Everything that may change from one step to the next (learning rates,
-factors of L1 and L2, the share that dropout keeps, a precision) stands in the plan as it was
-when the
-plan was made, for reading alone: engines read it from the model's objects at each step.
+the key of a cache. What may change from one step to the next (learning rates, factors of
+L1 and L2, the share that dropout keeps, a precision) is in the plan as it was when the plan was
+made, to be shown; engines read it from the model's objects at each step.
 
 What no engine can fuse raises `CannotFuse` with the reason. The objects behind the stages
 are `stage_parts(model)`.

@@ -1,10 +1,10 @@
 """The fused step for wide layers on a GPU: row tiles whose activations stay in the L2 cache.
 
-Beyond 128 units the products are what takes time, and cuBLAS does them. So a step goes depth
-first like the others, but a tile is thousands of rows and its parts are the backend's own
-operations with fused ends: bias and ReLU, the ReLU's gradient and the bias gradient, softmax
-and cross-entropy with its gradient. Memory does not grow with the batch. Chosen by
-`cuda.FusedSteps`; array code and operations alone, so that it runs on every backend.
+Beyond 128 units the time goes into products, which cuBLAS does. So a step goes depth first like
+the others, but a tile is thousands of rows, and it goes through the backend's own operations,
+some of which are fused: bias with ReLU, the ReLU's gradient with the bias gradient, softmax with
+cross-entropy and its gradient. Memory does not grow with the batch. Chosen by
+`fused/cuda/choose.py`; array code and operations alone, so that it runs on every backend.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a chain of layers, a loss and an accuracy must satisfy to make one network.
+"""Network checks: what layers, a loss and an accuracy must satisfy to make one network.
 
 Called by `Model.finalize`: a mistake is reported before any training, with both sides named.
 """

@@ -1,7 +1,7 @@
-"""What a part of the user's own lacks, said when the model is finalized: by name, with a line.
+"""What a part of the user's own lacks, said when the model is finalized, with the line to add.
 
-Called by `chain.check`. What can only be seen when the part is at work, such as a forward that
-stores no output, `own/parts.py` and `own/values.py` say at the first step.
+Called by `checks.check`. What shows only when the part is used, such as a forward that stores
+no output, is said by `own/parts.py` and `own/values.py` at the first step.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What goes into parts of the user's own, and what comes out of them.
 
-In go plain arrays: targets in the form that the user gave (`AsGiven`, `as_given`). What comes out
-may be returned or stored, in any dtype, as one number a sample or one for the batch; here it
-becomes an array of the backend of the shape that the engines count on, or an error that names
-the part. Called by `parts.py`, `network/measures.py`, and by our base classes of losses and
+Plain arrays go in, with targets in the form that the user gave (`AsGiven`, `as_given`). What
+comes out may be returned or stored, in any dtype, as one number a sample or one for the batch;
+here it becomes an array of the backend in the shape that the engines expect, or an error that
+names the part. Called by `parts.py`, `network/measures.py`, and by our base classes of losses and
 accuracies for their subclasses.
 """
 

@@ -1,7 +1,8 @@
 """Every operation of the backend protocol with arguments for a cross-check: `TABLE`.
 
-Used by crosscheck.py and by the device checks in bench/gpu_*.py. Arguments are drawn from a
-generator seeded by the shape alone, so that both sides, and every run, get the same.
+Used by `crosscheck.py`, by `warmup.py` and by the device checks in bench/gpu_check/. Arguments
+are drawn from a generator seeded by the shape alone, so that both sides, and every run, get the
+same.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""The one way in which speed is measured here: by `nnfs-gpu bench` and by bench/ alike.
+"""How speed is measured, by `nnfs-gpu bench` and by bench/ alike.
 
-    turns    all ways run in turns, round after round. A ratio is taken inside a round, where
-             both saw the same neighbours on the machine, and the median over the rounds is
-             reported with its spread: noise that lasts longer than a round cancels.
-    warm-up  every way runs once before the first round. What compiles or is checked has been
-             called before that, by the caller: nothing is timed that was not found right.
-    pause    before each measurement: worker threads of the way before (OpenMP, BLAS) go on
-             spinning for up to 0.1 s and would take a core from the next one. After it
-             a way runs untimed for a while: processor, caches and threads have cooled down.
+    turns    all contenders run in turns, round after round. A ratio is taken inside a round,
+             where both saw the same neighbours on the machine, and the median over the rounds
+             is reported with its spread: noise that lasts longer than a round cancels.
+    warm-up  every contender runs once before the first round. What compiles or is checked has
+             been called before that, by the caller: nothing is timed that was not found right.
+    pause    before each measurement: worker threads of the one before (OpenMP, BLAS) go on
+             spinning for up to 0.1 s and would take a core from the next. After it a contender
+             runs untimed for a while: processor, caches and threads have cooled down.
     clock    of the host; on a CUDA device two events around each call, before which a buffer
-             larger than the cache is written, so that no way finds its arguments there.
+             larger than the cache is written, so that no contender finds its arguments there.
 
 Times are seconds a call. Nothing here knows what it measures.
 """

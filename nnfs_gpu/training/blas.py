@@ -3,7 +3,7 @@
 They gain nothing from a second one, and while other programs use the cores its waiting costs more
 than the product (measured at load 2.5: 1.1 s against 15.5 s for five epochs of 2-64-64-3).
 BLAS libraries have one number of threads for the whole process, so it is changed when the first
-of several callers comes and put back when the last one goes.
+of several callers begins and put back when the last one has ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `Model.train` tells others while it runs, and what it returns."""
+"""Callbacks: what `Model.train` tells others while it runs; and the history that it returns."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ functions of numbers that it holds, so that no generator's state is lost.
 
 Resuming: the same program is started again. An empty or missing folder: a new run. A
 checkpoint of this run: parameters, optimizer, history, sums, callbacks and random stream are
-put back, and the steps that are missing are made. A finished one: nothing is left to train.
+put back, and the missing steps are trained. A finished one: nothing is left to train.
 More `epochs` than before: the run grows. Anything else that differs (layers, loss, optimizer,
 backend, data, batch size, shuffling, engine, callbacks' settings) is refused by name.
 """

@@ -1,4 +1,4 @@
-"""A checkpoint's file as it is read: judged before its tensors are, and the curve in it.
+"""Reading a checkpoint's file: it is judged before its tensors are read; and the curve in it.
 
 For `checkpoint.py`, which says what the file holds, and for `nnfs-gpu train --resume`.
 """

@@ -1,4 +1,4 @@
-"""What must be equal for a checkpoint to be of the run that is to go on from it.
+"""What a run must have in common with the checkpoint that it goes on from.
 
 For `checkpoint.py`: the settings of a run, those in a file, and what differs in words.
 """

@@ -1,4 +1,4 @@
-"""One warning where training goes to NaN or infinity: nobody gets such a model in silence.
+"""One warning where training goes to NaN or infinity: nobody gets such a model without being told.
 
 `Training` shows a `FiniteWatch` the numbers of each epoch when they are fetched anyway, and the
 parameters once, at the end: the update after the last loss may have been the one too large.

@@ -1,7 +1,8 @@
 """Engines: what one step of training does.
 
-`LayerSteps` goes through the layers as the book does, a fused engine (`nnfs_gpu/fused/`) does
-the same numbers in one call. Fused ones also have run(X, y, steps): see `fused/cpu/engine.py`.
+`LayerSteps` goes through the layers as the book does; a fused engine (`nnfs_gpu/fused/`)
+computes the same in one call. Fused ones can also `run` many steps on one batch, and the CPU's
+can `sweep` over the batches of an epoch: see `fused/cpu/engine.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Evaluation and prediction: forward passes over data of any size, without a step.
 
-Called by `Model.evaluate`, `Model.predict` and after the epochs of a training with validation
-data.
+Called by `Model.evaluate` and `Model.predict`, and after each epoch of a training that has
+validation data.
 """
 
 from __future__ import annotations

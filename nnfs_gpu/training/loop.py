@@ -6,7 +6,7 @@ data's (`data/held.py`), what a step does an engine's (`engines.py`).
 The loop fetches nothing from the device in a step. Where nobody looks at an epoch when it
 ends (no lines, callbacks or validation), its numbers stay on the device, too, and are fetched
 for many epochs together: a run of tiny epochs costs a few microseconds each beside the step.
-Where an epoch is one step and a fused engine does it, it does many in one call.
+Where an epoch is one step of a fused engine, one call does many of them.
 """
 
 from __future__ import annotations

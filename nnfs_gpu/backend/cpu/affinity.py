@@ -1,10 +1,10 @@
-"""Workers are kept off their caller's core, and where somebody said they may run.
+"""Affinity: workers keep off their caller's core, and within the cores that they were given.
 
 The system often puts a thread that wakes on the core of the one that woke it, and there the two
 take turns for milliseconds while another core is idle (seen on Linux 6.18, two cores: in one
-burst of work out of three, for 15 ms, at a third of the speed). With many cores there is an idle
-one close by, and one worker that comes late is little of all work: nothing is done there, as a
-call into the system for each worker would cost more.
+burst of work out of three, for 15 ms, at a third of the speed). With many cores an idle
+one is close by, and one late worker is a small share of all: there nothing is done, because a
+system call for each worker would cost more.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A CPU kernel is a function kernel(start, stop, *inputs, *scalars, *outputs) over a range of
 rows (kernels/cpu/common.py). `launch` gives every thread a range; small work stays on the calling
 thread. As many threads run as `numba.get_num_threads()` says (NUMBA_NUM_THREADS sets it from
-outside, `numba.set_num_threads` from inside), and where nobody has set it no more than the
-process has a quota for. Kernels hold no lock and share no output row, so results do not depend
+outside, `numba.set_num_threads` from inside), and where nobody has set it, no more than
+the process's quota allows. Kernels hold no lock and share no output row, so results do not depend
 on the number of threads.
 """
 

@@ -1,4 +1,4 @@
-"""How many cores' time the system's control groups leave this process.
+"""How many cores the system's control groups allow this process.
 
 A container with a quota of two cores on a machine of 64 sees all 64, and 64 threads there stand
 still most of the time: the kernel stops them all when the quota of a period is used up.

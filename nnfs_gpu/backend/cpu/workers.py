@@ -1,12 +1,12 @@
-"""Threads that share a caller's work, and wait for the next piece of it without falling asleep.
+"""Workers: threads that share a caller's work, and spin-wait for the next call of it.
 
 A sleeping thread takes some 60 microseconds to wake. One that has just worked therefore watches
 for more work for `WATCH` before it sleeps, as OpenMP's threads do; `rest` sends them to sleep at
 once: call it before other libraries' threads (BLAS) get work.
 
 Ctrl-C may come between any two instructions of a caller. So a caller holds no lock that a worker
-waits for, and each thing that must stay true is written by one instruction: whose the workers
-are, which thread has which number, what there is to do, who is at it.
+waits for, and each fact that must stay true is written by one instruction: which caller has the
+workers, which thread has which number, what there is to do, and who is doing it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 They lie in the folder `nnfs_gpu` of CuPy's cache of kernels (CUPY_CACHE_DIR, by default
 ~/.cupy/kernel_cache); CUPY_CACHE_IN_MEMORY=1 turns both off. A file holds the SHA-256 of the
-code, then the code: one that is cut off or damaged counts as not there. A file is complete
+code, then the code: one that is cut off or damaged counts as missing. A file is complete
 before it has its name, so that processes may compile the same kernel at the same time. Where
 the folder cannot be written, kernels are compiled again in each process.
 """

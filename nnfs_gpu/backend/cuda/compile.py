@@ -6,7 +6,7 @@ through the bindings that CuPy has (`cupy.cuda.nvrtc`), and `cuda_launch` loads 
 `options` is what really runs: the launch, the tests that compile without a device and the
 emulator of the tests all take their options from it.
 
-What CuPy itself computes for the backends it still compiles itself, and flushes: `equal` and
+What CuPy computes for the backends is still compiled by CuPy, and flushes denormals: `equal` and
 `close`, the scaling and adding up of gradients in tiles (fused/tiles.py), conversions of
 arrays that lie on the device, and optimizer steps on arrays that are not contiguous.
 

@@ -1,14 +1,14 @@
-"""Arrays to the device: large ones of NumPy beside the kernels that are at work.
+"""Arrays to the device: large ones of NumPy are copied while kernels are running.
 
 A copy that runs beside a kernel needs memory that is pinned, and a stream of its own. `Copies`
 keeps two pinned buffers in turn: while the device fetches one, the host fills the other. What
-is asked of the current stream afterwards waits for the copy, and nothing else does: block
-after block, the copy of one runs beside the step on the one before it.
+is given to the current stream afterwards waits for the copy, and nothing else does: block
+after block, one is copied while the step on the one before it runs.
 
-Where the array comes to lie must be free by then. CuPy's pool hands memory out again as soon
+The memory that it is copied to must be free by then. CuPy's pool hands memory out again as soon
 as Python lets go of it, although kernels of the current stream may still read it: right within
 that stream, wrong for a copy in another. So the memory for the next array of a size is
-taken one call ahead, with an event that says when it was free; by the next call that was long
+reserved one call ahead, with an event that says when it was free; by the next call that was long
 ago, and the copy need not wait for the kernels in between.
 
 Sources: CUDA C++ Programming Guide, "Asynchronous Concurrent Execution"; CuPy's documentation

@@ -1,4 +1,4 @@
-"""What goes wrong on a device, said once and in words: memory that is not there, a lost device.
+"""What goes wrong on a device, as two errors in plain words: out of memory, and a lost device.
 
 CuPy reports the first with a MemoryError of its own, the rest as errors of CUDA's driver,
 runtime and cuBLAS, from whatever call comes next: a kernel that fails shows only then.

@@ -6,8 +6,8 @@ shared memory that a block gets. `launch` converts the arguments, because a wron
 pass silently: CuPy gives a Python float eight bytes, and a kernel that expects a float32 reads
 four of them.
 
-Work goes to the caller's current device and CuPy's current stream on it; a kernel is loaded for
-each device by itself, and an array of another device is refused: a kernel would follow its
+Work goes to the caller's current device and CuPy's current stream on it; a kernel is loaded
+once for each device, and an array of another device is refused: a kernel would follow its
 address into memory that is not there.
 """
 

@@ -4,8 +4,8 @@
 which CuPy and numba-cuda ask too: what it finds is what they use. Nothing here needs a driver.
 
 CuPy's programs are compiled when they are first called, so NVRTC and the headers belong to
-every array operation, not only to our kernels. cuFFT, cuRAND, cuSOLVER and cuSPARSE, which
-CuPy's wheel brings too, no path of ours calls; the CUDA runtime is linked into CuPy.
+every array operation, not only to our kernels. No code of ours calls cuFFT, cuRAND,
+cuSOLVER or cuSPARSE, which CuPy's wheel brings, too; the CUDA runtime is linked into CuPy.
 """
 
 from __future__ import annotations

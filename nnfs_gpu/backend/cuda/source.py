@@ -1,4 +1,4 @@
-"""The text of a CUDA C++ kernel as a compiler gets it: one, with everything that it includes.
+"""The text of a CUDA C++ kernel as a compiler gets it: a single one, with all that it includes.
 
 `common.cuh` stands in front of every kernel, and a line `#include "name.cuh"` is replaced by that
 file: CuPy's cache of compiled kernels does not look into included files, and would

@@ -1,7 +1,7 @@
 """Calls of the compiled step: with the functions that a plan needs, on one thread or several.
 
-The calling thread leads. Workers that have once been invited follow its calls and help in each of
-them until there have been none for a while: see kernels/fused_cpu/step.py.
+The calling thread leads. Workers that have joined follow its calls, and help in each of them
+until there has been none for a while: see kernels/fused_cpu/step.py.
 """
 
 from __future__ import annotations

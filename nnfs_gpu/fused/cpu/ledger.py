@@ -1,7 +1,8 @@
 """What steps of the CPU engine leave behind on the model's objects, beside the arrays.
 
 The kernel writes parameters, their state and gradients; the counts and sums that belong to them
-are written here, all from what they were before: so it may be done again where it was cut off.
+are written here, all computed from what they were before: so where this was cut off, it can be
+done again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which build of kernels/fused_cuda/fused.cu a plan gets, and on how many threads it runs.
 
-`choose(plan, ...)` is called by `cuda.FusedSteps` once for each kind of batch. Everything here
-is arithmetic on sizes: it needs no GPU and no CuPy.
+`KernelSteps` calls `choose(plan, ...)` once for each kind of batch. Everything here is
+arithmetic on sizes: it needs no GPU and no CuPy.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The engines of the backends with CuPy arrays: which one a plan gets.
 
-    cuda_steps   one kernel launch a step, or one for many; widths up to 128 (cuda_kernel)
-    cuda_wide    tiles of rows through the backend's operations, whose products are cuBLAS's
+    engine   one kernel launch a step, or one for many; widths up to 128 (`build`)
+    tiles    tiles of rows through the backend's operations, whose products are cuBLAS's
 
-Both have what `cpu.FusedSteps` documents: step, run, accumulate, finish, describe. What they
+Both have step, run, accumulate, finish and describe, as the CPU's engine has them. What they
 measure stays on the device; nothing waits for it.
 """
 

@@ -1,4 +1,4 @@
-"""Data and targets as the GPU's fused step takes them, and what a step hands back.
+"""Data and targets in the form that the GPU's fused step reads, and what a step returns.
 
 `taken(...)` is the one check between a caller's arrays and a kernel that does not look.
 """

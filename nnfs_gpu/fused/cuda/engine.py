@@ -2,7 +2,7 @@
 
 All buffers are allocated when `KernelSteps` is made or when a new kind of batch comes; a step
 then starts one kernel and returns. Nothing waits for the device: losses and accuracies stay
-there until somebody looks.
+there until somebody reads them.
 """
 
 from __future__ import annotations
