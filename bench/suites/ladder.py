@@ -32,7 +32,7 @@ from . import train
 STEP = "training_step"
 CLASSES, BATCHES = (3, 10, 100), (300, 30_000)
 ELEMENTS, QUICK_ELEMENTS = 3_000_000, 3_000  # of an array
-WIDTHS, STEPS = (2, 64, 3), 500_000  # of the training step; samples in a timed call
+WIDTHS = (2, 64, 3)  # of the training step
 TOLERANCE = 2e-6  # largest error allowed against float64, relative to the largest result
 LIMIT = {"numpy": "limit: add, new array", "gpu": "limit: add, new array, GPU"}
 INPUTS = {
@@ -167,7 +167,7 @@ class StepCase:
         self._X, self._y = train.data(batch)
         self._start = parameters(WIDTHS, train.BIASES)
         self._exact = train._oracle(self._start, self._X, self._y)
-        self._steps = 3 if quick else max(1, STEPS // batch)
+        self._quick = quick
         self.facts = {"batch": batch, "flops": flops(WIDTHS) * batch}
 
     def contender(self, version: Version, backend: Any) -> Contender:
@@ -175,7 +175,7 @@ class StepCase:
         given = self._start, self._X, self._y
         sgd, adam = (version.run(backend, *given, *o) for o in (("sgd", 1.0), ("adam", RATE)))
         train._check((sgd, adam), self._start, self._exact, self.size)
-        steps = 1 if version.role == "book" else self._steps
+        steps = 3 if self._quick else train.steps_of_a_call(adam)
         return Contender(lambda: adam.run(steps), version.role, 1 / steps)
 
     def limits(self, backends: dict[str, Any]) -> dict[str, Contender]:
