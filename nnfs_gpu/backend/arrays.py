@@ -8,6 +8,7 @@ caller gives the array, and end with what to do (`remedies.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from . import remedies, tables
 
 Array = Any
 
+KERNEL_DTYPES = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
 KDL_CUDA = 2  # DLPack's number for CUDA memory
 KDL_HOST = (1, 3)  # ... for the CPU's own, and for the part of it that a GPU reads
 TO_HOST = ("get", "cpu", "copy_to_host")  # what CuPy, PyTorch and Numba call it; JAX: np.asarray
@@ -161,14 +163,22 @@ def common_dtype(*arrays: Array) -> Any:
 
     Kernels exist for float32 and float64.
     """
-    found = {a.dtype for a in arrays if a.dtype.kind == "f"}
-    if len(found) > 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
-        names = " and ".join(sorted(dtype.name for dtype in found))
-        raise TypeError(
-            f"arrays of {names}: expected one dtype, float32 or float64; "
-            "convert with backend.asarray(x)"
-        )
-    return found.pop() if found else None
+    found = None
+    for a in arrays:  # without a set: this is asked before every launch
+        dtype = a.dtype
+        if dtype.kind == "f" and dtype is not found:
+            if (found is not None and dtype != found) or dtype not in KERNEL_DTYPES:
+                raise _several(arrays)
+            found = dtype
+    return found
+
+
+def _several(arrays: Sequence[Array]) -> TypeError:
+    names = " and ".join(sorted({a.dtype.name for a in arrays if a.dtype.kind == "f"}))
+    return TypeError(
+        f"arrays of {names}: expected one dtype, float32 or float64; "
+        "convert with backend.asarray(x)"
+    )
 
 
 def mean_over(samples: int | None, rows: int) -> int:
