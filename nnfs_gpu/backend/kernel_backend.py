@@ -1,7 +1,7 @@
 """What backends with kernels share: of each operation, what goes into its kernel and comes out.
 
 `KernelBackend` checks the arrays, allocates results and hands both to a kernel by name. A backend
-says which kernels those are, in its table `kernels`, and how one is launched (`_launch`); what
+says which kernels those are, in its table of kernels, and how one is launched (`_launch`); what
 needs another kernel here than there, such as a sum, it writes itself. What has no kernel, or lies
 in memory as kernels do not take it, is done by the specification: `super()`.
 
@@ -24,15 +24,18 @@ from .protocol import Array
 
 LOW, HIGH = CLIP, 1 - CLIP
 NAN = float("nan")  # what a class index outside the classes gives
-BY_CLASS = frozenset(  # kernels that read class indices
-    ("cross_entropy_forward", "cross_entropy_backward", "softmax_cross_entropy_backward")
-)
+BY_CLASS = {  # kernels that read class indices
+    "cross_entropy_forward",
+    "cross_entropy_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy",
+}
 
 
 class KernelBackend(NumpyBackend):
     """Operations as launches of kernels; see the file's docstring."""
 
-    kernels: Collection[str]  # names of kernels, and what a backend says of each
+    _kernels: Collection[str]  # names of kernels, and what a backend says of each
 
     # ---- what a backend says ----
     @abstractmethod
@@ -45,7 +48,7 @@ class KernelBackend(NumpyBackend):
         outputs: Sequence[Array],
         numbers: Sequence[Any] = (),
     ) -> None:
-        """Run `kernel` of `kernels` for `count` rows, elements or blocks of random words.
+        """Run `kernel` of `_kernels` for `count` rows, elements or blocks of random words.
 
         size  elements that are touched
         """
@@ -91,8 +94,9 @@ class KernelBackend(NumpyBackend):
         self, kernel: str, inputs: Sequence[Array], outputs: Sequence[Array], *numbers: float
     ) -> None:
         """Row by row: inputs and outputs are like the first, or have a number a row."""
-        check_shapes(*inputs, indices=True)
-        check_reals(*inputs, indices=True)
+        by_class = kernel in BY_CLASS
+        check_shapes(*inputs, indices=by_class)
+        check_reals(*inputs, indices=by_class)
         x = inputs[0]
         self._launch(kernel, x.shape[0], x.size, inputs, outputs, numbers)
 
@@ -166,7 +170,7 @@ class KernelBackend(NumpyBackend):
         self, x: Array, t: Array, samples: int | None = None
     ) -> tuple[Array, Array]:
         kernel = f"softmax_cross_entropy{_soft(t)}"
-        if kernel not in self.kernels:
+        if kernel not in self._kernels:
             return super().softmax_cross_entropy(x, t, samples)
         losses, dx = self.xp.empty(x.shape[0], x.dtype), self.xp.empty(x.shape, x.dtype)
         n = float(mean_over(samples, x.shape[0]))
@@ -194,7 +198,7 @@ class KernelBackend(NumpyBackend):
     # ---- dropout and regularization ----
     def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:
         counter = self._counter(seed, streams.STREAM_DROPOUT, call)
-        below, scale = streams.keep_below(keep), 1.0 / x.dtype.type(keep)
+        below, scale = np.uint64(streams.keep_below(keep)), 1.0 / x.dtype.type(keep)
         y, mask = self.xp.empty(x.shape, x.dtype), self.xp.empty(x.shape, x.dtype)
         outputs = y.reshape(-1), mask.reshape(-1)
         n, numbers = x.size, (below, scale, *counter)

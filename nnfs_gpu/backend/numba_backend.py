@@ -73,7 +73,7 @@ class NumbaBackend(KernelBackend):
     """Kernels jitted for the CPU, cached on disk, on all threads."""
 
     name = "numba"
-    kernels = KERNELS
+    _kernels = KERNELS
 
     @classmethod
     def version(cls) -> str:
