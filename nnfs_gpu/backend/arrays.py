@@ -8,7 +8,6 @@ caller gives the array, and end with what to do (`remedies.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from . import remedies, tables
 
 Array = Any
 
-KERNEL_DTYPES = frozenset((np.dtype(np.float32), np.dtype(np.float64)))
 KDL_CUDA = 2  # DLPack's number for CUDA memory
 KDL_HOST = (1, 3)  # ... for the CPU's own, and for the part of it that a GPU reads
 TO_HOST = ("get", "cpu", "copy_to_host")  # what CuPy, PyTorch and Numba call it; JAX: np.asarray
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)  # that kernels exist for
 # What np.asarray reads; of an object with none of them only DLPack knows what it holds.
 NUMPY_READS = ("__array__", "__array_interface__", "__array_struct__")
 
@@ -127,8 +126,9 @@ def check_shapes(first: Array, *others: Array, indices: bool = False) -> None:
     Raises ValueError.
     """
     for other in others:
-        labels = indices and other.dtype.kind in "iu" and other.shape == first.shape[:1]
-        if other.shape != first.shape and not labels:
+        if other.shape == first.shape:
+            continue
+        if not (indices and other.dtype.kind in "iu" and other.shape == first.shape[:1]):
             classes = f", or {first.shape[:1]} for whole numbers" if indices else ""
             raise ValueError(
                 f"arrays of shapes {first.shape} and {other.shape} do not fit: expected "
@@ -164,21 +164,18 @@ def common_dtype(*arrays: Array) -> Any:
     Kernels exist for float32 and float64.
     """
     found = None
-    for a in arrays:  # without a set: this is asked before every launch
+    for a in arrays:
         dtype = a.dtype
-        if dtype.kind == "f" and dtype is not found:
-            if (found is not None and dtype != found) or dtype not in KERNEL_DTYPES:
-                raise _several(arrays)
-            found = dtype
+        if dtype is found or dtype.kind != "f":  # asked for every kernel: nothing slow
+            continue
+        if dtype not in FLOATS or (found is not None and dtype != found):
+            names = {a.dtype.name for a in arrays if a.dtype.kind == "f"}
+            raise TypeError(
+                f"arrays of {' and '.join(sorted(names))}: expected one dtype, float32 or float64; "
+                "convert with backend.asarray(x)"
+            )
+        found = dtype
     return found
-
-
-def _several(arrays: Sequence[Array]) -> TypeError:
-    names = " and ".join(sorted({a.dtype.name for a in arrays if a.dtype.kind == "f"}))
-    return TypeError(
-        f"arrays of {names}: expected one dtype, float32 or float64; "
-        "convert with backend.asarray(x)"
-    )
 
 
 def mean_over(samples: int | None, rows: int) -> int:

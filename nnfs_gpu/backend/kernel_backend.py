@@ -106,10 +106,13 @@ class KernelBackend(NumpyBackend):
         """In place, element by element; False, and nothing done, where the layout forbids it."""
         arrays, first = (*written, *read), written[0]
         check_shapes(*arrays)
-        if not all(a.flags.c_contiguous and a.dtype == first.dtype for a in arrays):
-            return False
-        flat, n, size = [a.reshape(-1) for a in arrays], len(written), first.size
-        self._launch(kernel, size, size, flat[n:], flat[:n], [float(value) for value in numbers])
+        flat = []
+        for a in arrays:
+            if a.dtype != first.dtype or not a.flags.c_contiguous:
+                return False
+            flat.append(a.reshape(-1))
+        n, size = len(written), first.size
+        self._launch(kernel, size, size, flat[n:], flat[:n], list(map(float, numbers)))
         return True
 
     # ---- dense layer: products by BLAS, sums of columns by kernels ----

@@ -69,6 +69,14 @@ KERNELS = {
 }
 
 
+def _added(partial: Array) -> Array:
+    """The sum of the rows, as one row. To add up a single one takes as long as a kernel."""
+    if partial.shape[0] > 1:
+        return partial.sum(axis=0, keepdims=True)
+    partial += 0  # in a sum -0 becomes 0
+    return partial
+
+
 class NumbaBackend(KernelBackend):
     """Kernels jitted for the CPU, cached on disk, on all threads."""
 
@@ -109,14 +117,14 @@ class NumbaBackend(KernelBackend):
     def _column_sums(self, dy: Array) -> Array:
         partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
         launch(reductions.column_sum_chunks, partial.shape[0], (dy,), (partial,), work=dy.size)
-        return partial.sum(axis=0, keepdims=True)
+        return _added(partial)
 
     def _relu_column_sums(self, dy: Array, y: Array) -> tuple[Array, Array]:
         dz = np.empty(dy.shape, dy.dtype)
         partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
         kernel, outputs = dense.relu_backward_column_sums, (dz, partial)
         launch(kernel, partial.shape[0], (dy, y), outputs, work=dy.size)
-        return dz, partial.sum(axis=0, keepdims=True)
+        return dz, _added(partial)
 
     # ---- what sums up ----
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
@@ -137,8 +145,8 @@ class NumbaBackend(KernelBackend):
         launch(reductions.argmax, x.shape[0], (x,), (columns,), work=x.size)
         return columns
 
-    def mean(self, a: Array) -> Array:
-        mean = self.sum(a) / a.size
+    def mean(self, a: Array, total: Array | None = None) -> Array:
+        mean = (self.sum(a) if total is None else total) / a.size
         return a.dtype.type(mean) if a.dtype.kind == "f" else mean
 
     def sum(self, a: Array) -> Array:
@@ -147,7 +155,7 @@ class NumbaBackend(KernelBackend):
         partial = np.empty(self._chunks(a.size))
         flat = np.ascontiguousarray(a).reshape(-1)
         launch(reductions.sum_chunks, partial.size, (flat,), (partial,), work=a.size)
-        return partial.sum()
+        return partial[0] if partial.size == 1 else partial.sum()
 
     # ---- optimizers ----
     @staticmethod
