@@ -18,10 +18,11 @@ from collections import namedtuple
 
 import numpy as np
 
+from ..cpu import activations
 from ..cpu.common import pointer, row
 from . import losses, tables as k, update as updates
 from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
-from .tiles import dropout_rows, multiply_tile, sigmoid_gradient_tile, sigmoid_tile, to_columns
+from .tiles import apply, apply_gradient, dropout_rows, multiply_tile, to_columns
 from .vectors import GATE, PLAIN, RELU
 
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
@@ -187,26 +188,36 @@ def dropout(tables, work, s, n, width, row, step, like):
     return 0
 
 
-@pointer
-def sigmoid(tables, work, s, width, like):
-    """y = sigmoid(y) of stage s."""
+@row
+def _activate(function, tables, work, s, width, like):
+    """y = function(y) of stage s."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
-    sigmoid_tile(tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width)
+    apply(function, tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width)
     return 0
 
 
-@pointer
-def sigmoid_gradient(tables, work, s, width, like):
-    """d = d (1 - y) y of stage s."""
+@row
+def _derive(gradient, tables, work, s, width, like):
+    """d = gradient(d, y) of stage s."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
     d = tile_of(head, work, table[s, k.D_AT], outputs, like)
     y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
-    sigmoid_gradient_tile(d, y, outputs, width)
+    apply_gradient(gradient, d, y, outputs, width)
     return 0
+
+
+@pointer
+def sigmoid(tables, work, s, width, like):
+    return _activate(activations.sigmoid, tables, work, s, width, like)
+
+
+@pointer
+def sigmoid_gradient(tables, work, s, width, like):
+    return _derive(activations.sigmoid_gradient, tables, work, s, width, like)
 
 
 # end, gradient_end    what the products of the stage and of its gradient end in: vectors.py
