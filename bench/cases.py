@@ -219,6 +219,14 @@ CASES: tuple[Case, ...] = (
         *("sigmoid_backward", "dy=0 y=+", _matrices(3)),
         peers=by(lambda torch, a: torch.ops.aten.sigmoid_backward(a.dy, a.y)),
     ),
+    Case(
+        *("tanh_forward", "x=0", _matrices(2)),
+        peers=by(lambda torch, a: torch.tanh(a.x)),
+    ),
+    Case(
+        *("tanh_backward", "dy=0 y=+", _matrices(3)),
+        peers=by(lambda torch, a: torch.ops.aten.tanh_backward(a.dy, a.y)),
+    ),
     Case("multiply", "a=0 b=1", _matrices(3), peers=by(lambda torch, a: a.a * a.b)),
     Case(
         *("dropout_forward", "x=0", _matrices(3)),

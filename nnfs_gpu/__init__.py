@@ -13,6 +13,7 @@ from .activations import (
     Activation_ReLU,
     Activation_Sigmoid,
     Activation_Softmax,
+    Activation_Tanh,
 )
 from .backend import available_backends, get_backend, use_backend
 from .data.sources import Blocks, spiral_blocks
@@ -42,6 +43,7 @@ __all__ = [
     "Activation_Sigmoid",
     "Activation_Softmax",
     "Activation_Softmax_Loss_CategoricalCrossentropy",
+    "Activation_Tanh",
     "Blocks",
     "Callback",
     "CheckpointError",

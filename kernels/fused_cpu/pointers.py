@@ -220,6 +220,16 @@ def sigmoid_gradient(tables, work, s, width, like):
     return _derive(activations.sigmoid_gradient, tables, work, s, width, like)
 
 
+@pointer
+def tanh(tables, work, s, width, like):
+    return _activate(activations.tanh, tables, work, s, width, like)
+
+
+@pointer
+def tanh_gradient(tables, work, s, width, like):
+    return _derive(activations.tanh_gradient, tables, work, s, width, like)
+
+
 # end, gradient_end    what the products of the stage and of its gradient end in: vectors.py
 # function, gradient   what is called after them: y = f(y), d = d f'(y); None: nothing
 Activation = namedtuple("Activation", "end gradient_end function gradient", defaults=(None, None))
@@ -228,4 +238,5 @@ ACTIVATIONS = {
     "linear": Activation(PLAIN, PLAIN),
     "relu": Activation(RELU, GATE),
     "sigmoid": Activation(PLAIN, PLAIN, sigmoid, sigmoid_gradient),
+    "tanh": Activation(PLAIN, PLAIN, tanh, tanh_gradient),
 }

@@ -146,17 +146,15 @@ template <int S> __device__ __forceinline__ void dense_backward(const Arguments&
       for (int s = 0; s < 4; s++) {
         real dy = sum[round][k][s], value = y.v[s];
         // What was dropped is 0 and passes nothing on; what was kept is `scale` times its value.
-        if (MASKED && KIND != LINEAR) {
-          dy = value == real(0) ? real(0) : dy * scale;
-          value = value / scale;
-        }
+        if (MASKED && stops_at_zero<KIND>()) dy = value == real(0) ? real(0) : dy * scale;
+        if (MASKED && KIND != LINEAR) value = value / scale;
         y.v[s] = through<KIND>(dy, value);
       }
       *at = y;
     }
   }
   __syncthreads();
-  if constexpr (MASKED && KIND == LINEAR) {  // a kept 0 looks like a dropped value: the mask again
+  if constexpr (MASKED && !stops_at_zero<KIND>()) {  // a kept 0 looks like a dropped value: the mask again
     drop<BEFORE>(a, t);
     __syncthreads();
   }

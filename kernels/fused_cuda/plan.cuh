@@ -25,7 +25,7 @@
 #endif
 
 // Names of nnfs_gpu/fused/vocabulary.py in capitals. A plan with any other does not compile.
-enum { LINEAR, RELU, SIGMOID };
+enum { LINEAR, RELU, SIGMOID, TANH };
 enum { SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR };
 enum { SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM };
 enum { NONE, ARGMAX, THRESHOLD, CLOSE };
@@ -90,6 +90,7 @@ __device__ __forceinline__ real sigmoid(real x) {
 template <int KIND> __device__ __forceinline__ real activate(real v) {
   if constexpr (KIND == RELU) return v <= real(0) ? real(0) : v;
   else if constexpr (KIND == SIGMOID) return sigmoid(v);
+  else if constexpr (KIND == TANH) return tanh_(v);
   else {
     static_assert(KIND == LINEAR, "activate: a plan has an activation that is not written here");
     return v;
@@ -100,11 +101,15 @@ template <int KIND> __device__ __forceinline__ real activate(real v) {
 template <int KIND> __device__ __forceinline__ real through(real dy, real y) {
   if constexpr (KIND == RELU) return y <= real(0) ? real(0) : dy;
   else if constexpr (KIND == SIGMOID) return dy * (real(1) - y) * y;
+  else if constexpr (KIND == TANH) return dy * (real(1) - y * y);
   else {
     static_assert(KIND == LINEAR, "through: a plan has an activation that is not written here");
     return dy;
   }
 }
+
+// Whether an output of 0 passes no gradient on: then its 0 is enough to tell what was dropped.
+template <int KIND> __device__ __forceinline__ constexpr bool stops_at_zero() { return KIND == RELU || KIND == SIGMOID; }
 
 // ---- losses that treat each output on its own: z -> loss, gradient at z, right or not ----
 

@@ -15,6 +15,8 @@ _relu = device(activations.relu)
 _relu_gradient = device(activations.relu_gradient)
 _sigmoid = device(activations.sigmoid)
 _sigmoid_backward = device(activations.sigmoid_backward)
+_tanh_forward = device(activations.tanh_forward)
+_tanh_backward = device(activations.tanh_backward)
 _multiply = device(activations.multiply)
 
 
@@ -48,6 +50,22 @@ def sigmoid_backward(dy, y, dx):
     k = cuda.grid(1)
     if k < dx.shape[0]:
         _sigmoid_backward(k, k + 1, dy, y, dx)
+
+
+@cuda.jit
+def tanh_forward(x, y):
+    """y = tanh(x)."""
+    k = cuda.grid(1)
+    if k < y.shape[0]:
+        _tanh_forward(k, k + 1, x, y)
+
+
+@cuda.jit
+def tanh_backward(dy, y, dx):
+    """dx = dy (1 - y^2)."""
+    k = cuda.grid(1)
+    if k < dx.shape[0]:
+        _tanh_backward(k, k + 1, dy, y, dx)
 
 
 @cuda.jit

@@ -28,6 +28,8 @@ KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "relu_backward": "elementwise",
     "sigmoid_forward": "elementwise",
     "sigmoid_backward": "elementwise",
+    "tanh_forward": "elementwise",
+    "tanh_backward": "elementwise",
     "multiply": "elementwise",
     "threshold": "elementwise",
     "cross_entropy_forward": "losses",

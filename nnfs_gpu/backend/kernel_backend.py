@@ -141,6 +141,12 @@ class KernelBackend(NumpyBackend):
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
         return self._elements("sigmoid_backward", dy, y)
 
+    def tanh_forward(self, x: Array) -> Array:
+        return self._elements("tanh_forward", x)
+
+    def tanh_backward(self, dy: Array, y: Array) -> Array:
+        return self._elements("tanh_backward", dy, y)
+
     def softmax_forward(self, x: Array) -> Array:
         y = self.xp.empty(x.shape, x.dtype)
         self._softmax("softmax_forward", (x,), (y,))

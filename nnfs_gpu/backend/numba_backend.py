@@ -39,6 +39,8 @@ KERNELS = {
     "relu_backward": (activations.relu_backward, SUM),
     "sigmoid_forward": (activations.sigmoid_forward, EXP),
     "sigmoid_backward": (activations.sigmoid_backward, SUM),
+    "tanh_forward": (activations.tanh_forward, 2 * EXP),
+    "tanh_backward": (activations.tanh_backward, SUM),
     "softmax_forward": (softmax.softmax_forward, EXP),
     "softmax_backward": (softmax.softmax_backward, SUM),
     "softmax_jacobian": (softmax.softmax_jacobian, SUM),

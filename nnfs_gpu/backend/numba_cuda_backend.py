@@ -41,6 +41,8 @@ KERNELS = {
     "relu_backward": cuda_elements.relu_backward,
     "sigmoid_forward": cuda_elements.sigmoid_forward,
     "sigmoid_backward": cuda_elements.sigmoid_backward,
+    "tanh_forward": cuda_elements.tanh_forward,
+    "tanh_backward": cuda_elements.tanh_backward,
     "softmax_forward": cuda_grids.softmax_forward,
     "softmax_backward": cuda_grids.softmax_backward,
     "softmax_jacobian": cuda_grids.softmax_jacobian,

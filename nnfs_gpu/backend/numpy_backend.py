@@ -111,6 +111,12 @@ class NumpyBackend(Backend):
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
         return dy * (1 - y) * y
 
+    def tanh_forward(self, x: Array) -> Array:
+        return self.xp.tanh(x)
+
+    def tanh_backward(self, dy: Array, y: Array) -> Array:
+        return dy * (1 - y * y)
+
     def softmax_forward(self, x: Array) -> Array:
         e = self.xp.exp(x - x.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)

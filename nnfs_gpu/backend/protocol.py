@@ -112,6 +112,12 @@ class Backend(Protocol):
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
         """dx = dy (1 - y) y, any shape. Book, chapter 16."""
 
+    def tanh_forward(self, x: Array) -> Array:
+        """y = tanh(x), any shape; within 2 ulp, and -0 stays -0."""
+
+    def tanh_backward(self, dy: Array, y: Array) -> Array:
+        """dx = dy (1 - y^2), any shape."""
+
     def softmax_forward(self, x: Array) -> Array:
         """y = exp(x - max) / sum(exp(x - max)) in each row of x (N, C). Book, chapter 4."""
 

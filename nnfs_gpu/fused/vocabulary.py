@@ -96,6 +96,7 @@ ACTIVATIONS = {
     "linear": Activation(activations.Activation_Linear),
     "relu": Activation(activations.Activation_ReLU, narrow=True, gain=2.0),
     "sigmoid": Activation(activations.Activation_Sigmoid),
+    "tanh": Activation(activations.Activation_Tanh),
 }
 LOSSES = {
     "softmax_cross_entropy": Loss(

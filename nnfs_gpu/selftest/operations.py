@@ -154,6 +154,8 @@ TABLE: tuple[Line, ...] = (
     Line("relu_backward", "exact", _normal("dy", "x")),
     Line("sigmoid_forward", "element", _normal("x")),
     Line("sigmoid_backward", "element", lambda *a: _normal("dy")(*a) | _uniform("y")(*a)),
+    Line("tanh_forward", "element", _normal("x")),
+    Line("tanh_backward", "element", lambda *a: _normal("dy")(*a) | _uniform("y")(*a)),
     Line("softmax_forward", "element", _normal("x")),
     Line("softmax_backward", "sum", _softmax),
     Line("softmax_jacobian", "element", lambda r, d, n, c: _uniform("y")(r, d, 5, min(c, 40))),

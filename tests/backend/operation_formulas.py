@@ -89,6 +89,14 @@ def sigmoid_backward(dtype, dy, y):
     return [Expected(each(lambda d, v: d * v * (1 - v), dy, y))]
 
 
+def tanh_forward(dtype, x):
+    return [Expected(each(math.tanh, x))]
+
+
+def tanh_backward(dtype, dy, y):
+    return [Expected(each(lambda d, v: d * (1 - v * v), dy, y), each(abs, dy))]
+
+
 def softmax_forward(dtype, x):
     def softmax(row):
         largest = max(row)

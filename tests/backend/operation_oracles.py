@@ -142,6 +142,8 @@ ORACLES = {
     "relu_backward": formulas.relu_backward,
     "sigmoid_forward": formulas.sigmoid_forward,
     "sigmoid_backward": formulas.sigmoid_backward,
+    "tanh_forward": formulas.tanh_forward,
+    "tanh_backward": formulas.tanh_backward,
     "softmax_forward": formulas.softmax_forward,
     "softmax_backward": formulas.softmax_backward,
     "softmax_jacobian": formulas.softmax_jacobian,

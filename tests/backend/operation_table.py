@@ -184,6 +184,14 @@ OPERATIONS = (
             "y": rng.rand(n, c).astype(dtype),
         },
     ),
+    Operation("tanh_forward", lambda rng, dtype, n, c: {"x": (4 * rng.randn(n, c)).astype(dtype)}),
+    Operation(
+        "tanh_backward",
+        lambda rng, dtype, n, c: {
+            "dy": rng.randn(n, c).astype(dtype),
+            "y": (2 * rng.rand(n, c) - 1).astype(dtype),
+        },
+    ),
     Operation(
         "softmax_forward", lambda rng, dtype, n, c: {"x": (5 * rng.randn(n, c)).astype(dtype)}
     ),

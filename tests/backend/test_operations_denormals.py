@@ -32,6 +32,8 @@ CASES = {  # operation and arguments: (what it gives or writes, units of the las
     "relu_backward": ({"dy": row(TINY, 1, 1), "x": row(1, TINY, -TINY)}, row(TINY, 1, 0), 0),
     "sigmoid_forward": ({"x": row(-95, -100)}, row(np.exp(-95.0), np.exp(-100.0)), 4),
     "sigmoid_backward": ({"dy": row(TINY, 1), "y": row(0.5, TINY)}, row(TINY / 4, TINY), 1),
+    "tanh_forward": ({"x": row(TINY, -TINY, 1e-20)}, row(TINY, -TINY, 1e-20), 2),
+    "tanh_backward": ({"dy": row(TINY, 1), "y": row(0, TINY)}, row(TINY, 1), 1),
     "multiply": ({"a": row(1e-20, TINY), "b": row(1e-20, 2)}, row(TINY, 2 * TINY), 1),
     "threshold": ({"x": row(TINY, -TINY, 0), "limit": 0.0}, np.int32([[1, 0, 0]]), 0),
     "argmax": ({"x": f32((0, TINY, 0), (-TINY, -2 * TINY, -1))}, np.int32([1, 0]), 0),

@@ -51,7 +51,7 @@ def test_linear(backend, shape):
     check_projection(lambda z: f(x, w, z), b, db, 3, "db")
 
 
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "softmax"])
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh", "softmax"])
 @each_shape
 def test_activation(backend, shape, name):
     n, c = shape

@@ -30,6 +30,16 @@ def relu(gpu, rng, n, c):
     return [Result(y, ORACLE.relu_forward(x)), Result(dx, ORACLE.relu_backward(dy, x))]
 
 
+@case("elementwise.tanh_forward", "elementwise.tanh_backward")
+def tanh(gpu, rng, n, c):
+    x, dy = gpu.array(3 * normal(rng, n, c)), gpu.array(rng.randn(n, c))
+    y, dx = gpu.empty((n, c)), gpu.empty((n, c))
+    gpu.flat("elementwise", "tanh_forward", x.size, x, y, x.size)
+    gpu.flat("elementwise", "tanh_backward", x.size, dy, y, dx, x.size)
+    expected = ORACLE.tanh_backward(wide(dy), wide(y))
+    return [Result(y, ORACLE.tanh_forward(wide(x)), 4), Result(dx, expected, 2)]
+
+
 @case("elementwise.sigmoid_forward", "elementwise.sigmoid_backward")
 def sigmoid(gpu, rng, n, c):
     x, dy = gpu.array(9 * normal(rng, n, c)), gpu.array(rng.randn(n, c))

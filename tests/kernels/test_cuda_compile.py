@@ -173,6 +173,8 @@ TRAFFIC = {  # arrays that are read and written
         "relu_backward": (2, 1),
         "sigmoid_forward": (1, 1),
         "sigmoid_backward": (2, 1),
+        "tanh_forward": (1, 1),
+        "tanh_backward": (2, 1),
         "multiply": (2, 1),
         "threshold": (1, 1),
     },
