@@ -212,6 +212,16 @@ CASES: tuple[Case, ...] = (
         peers=by(lambda torch, a: torch.ops.aten.threshold_backward(a.dy, a.x, 0)),
     ),
     Case(
+        *("leaky_relu_forward", "x=0", _matrices(2)),
+        scalars={"slope": 0.01},
+        peers=by(lambda torch, a: torch.nn.functional.leaky_relu(a.x, 0.01)),
+    ),
+    Case(
+        *("leaky_relu_backward", "dy=0 x=1", _matrices(3)),
+        scalars={"slope": 0.01},
+        peers=by(lambda torch, a: torch.ops.aten.leaky_relu_backward(a.dy, a.x, 0.01, False)),
+    ),
+    Case(
         *("sigmoid_forward", "x=0", _matrices(2)),
         peers=by(lambda torch, a: torch.sigmoid(a.x)),
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 from .accuracy import Accuracy, Accuracy_Categorical, Accuracy_Regression
 from .activations import (
+    Activation_LeakyReLU,
     Activation_Linear,
     Activation_ReLU,
     Activation_Sigmoid,
@@ -38,6 +39,7 @@ __all__ = [
     "Accuracy",
     "Accuracy_Categorical",
     "Accuracy_Regression",
+    "Activation_LeakyReLU",
     "Activation_Linear",
     "Activation_ReLU",
     "Activation_Sigmoid",

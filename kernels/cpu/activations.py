@@ -1,4 +1,4 @@
-"""ReLU, sigmoid, tanh and the element-wise product: flat arrays, one element at a time.
+"""ReLU, leaky ReLU, sigmoid, tanh and the element-wise product: flat arrays, one element at a time.
 
 The function of one element is what a CUDA thread runs too; the loops below it are the CPU's.
 """
@@ -18,6 +18,18 @@ def relu(x):
 def relu_gradient(dy, x):
     """dy where x > 0, else 0: the derivative at the kink is 0."""
     return type(dy)(0) if x <= type(x)(0) else dy
+
+
+@jit
+def leaky_relu(x, slope):
+    """x where x > 0, else slope x; NaN stays NaN."""
+    return slope * x if x <= type(x)(0) else x
+
+
+@jit
+def leaky_relu_gradient(dy, x, slope):
+    """dy where x > 0, else slope dy: the derivative at the kink is the slope. y does for x."""
+    return slope * dy if x <= type(x)(0) else dy
 
 
 @jit
@@ -46,6 +58,20 @@ def relu_backward(start, stop, dy, x, dx):
     """12 bytes an element in float32."""
     for k in range(start, stop):
         dx[k] = relu_gradient(dy[k], x[k])
+
+
+@jit
+def leaky_relu_forward(start, stop, x, slope, y):
+    """8 bytes an element in float32."""
+    for k in range(start, stop):
+        y[k] = leaky_relu(x[k], slope)
+
+
+@jit
+def leaky_relu_backward(start, stop, dy, x, slope, dx):
+    """12 bytes an element in float32."""
+    for k in range(start, stop):
+        dx[k] = leaky_relu_gradient(dy[k], x[k], slope)
 
 
 @jit

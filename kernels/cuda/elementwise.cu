@@ -1,7 +1,8 @@
-// Flat arrays, one element at a time: ReLU, sigmoid, tanh, product, threshold.
+// Flat arrays, one element at a time: ReLU, leaky ReLU, sigmoid, tanh, product, threshold.
 //
 //   relu_forward      y = max(x, 0); the test is x <= 0, so that NaN stays NaN
 //   relu_backward     dx = dy where x > 0, else 0: the derivative at the kink is 0
+//   leaky_relu_forward, leaky_relu_backward   the same with slope x and slope dy in place of 0
 //   sigmoid_forward   y = 1 / (1 + exp(-x)), from exp(-|x|), which cannot overflow
 //   sigmoid_backward  dx = dy (1 - y) y
 //   tanh_forward      y = tanh(x)
@@ -25,6 +26,17 @@ relu_forward(const real* __restrict__ x, real* __restrict__ y, index_t size) {
 extern "C" __global__ void __launch_bounds__(256)
 relu_backward(const real* __restrict__ dy, const real* __restrict__ x, real* __restrict__ dx, index_t size) {
   each(size, [](real dy, real x, real& dx) { dx = x <= real(0) ? real(0) : dy; }, dy, x, dx);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+leaky_relu_forward(const real* __restrict__ x, real* __restrict__ y, index_t size, real slope) {
+  each(size, [=](real x, real& y) { y = x <= real(0) ? slope * x : x; }, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+leaky_relu_backward(const real* __restrict__ dy, const real* __restrict__ x, real* __restrict__ dx, index_t size,
+                    real slope) {
+  each(size, [=](real dy, real x, real& dx) { dx = x <= real(0) ? slope * dy : dy; }, dy, x, dx);
 }
 
 __device__ __forceinline__ real sigmoid(real x) {

@@ -189,45 +189,65 @@ def dropout(tables, work, s, n, width, row, step, like):
 
 
 @row
-def _activate(function, tables, work, s, width, like):
+def _constants(tables, s, like):
+    """The constant of stage s's activation."""
+    head = head_of(tables)
+    factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
+    return (type(like)(factors[s, k.CONSTANT]),)
+
+
+@row
+def _activate(function, tables, work, s, width, like, constants):
     """y = function(y) of stage s."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
-    apply(function, tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width)
+    apply(function, tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width, constants)
     return 0
 
 
 @row
-def _derive(gradient, tables, work, s, width, like):
+def _derive(gradient, tables, work, s, width, like, constants):
     """d = gradient(d, y) of stage s."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
     d = tile_of(head, work, table[s, k.D_AT], outputs, like)
     y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
-    apply_gradient(gradient, d, y, outputs, width)
+    apply_gradient(gradient, d, y, outputs, width, constants)
     return 0
 
 
 @pointer
+def leaky_relu(tables, work, s, width, like):
+    slope = _constants(tables, s, like)
+    return _activate(activations.leaky_relu, tables, work, s, width, like, slope)
+
+
+@pointer
+def leaky_relu_gradient(tables, work, s, width, like):
+    slope = _constants(tables, s, like)
+    return _derive(activations.leaky_relu_gradient, tables, work, s, width, like, slope)
+
+
+@pointer
 def sigmoid(tables, work, s, width, like):
-    return _activate(activations.sigmoid, tables, work, s, width, like)
+    return _activate(activations.sigmoid, tables, work, s, width, like, ())
 
 
 @pointer
 def sigmoid_gradient(tables, work, s, width, like):
-    return _derive(activations.sigmoid_gradient, tables, work, s, width, like)
+    return _derive(activations.sigmoid_gradient, tables, work, s, width, like, ())
 
 
 @pointer
 def tanh(tables, work, s, width, like):
-    return _activate(activations.tanh, tables, work, s, width, like)
+    return _activate(activations.tanh, tables, work, s, width, like, ())
 
 
 @pointer
 def tanh_gradient(tables, work, s, width, like):
-    return _derive(activations.tanh_gradient, tables, work, s, width, like)
+    return _derive(activations.tanh_gradient, tables, work, s, width, like, ())
 
 
 # end, gradient_end    what the products of the stage and of its gradient end in: vectors.py
@@ -237,6 +257,7 @@ Activation = namedtuple("Activation", "end gradient_end function gradient", defa
 ACTIVATIONS = {
     "linear": Activation(PLAIN, PLAIN),
     "relu": Activation(RELU, GATE),
+    "leaky_relu": Activation(PLAIN, PLAIN, leaky_relu, leaky_relu_gradient),
     "sigmoid": Activation(PLAIN, PLAIN, sigmoid, sigmoid_gradient),
     "tanh": Activation(PLAIN, PLAIN, tanh, tanh_gradient),
 }

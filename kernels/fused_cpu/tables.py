@@ -53,8 +53,9 @@ of a module as a constant. A name stands in one list only, which a test looks af
 
 (  # ---- factors: a stage ----
     W_L1, W_L2, B_L1, B_L2, SCALE,
+    CONSTANT,  # of the activation, such as a slope
     FACTOR_FIELDS,
-) = range(6)
+) = range(7)
 
 (  # ---- rules: the optimizer, and the precision of a regression's accuracy ----
     LEARNING_RATE, DECAY, CURRENT, EPSILON,

@@ -57,20 +57,20 @@ def clear_columns(tile, rows, n, width):
 
 
 @jit
-def apply(function, tile, rows, width):
-    """tile = function(tile), number by number."""
+def apply(function, tile, rows, width, constants):
+    """tile = function(tile, *constants), number by number."""
     stay_apart()
     for i in range(rows):
         for t in range(width):
-            tile[i, t] = function(tile[i, t])
+            tile[i, t] = function(tile[i, t], *constants)
 
 
 @jit
-def apply_gradient(gradient, d, y, rows, width):
-    """d = gradient(d, y), number by number."""
+def apply_gradient(gradient, d, y, rows, width, constants):
+    """d = gradient(d, y, *constants), number by number."""
     for i in range(rows):
         for t in range(width):
-            d[i, t] = gradient(d[i, t], y[i, t])
+            d[i, t] = gradient(d[i, t], y[i, t], *constants)
 
 
 @jit

@@ -131,6 +131,7 @@ template <int S> __device__ __forceinline__ void dense_backward(const Arguments&
   }
   __syncthreads();  // all have read the activations, whose place the gradients take
   const real scale = a.settings[STAGE_SETTINGS + BEFORE * STAGE_SETTING_COUNT + SCALE];
+  const real constant = constant_of<BEFORE>(a.settings);
 #pragma unroll
   for (int round = 0; round < D::ROUNDS_B; round++) {
     const typename D::Back job(round * D::AT_ONCE_B + threadIdx.x / D::SPLIT_B);
@@ -148,7 +149,7 @@ template <int S> __device__ __forceinline__ void dense_backward(const Arguments&
         // What was dropped is 0 and passes nothing on; what was kept is `scale` times its value.
         if (MASKED && stops_at_zero<KIND>()) dy = value == real(0) ? real(0) : dy * scale;
         if (MASKED && KIND != LINEAR) value = value / scale;
-        y.v[s] = through<KIND>(dy, value);
+        y.v[s] = through<KIND>(dy, value, constant);
       }
       *at = y;
     }

@@ -25,7 +25,7 @@
 #endif
 
 // Names of nnfs_gpu/fused/vocabulary.py in capitals. A plan with any other does not compile.
-enum { LINEAR, RELU, SIGMOID, TANH };
+enum { LINEAR, RELU, LEAKY_RELU, SIGMOID, TANH };
 enum { SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR };
 enum { SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM };
 enum { NONE, ARGMAX, THRESHOLD, CLOSE };
@@ -59,7 +59,12 @@ constexpr int MOST_SHARED = ROOM / (int)sizeof(real) - 64;  // reals
 
 // ---- settings, by their place ----
 enum { LOW, HIGH, PRECISION, EPSILON, DECAY_1, REST_1, DECAY_2, REST_2, STAGE_SETTINGS = 10 };
-enum { W_L1, W_L2, B_L1, B_L2, SCALE, STAGE_SETTING_COUNT };
+enum { W_L1, W_L2, B_L1, B_L2, SCALE, CONSTANT, STAGE_SETTING_COUNT };
+
+// The number that stage S's activation has, such as a slope; where it has none, nothing is loaded.
+template <int S> __device__ __forceinline__ real constant_of(const real* settings) {
+  return activation(S) == LEAKY_RELU ? settings[STAGE_SETTINGS + S * STAGE_SETTING_COUNT + CONSTANT] : real(0);
+}
 
 struct Arguments {
   const real* x;
@@ -87,8 +92,9 @@ __device__ __forceinline__ real sigmoid(real x) {
   return (x >= real(0) ? real(1) : e) / (real(1) + e);
 }
 
-template <int KIND> __device__ __forceinline__ real activate(real v) {
+template <int KIND> __device__ __forceinline__ real activate(real v, real constant) {
   if constexpr (KIND == RELU) return v <= real(0) ? real(0) : v;
+  else if constexpr (KIND == LEAKY_RELU) return v <= real(0) ? constant * v : v;
   else if constexpr (KIND == SIGMOID) return sigmoid(v);
   else if constexpr (KIND == TANH) return tanh_(v);
   else {
@@ -98,8 +104,9 @@ template <int KIND> __device__ __forceinline__ real activate(real v) {
 }
 
 // Gradient before the activation, from the one behind it and the activation's value.
-template <int KIND> __device__ __forceinline__ real through(real dy, real y) {
+template <int KIND> __device__ __forceinline__ real through(real dy, real y, real constant) {
   if constexpr (KIND == RELU) return y <= real(0) ? real(0) : dy;
+  else if constexpr (KIND == LEAKY_RELU) return y <= real(0) ? constant * dy : dy;
   else if constexpr (KIND == SIGMOID) return dy * (real(1) - y) * y;
   else if constexpr (KIND == TANH) return dy * (real(1) - y * y);
   else {
@@ -118,7 +125,7 @@ struct Judged { real loss, dz, right; };
 template <int KIND = LOSS>
 __device__ __forceinline__ Judged judge(real z, real t, real inverse, const real* settings) {
   constexpr int LAST = activation(STAGES - 1);
-  const real y = activate<LAST>(z);
+  const real constant = constant_of<STAGES - 1>(settings), y = activate<LAST>(z, constant);
   Judged result = {real(0), real(0), real(0)};
   real dy = real(0);
   if constexpr (KIND == BINARY_CROSS_ENTROPY) {
@@ -135,7 +142,7 @@ __device__ __forceinline__ Judged judge(real z, real t, real inverse, const real
   } else {
     static_assert(KIND == SOFTMAX_CROSS_ENTROPY, "judge: a plan has a loss that is not written here");
   }
-  result.dz = through<LAST>(dy, y);
+  result.dz = through<LAST>(dy, y, constant);
   result.loss /= real(OUTPUTS);
   if (ACCURACY == THRESHOLD) result.right = real(real(y > real(0.5)) == t);
   if (ACCURACY == CLOSE) result.right = real(abs_(y - t) < settings[PRECISION]);

@@ -13,6 +13,8 @@ from .device import cuda, device
 
 _relu = device(activations.relu)
 _relu_gradient = device(activations.relu_gradient)
+_leaky_relu_forward = device(activations.leaky_relu_forward)
+_leaky_relu_backward = device(activations.leaky_relu_backward)
 _sigmoid = device(activations.sigmoid)
 _sigmoid_backward = device(activations.sigmoid_backward)
 _tanh_forward = device(activations.tanh_forward)
@@ -34,6 +36,22 @@ def relu_backward(dy, x, dx):
     k = cuda.grid(1)
     if k < dx.shape[0]:
         dx[k] = _relu_gradient(dy[k], x[k])
+
+
+@cuda.jit
+def leaky_relu_forward(x, slope, y):
+    """y = x where x > 0, else slope x."""
+    k = cuda.grid(1)
+    if k < y.shape[0]:
+        _leaky_relu_forward(k, k + 1, x, slope, y)
+
+
+@cuda.jit
+def leaky_relu_backward(dy, x, slope, dx):
+    """dx = dy where x > 0, else slope dy."""
+    k = cuda.grid(1)
+    if k < dx.shape[0]:
+        _leaky_relu_backward(k, k + 1, dy, x, slope, dx)
 
 
 @cuda.jit

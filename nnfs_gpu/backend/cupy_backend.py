@@ -26,6 +26,8 @@ from .protocol import Array
 KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "relu_forward": "elementwise",
     "relu_backward": "elementwise",
+    "leaky_relu_forward": "elementwise",
+    "leaky_relu_backward": "elementwise",
     "sigmoid_forward": "elementwise",
     "sigmoid_backward": "elementwise",
     "tanh_forward": "elementwise",
@@ -119,8 +121,8 @@ class CupyBackend(KernelBackend):
         arguments = (*inputs, *outputs, size, *numbers)
         self._calls.run(KERNELS[kernel], kernel, blocks_of_rows(count, 1), arguments, dtype=dtype)
 
-    def _elements(self, kernel: str, *inputs: Array) -> Array:
-        return self._calls.flat(kernel, *inputs)
+    def _elements(self, kernel: str, *inputs: Array, numbers: Sequence[float] = ()) -> Array:
+        return self._calls.flat(kernel, *inputs, numbers=numbers)
 
     def _loss(
         self, kernel: str, y: Array, t: Array, *limits: float, over: Sequence[float] = ()

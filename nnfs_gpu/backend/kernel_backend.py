@@ -62,11 +62,11 @@ class KernelBackend(NumpyBackend):
         """(dz (N, O), db (1, O)) in one pass: dz is dy where y > 0, else 0."""
 
     # ---- the kinds of kernels ----
-    def _elements(self, kernel: str, *inputs: Array) -> Array:
+    def _elements(self, kernel: str, *inputs: Array, numbers: Sequence[float] = ()) -> Array:
         """Element by element; a new array like the first input."""
         check_shapes(*inputs)
         check_reals(*inputs)
-        return self._flat(kernel, inputs)
+        return self._flat(kernel, inputs, numbers)
 
     def _flat(self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()) -> Array:
         out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
@@ -134,6 +134,12 @@ class KernelBackend(NumpyBackend):
 
     def relu_backward(self, dy: Array, x: Array) -> Array:
         return self._elements("relu_backward", dy, x)
+
+    def leaky_relu_forward(self, x: Array, slope: float) -> Array:
+        return self._elements("leaky_relu_forward", x, numbers=(float(slope),))
+
+    def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        return self._elements("leaky_relu_backward", dy, x, numbers=(float(slope),))
 
     def sigmoid_forward(self, x: Array) -> Array:
         return self._elements("sigmoid_forward", x)

@@ -37,6 +37,8 @@ ANGLE = 64  # a point of the spiral
 KERNELS = {
     "relu_forward": (activations.relu_forward, SUM),
     "relu_backward": (activations.relu_backward, SUM),
+    "leaky_relu_forward": (activations.leaky_relu_forward, SUM),
+    "leaky_relu_backward": (activations.leaky_relu_backward, SUM),
     "sigmoid_forward": (activations.sigmoid_forward, EXP),
     "sigmoid_backward": (activations.sigmoid_backward, SUM),
     "tanh_forward": (activations.tanh_forward, 2 * EXP),

@@ -39,6 +39,8 @@ WIDE = 64  # columns above which a row of softmax has a block instead of a threa
 KERNELS = {
     "relu_forward": cuda_elements.relu_forward,
     "relu_backward": cuda_elements.relu_backward,
+    "leaky_relu_forward": cuda_elements.leaky_relu_forward,
+    "leaky_relu_backward": cuda_elements.leaky_relu_backward,
     "sigmoid_forward": cuda_elements.sigmoid_forward,
     "sigmoid_backward": cuda_elements.sigmoid_backward,
     "tanh_forward": cuda_elements.tanh_forward,

@@ -104,6 +104,12 @@ class NumpyBackend(Backend):
     def relu_backward(self, dy: Array, x: Array) -> Array:
         return self.xp.where(x <= 0, dy.dtype.type(0), dy)
 
+    def leaky_relu_forward(self, x: Array, slope: float) -> Array:
+        return self.xp.where(x <= 0, x.dtype.type(slope) * x, x)
+
+    def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        return self.xp.where(x <= 0, dy.dtype.type(slope) * dy, dy)
+
     def sigmoid_forward(self, x: Array) -> Array:
         e = self.xp.exp(-self.xp.abs(x))  # never above 1, so nothing overflows
         return self.xp.where(x >= 0, x.dtype.type(1), e) / (1 + e)

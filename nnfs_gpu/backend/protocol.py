@@ -106,6 +106,15 @@ class Backend(Protocol):
     def relu_backward(self, dy: Array, x: Array) -> Array:
         """dx = dy where x > 0, else 0; the derivative at the kink x = 0 is 0."""
 
+    def leaky_relu_forward(self, x: Array, slope: float) -> Array:
+        """y = x where x > 0, else slope x, any shape. Maas, Hannun, Ng (2013)."""
+
+    def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        """dx = dy where x > 0, else slope dy; the derivative at the kink x = 0 is the slope.
+
+        Where slope >= 0, y does as well as x.
+        """
+
     def sigmoid_forward(self, x: Array) -> Array:
         """y = 1 / (1 + exp(-x)), any shape, without overflow. Book, chapter 16."""
 

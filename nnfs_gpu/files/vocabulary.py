@@ -73,7 +73,7 @@ PARTS: dict[str, Part] = {
         layers.Layer_Dropout, ("rate", "seed"), {"seed": _seed, "calls": _count(32)}
     ),
     "Activation_Softmax": Part(activations.Activation_Softmax),
-    **{one.make.__name__: Part(one.make) for one in vocabulary.ACTIVATIONS.values()},
+    **{one.make.__name__: Part(one.make, one.arguments) for one in vocabulary.ACTIVATIONS.values()},
     **{one.make.__name__: Part(one.make) for one in vocabulary.LOSSES.values()},
     "Accuracy_Categorical": Part(accuracy.Accuracy_Categorical, ("binary",), flags=("binary",)),
     "Accuracy_Regression": Part(accuracy.Accuracy_Regression, (), {"precision": _precision}),

@@ -31,6 +31,7 @@ class Stage:
     keep        share of the outputs that dropout keeps; 1.0 without dropout
     dropout     whether there is a dropout layer at all: one that keeps everything now
                 still counts its calls, and may keep less at the next step
+    constants   numbers of the activation, such as a slope
     """
 
     n_inputs: int
@@ -42,6 +43,7 @@ class Stage:
     bias_l1: float = 0.0
     bias_l2: float = 0.0
     dropout: bool = False
+    constants: tuple[float, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -158,6 +160,7 @@ class Plan:
         lines = [f"{self.name}, {self.dtype}, {self.parameters:,} parameters"]
         for number, stage in enumerate(self.stages):
             line = f"  {number}  dense {stage.n_inputs} -> {stage.n_outputs}, {stage.activation}"
+            line += "".join(f" {constant:g}" for constant in stage.constants)
             if stage.dropout:
                 line += f", dropout keeps {stage.keep:g}"
             penalties = {
@@ -234,6 +237,7 @@ def _stage(part: StageParts, forced: str | None) -> Stage:
         bias_l1=float(dense.bias_regularizer_l1),
         bias_l2=float(dense.bias_regularizer_l2),
         dropout=part.dropout is not None,
+        constants=ACTIVATIONS[activation].constants(part.activation),
     )
 
 

@@ -18,7 +18,7 @@ from ..backend.interrupts import insist, new_pass
 from ..passing import forget
 from ..undo import Undo
 from .plan import CannotFuse, Plan, stage_parts
-from .vocabulary import refuse_unknown
+from .vocabulary import ACTIVATIONS, refuse_unknown
 
 Array = Any
 
@@ -144,12 +144,18 @@ class TiledSteps:
     def _activated(self, number: int, z: Array) -> Array:
         """The outputs of a stage from its sums."""
         name = self.plan.stages[number].activation
-        return z if name == "linear" else getattr(self.backend, f"{name}_forward")(z)
+        if name == "linear":
+            return z
+        constants = ACTIVATIONS[name].constants(self._parts[number].activation)
+        return getattr(self.backend, f"{name}_forward")(z, *constants)
 
     def _derived(self, number: int, dy: Array, y: Array) -> Array:
         """The gradient at a stage's sums, from the one at its outputs y and from y itself."""
         name = self.plan.stages[number].activation
-        return dy if name == "linear" else getattr(self.backend, f"{name}_backward")(dy, y)
+        if name == "linear":
+            return dy
+        constants = ACTIVATIONS[name].constants(self._parts[number].activation)
+        return getattr(self.backend, f"{name}_backward")(dy, y, *constants)
 
     def _end(self, z: Array, t: Array, samples: int) -> tuple[Array, Array | None, Array]:
         """Losses of the rows, which of them are right, and the gradient at z."""

@@ -32,6 +32,8 @@ class Activation:
     """An activation behind a dense layer.
 
     make         its class
+    constant     its attribute, if it has one, that is a number to the kernels and an argument of
+                 its class
     from_output  the gradient follows from the outputs: engines keep no inputs
     narrow       it is linear on both sides of 0, and 0 below: kernels/fused_cpu/narrow.py can
                  have it in the hidden layer
@@ -40,9 +42,19 @@ class Activation:
     """
 
     make: type[Any]
+    constant: str | None = None
     from_output: bool = True
     narrow: bool = False
     gain: float = 1.0
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its class is made from."""
+        return () if self.constant is None else (self.constant,)
+
+    def constants(self, activation: Any) -> tuple[float, ...]:
+        """Their values on an object now."""
+        return tuple(float(getattr(activation, name)) for name in self.arguments)
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,7 @@ class Accuracy:
 ACTIVATIONS = {
     "linear": Activation(activations.Activation_Linear),
     "relu": Activation(activations.Activation_ReLU, narrow=True, gain=2.0),
+    "leaky_relu": Activation(activations.Activation_LeakyReLU, constant="negative_slope", gain=2.0),
     "sigmoid": Activation(activations.Activation_Sigmoid),
     "tanh": Activation(activations.Activation_Tanh),
 }

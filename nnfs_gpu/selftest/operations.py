@@ -152,6 +152,8 @@ TABLE: tuple[Line, ...] = (
     Line("linear_relu_backward", "sum", _relu_linear),
     Line("relu_forward", "exact", _normal("x")),
     Line("relu_backward", "exact", _normal("dy", "x")),
+    Line("leaky_relu_forward", "element", _normal("x", slope=0.01)),
+    Line("leaky_relu_backward", "element", _normal("dy", "x", slope=0.01)),
     Line("sigmoid_forward", "element", _normal("x")),
     Line("sigmoid_backward", "element", lambda *a: _normal("dy")(*a) | _uniform("y")(*a)),
     Line("tanh_forward", "element", _normal("x")),

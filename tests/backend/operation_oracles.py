@@ -140,6 +140,8 @@ ORACLES = {
     "linear_relu_backward": formulas.linear_relu_backward,
     "relu_forward": formulas.relu_forward,
     "relu_backward": formulas.relu_backward,
+    "leaky_relu_forward": formulas.leaky_relu_forward,
+    "leaky_relu_backward": formulas.leaky_relu_backward,
     "sigmoid_forward": formulas.sigmoid_forward,
     "sigmoid_backward": formulas.sigmoid_backward,
     "tanh_forward": formulas.tanh_forward,

@@ -174,6 +174,8 @@ OPERATIONS = (
     Operation("linear_relu_backward", _linear_relu_backward, ("same", "same", "same")),
     Operation("relu_forward", lambda *a: {"x": _with_kink(*a)["x"]}),
     Operation("relu_backward", _with_kink),
+    Operation("leaky_relu_forward", lambda *a: {"x": _with_kink(*a)["x"], "slope": 0.01}),
+    Operation("leaky_relu_backward", lambda *a: _with_kink(*a) | {"slope": 0.25}),
     Operation(
         "sigmoid_forward", lambda rng, dtype, n, c: {"x": (9 * rng.randn(n, c)).astype(dtype)}
     ),

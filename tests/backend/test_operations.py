@@ -141,6 +141,8 @@ def test_sums_of_a_million_numbers_are_accurate(backend):
     [
         "relu_forward",
         "relu_backward",
+        "leaky_relu_forward",
+        "leaky_relu_backward",
         "sigmoid_forward",
         "sigmoid_backward",
         "tanh_forward",

@@ -30,6 +30,16 @@ def row(*values):
 CASES = {  # operation and arguments: (what it gives or writes, units of the last place)
     "relu_forward": ({"x": row(TINY, -TINY, 3 * TINY)}, row(TINY, 0, 3 * TINY), 0),
     "relu_backward": ({"dy": row(TINY, 1, 1), "x": row(1, TINY, -TINY)}, row(TINY, 1, 0), 0),
+    "leaky_relu_forward": (
+        {"x": row(TINY, -TINY, -4 * TINY), "slope": 0.5},
+        row(TINY, -TINY / 2, -2 * TINY),
+        0,
+    ),
+    "leaky_relu_backward": (
+        {"dy": row(TINY, TINY), "x": row(1, -TINY), "slope": 2.0},
+        row(TINY, 2 * TINY),
+        0,
+    ),
     "sigmoid_forward": ({"x": row(-95, -100)}, row(np.exp(-95.0), np.exp(-100.0)), 4),
     "sigmoid_backward": ({"dy": row(TINY, 1), "y": row(0.5, TINY)}, row(TINY / 4, TINY), 1),
     "tanh_forward": ({"x": row(TINY, -TINY, 1e-20)}, row(TINY, -TINY, 1e-20), 2),

@@ -180,6 +180,16 @@ def test_powers_of_the_kernels_round_once():
     assert [power(0.0, 3), power(0.5, 0), power(1.0, 10**6), power(0.9, 1)] == [0, 1, 1, 0.9]
 
 
+def test_leaky_relu_at_the_ends(backend):
+    x = array(backend, math.inf, -math.inf, 0.0, -0.0, math.nan, 2, -2)
+    y = call(backend, "leaky_relu_forward", x, 0.25)
+    expected = [math.inf, -math.inf, 0, 0, math.nan, 2, -0.5]
+    assert_close(y, expected, backend.dtype, ulps=0)
+    dy = array(backend, 1, 1, 1, 1, 1, math.nan, math.nan)  # at the kink the slope
+    dx = call(backend, "leaky_relu_backward", dy, x, 0.25)
+    assert_close(dx, [1, 0.25, 0.25, 0.25, 1, math.nan, math.nan], backend.dtype, ulps=0)
+
+
 def test_tanh_at_the_ends(backend):
     """Warnings are errors here, so an overflow would show."""
     top = float(np.finfo(backend.dtype).max)

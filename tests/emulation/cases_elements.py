@@ -40,6 +40,16 @@ def tanh(gpu, rng, n, c):
     return [Result(y, ORACLE.tanh_forward(wide(x)), 4), Result(dx, expected, 2)]
 
 
+@case("elementwise.leaky_relu_forward", "elementwise.leaky_relu_backward")
+def leaky_relu(gpu, rng, n, c):
+    x, dy = gpu.array(normal(rng, n, c)), gpu.array(normal(rng, n, c))
+    y, dx = gpu.empty((n, c)), gpu.empty((n, c))
+    gpu.flat("elementwise", "leaky_relu_forward", x.size, x, y, x.size, 0.125)
+    gpu.flat("elementwise", "leaky_relu_backward", x.size, dy, x, dx, x.size, 0.125)
+    expected = ORACLE.leaky_relu_forward(x, 0.125), ORACLE.leaky_relu_backward(dy, x, 0.125)
+    return [Result(y, expected[0]), Result(dx, expected[1])]
+
+
 @case("elementwise.sigmoid_forward", "elementwise.sigmoid_backward")
 def sigmoid(gpu, rng, n, c):
     x, dy = gpu.array(9 * normal(rng, n, c)), gpu.array(rng.randn(n, c))

@@ -171,6 +171,8 @@ TRAFFIC = {  # arrays that are read and written
     "elementwise": {
         "relu_forward": (1, 1),
         "relu_backward": (2, 1),
+        "leaky_relu_forward": (1, 1),
+        "leaky_relu_backward": (2, 1),
         "sigmoid_forward": (1, 1),
         "sigmoid_backward": (2, 1),
         "tanh_forward": (1, 1),

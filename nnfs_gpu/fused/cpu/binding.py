@@ -15,7 +15,7 @@ import numpy as np
 from ...backend import philox
 from ...kernels.fused_cpu import tables as k
 from ..plan import StageParts
-from ..vocabulary import OPTIMIZERS
+from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 from .layout import Layout
 
 Array = Any
@@ -52,6 +52,7 @@ class Binding:
             (np.zeros_like(part.dense.weights), np.zeros_like(part.dense.biases)) for part in parts
         ]
         self.target_bytes = 0
+        self._known = [ACTIVATIONS[stage.activation] for stage in plan.stages]
         rule = OPTIMIZERS[plan.optimizer]
         self._state = {  # where the table holds an address: the attribute of a layer
             at: f"{prefix}_{name}"
@@ -89,6 +90,8 @@ class Binding:
                 self._factors[s] = ()
                 self.layout.factors[s, :4] = factors
                 self._factors[s] = factors
+            for constant in self._known[s].constants(part.activation):
+                self.layout.factors[s, k.CONSTANT] = constant
             if part.dropout is not None:
                 self._bind_dropout(s, part.dropout)
         rules = self._settings(self.optimizer)

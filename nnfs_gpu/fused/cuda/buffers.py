@@ -8,6 +8,7 @@ alone, so that it also runs on NumPy arrays.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter, is_
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from ...backend import philox
 from ...optimizers import moved
 from ..plan import Plan, StageParts
-from ..vocabulary import OPTIMIZERS
+from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 
 Array = Any
 
@@ -159,14 +160,22 @@ class Settings:
     def __init__(self, model: Any, plan: Plan, parts: tuple[StageParts, ...], clip: float):
         self._model, self._parts, self._clip = model, parts, clip
         self._xp, self._dtype = model.backend.xp, model.backend.dtype
-        self.numbers = self._xp.zeros(10 + 5 * len(parts), self._dtype)
+        self.numbers = self._xp.zeros(10 + 6 * len(parts), self._dtype)
         self.dropouts = self._xp.zeros((len(parts), 5), np.uint32)
         self.penalties = False
         self._denses = [part.dense for part in parts]
         self._dropped = [part.dropout for part in parts if part.dropout is not None]
         self._rule = OPTIMIZERS[plan.optimizer].settings
-        self._ask = [(attrgetter(name), model.optimizer) for name in self._rule.values()]
+        self._ask: list[tuple[Callable[[Any], Any], Any]] = [
+            (attrgetter(name), model.optimizer) for name in self._rule.values()
+        ]
         self._ask += [(attrgetter("rate"), layer) for layer in self._dropped]
+        self._known = [ACTIVATIONS[stage.activation] for stage in plan.stages]
+        self._ask += [
+            (known.constants, part.activation)
+            for known, part in zip(self._known, parts, strict=True)
+            if known.constant is not None
+        ]
         if hasattr(model.accuracy, "precision"):
             self._ask.append((attrgetter("precision"), model.accuracy))
         self._asked: list[Any] = []
@@ -210,11 +219,12 @@ class Settings:
         found = [self._clip, 1 - self._clip, precision, rule.get("epsilon", 0.0)]
         found += [first, 1.0 - first, second, 1.0 - second, 0.0, 0.0]
         self.penalties = False
-        for part in self._parts:
+        for part, known in zip(self._parts, self._known, strict=True):
             factors = _PENALTIES(part.dense)
             self.penalties |= any(factor > 0 for factor in factors)
             keep = 1.0 if part.dropout is None else part.dropout.rate
-            found += [*factors, float(1 / self._dtype.type(keep))]
+            constant = (*known.constants(part.activation), 0.0)[0]
+            found += [*factors, float(1 / self._dtype.type(keep)), constant]
         self.numbers[...] = self._xp.asarray(np.array(found, self._dtype))
         self._masks = []  # a rate is part of them, too
 
