@@ -157,6 +157,14 @@ NETS = {
         *(7, 12, 33, 2), activations=("sigmoid", "relu"), keep=(0.8, 0.5), rows=75, penalty=1e-3
     ),
     "dropout after linear": net(3, 9, 6, activations=("linear",), keep=(0.6,), end="squared"),
+    "narrow, tanh": net(2, 20, 3, activations=("tanh",), narrow=True),
+    "narrow, leaky": net(2, 20, 3, activations=("leaky_relu",), narrow=True),
+    "tanh and leaky": net(
+        *(4, 9, 12, 3), activations=("tanh", "leaky_relu"), end="squared", optimizer="rmsprop"
+    ),
+    "dropout after tanh and leaky": net(
+        *(4, 9, 12, 3), activations=("tanh", "leaky_relu"), keep=(0.6, 0.7)
+    ),
     "one layer": net(4, 3, optimizer="sgd"),
     "five layers": net(
         *(4, 5, 6, 7, 8, 40), activations=("relu", "sigmoid", "linear", "relu"), rows=33

@@ -86,7 +86,7 @@ class Network:
                 dense.biases = 0.1 * rng.randn(1, o)
 
     def exact(self, backend):
-        return self.activation == "relu" and backend.dtype == np.float32
+        return self.activation in ("relu", "leaky_relu") and backend.dtype == np.float32
 
     def data(self, model, n, seed=1):
         """X and the targets, as a training loop gives them to a step."""
