@@ -11,8 +11,9 @@
     launch    `train` on one thread, for one step or many; on others it may follow, and stays
               for the calls to come
 
-What the functions know about a network lies in the tables of fused_tables.py. So one compiled
-function for each dtype serves all networks, and a call passes little. `like` is a zero of the
+What the functions know about a network lies in the tables of fused_tables.py, and what only some
+networks need is called through pointers there. So one compiled function for each dtype serves all
+networks, none waits for the code of others, and a call passes little. `like` is a zero of the
 dtype, `work` the address of a thread's workspace.
 """
 
@@ -21,7 +22,6 @@ import numpy as np
 from . import fused_tables as k
 from .common import jit, row
 from .fused_addresses import call, head_of, itemsize, matrix, table_of, vector
-from .fused_group import group
 from .fused_update import collect, place_of, rate_at
 from .waiting import APART, FOREVER, SHIFT, add, clock, look, put, reached, take, wait
 
@@ -143,7 +143,8 @@ def train(
     gradient = vector(head[k.GRADIENT], size, 0.0)
     piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
-    wide = table[0, k.INPUTS] * itemsize(like)
+    shape = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
+    wide = shape[0] * itemsize(like)
     leads, last = role == k.ALONE or role == k.LEAD, 0
     if role == k.LEAD:
         _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn, along, order)
@@ -164,7 +165,7 @@ def train(
                 continue
         target_bytes = 4
         if head[k.SOFT]:
-            target_bytes = table[head[k.STAGES] - 1, k.OUTPUTS] * itemsize(like)
+            target_bytes = shape[1] * itemsize(like)
         groups, scale = (n + per - 1) // per, 1.0 / count
         sums = matrix(head[k.SUMS], groups, size, like)
         totals = matrix(head[k.TOTALS], groups, 2, 0.0)
@@ -188,7 +189,8 @@ def train(
                         places = X, y, order + begin * 8
                     else:
                         places = X + begin * wide, y + begin * target_bytes, order
-                    group(tables, head, table, work, *places, first, stop, row, step, at, out, like)
+                    given = tables, work, *places, first, stop, row, step, at, out, like
+                    call(head[k.GROUP_POINTER], 0, (*given, *shape))
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
             while what & (k.COLLECT | k.FINISH):
