@@ -1,0 +1,67 @@
+"""Where the samples of a tile come from: rows that follow each other, or rows in an order.
+
+Shuffled batches are read where the data lie: nothing is gathered beforehand, and the tile that the
+network sees is the same.
+"""
+
+import numpy as np
+
+from ..cpu.common import jit, pointer, row
+from . import tables as k
+from .addresses import call, head_of, itemsize, matrix, stay_apart, table_of, tile_of, vector
+from .tiles import BLOCK, clear_columns, to_columns
+
+
+@jit
+def gather_columns(x, order, n, width, tile):
+    """tile[i, t] = x[order[t], i] for n samples, 0 for the columns n..width-1."""
+    stay_apart()
+    features = x.shape[1]
+    for first in range(0, n, BLOCK):
+        last = min(first + BLOCK, n)
+        for i in range(features):
+            for t in range(first, last):
+                tile[i, t] = x[np.uint64(order[t]), i]
+    clear_columns(tile, features, n, width)
+
+
+@jit
+def gather_targets(y, order, n, targets):
+    """targets[t] = y[order[t]], rows of numbers or of one class."""
+    stay_apart()
+    for t in range(n):
+        for c in range(y.shape[1]):
+            targets[t, c] = y[np.uint64(order[t]), c]
+
+
+@pointer
+def gather(tables, work, X, y, order, at, n, width, like):
+    """`samples_of` in an order: a kernel of its own, which only shuffled batches need."""
+    head = head_of(tables)
+    table = table_of(head)
+    features, outputs = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
+    rows = vector(order + at * 8, n, np.int64(0))
+    tile = tile_of(head, work, table[0, k.X_AT], features, like)
+    gather_columns(matrix(X, n, features, like), rows, n, width, tile)
+    room = work + head[k.GATHERED_AT] * itemsize(like)
+    if head[k.SOFT]:
+        gather_targets(matrix(y, n, outputs, like), rows, n, matrix(room, n, outputs, like))
+        return room - at * outputs * itemsize(like)
+    none = np.int32(0)
+    gather_targets(matrix(y, n, 1, none), rows, n, matrix(room, n, 1, none))
+    return room - at * 4
+
+
+@row
+def samples_of(tables, head, work, X, y, order, at, n, width, tile, like):
+    """Samples at..at+n-1 to the columns of `tile`, the first stage's x; where the targets are of
+    which that of sample `at` is number `at`: an address.
+
+    order  the address of row numbers, or 0: sample k is row k. Rows have no end here.
+    """
+    if order:
+        given = (tables, work, X, y, order, at, n, width, like)
+        return call(head[k.GATHER_POINTER], 0, given)
+    features = tile.shape[0]
+    to_columns(matrix(X + at * features * itemsize(like), n, features, like), n, width, tile)
+    return y
