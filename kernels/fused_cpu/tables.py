@@ -16,11 +16,12 @@ CALL_TABLE = 19  # an address
 PIECE_COUNT = 20
 LOSS_POINTER, UPDATE_POINTER, DROPOUT_POINTER = range(21, 24)  # of functions: pointers.py
 SIGMOID_POINTER, SIGMOID_GRADIENT_POINTER = range(24, 26)
-GROUP_POINTER = 26  # 0, or what does a group in place of group.py
-NARROW = 27  # 0, or the units of a network with one hidden layer, and some more: narrow.py
+GROUP_POINTER = 26
+NARROW = 27  # the units of a network with one hidden layer, and some more: narrow.py
 ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT = range(28, 36)
 GATHERED_AT = 36  # the targets of a tile whose samples come in an order
-HEAD_FIELDS = 37
+GATHER_POINTER = 37
+HEAD_FIELDS = 38
 
 # ---- table: a stage ----
 INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)

@@ -40,7 +40,7 @@ def test_gradients_are_those_of_the_layers(network, n, dtype):
     reference, steps = network.layer_steps(backend_of("float64"))
     copy_state(model, reference)
     measured = engine.step(X, y)
-    assert engine.layout.head[k.GROUP_POINTER]
+    assert engine.layout.head[k.NARROW]
     wanted = steps.step(*network.data_of(reference, X, y))
     np.testing.assert_allclose(measured, [float(v) for v in wanted], rtol=2e-6, atol=1e-7)
     assert_gradients(model, gradients(reference), dtype)
@@ -62,7 +62,7 @@ def test_other_networks_go_the_other_way(network):
     engine = fused.engine(model)
     assert engine.plan.narrow is None
     engine.compile()
-    assert not engine.layout.head[k.GROUP_POINTER]
+    assert not engine.layout.head[k.NARROW]
 
 
 def random_step(mean, dtype, spoil=None):
@@ -169,3 +169,46 @@ def test_bits_do_not_depend_on_what_ran_before(n):
     for layer, at in zip(model.trainable_layers, (0, 2), strict=True):
         np.testing.assert_array_equal(layer.weights, arrays[at])
         np.testing.assert_array_equal(layer.biases, arrays[at + 1])
+
+
+COMPILED = """
+import sys
+import numpy as np
+from fused_networks import Network, backend_of
+from nnfs_gpu import fused
+from nnfs_gpu.kernels.fused_cpu import group, narrow, samples
+
+network = Network(tuple(int(width) for width in sys.argv[1:]))
+model = network.model(backend_of("float32"))
+X, y = network.data(model, 40)
+engine = fused.engine(model)
+kernels = group.group, narrow.narrow_group, samples.gather
+compiled = lambda: print(*(len(kernel.overloads) for kernel in kernels))
+engine.step(X, y)
+compiled()
+engine.sweep(X, y, 0, 20, 2, np.arange(40)[::-1].copy())
+compiled()
+"""
+
+
+@pytest.mark.parametrize(
+    ("widths", "first", "shuffled"),
+    [((2, 8, 3), "0 1 0", "0 1 1"), ((2, 8, 8, 3), "1 0 0", "1 0 1")],
+)
+def test_a_network_compiles_only_what_it_calls(widths, first, shuffled, tmp_path):
+    """With an empty cache: each way through a group alone, and the order where there is one."""
+    for _ in range(2):  # compiled, then found again
+        run = subprocess.run(
+            [sys.executable, "-c", COMPILED, *map(str, widths)],
+            env=os.environ
+            | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.path.dirname(__file__)},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.splitlines() == [first, shuffled]
+    kept = {path.name.split("-")[0] for path in tmp_path.rglob("*.nbi")}
+    assert ("fused_cpu.group.group" in kept, "fused_cpu.narrow.narrow_group" in kept) == (
+        first[0] == "1",
+        first[2] == "1",
+    )
