@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import shutil
 
 import numpy as np
 
 from nnfs_gpu import available_backends
+from nnfs_gpu.backend import BackendStatus
 
 BACKENDS = ("numpy", "numba", "cupy", "numba-cuda")
 MUST_WORK = {"numpy", "numba"}  # these fail where others are skipped
@@ -25,6 +28,16 @@ WIDTHS = (1, 2, 3, 4, 5, 10, 31, 32, 33, 100, 1025)  # classes around what kerne
 def usable_backends():
     """The names of those that work here."""
     return [name for name, status in available_backends().items() if status.usable]
+
+
+@functools.cache
+def status_of(name: str):
+    """Whether a backend works here, also the emulated one."""
+    if name == EMULATED:
+        missing = shutil.which("g++") is None
+        reason = "g++ is missing: it compiles the CUDA kernels for the CPU"
+        return BackendStatus(name, not missing, reason, "install g++")
+    return available_backends()[name]
 
 
 # ---- comparison ----

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from device_arrays import DeviceArray
-from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend, FakeCupy
 from fused_cuda_networks import NETS
 from operation_table import OPERATIONS
@@ -27,8 +26,6 @@ from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda import build as cuda_kernel
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
-
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels here")
 
 
 # ---- CuPy's errors, by their names and what they hold ----
@@ -159,7 +156,7 @@ class FailingBackend(DeviceBackend):
 COMPUTING = [o for o in OPERATIONS if o.name not in ("to_numpy", "synchronize")]
 
 
-@needs_compiler
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("operation", COMPUTING, ids=lambda o: o.id)
 def test_every_operation_reports(operation, dtype, monkeypatch):
     device = FailingBackend(dtype)
@@ -177,7 +174,7 @@ def test_every_operation_reports(operation, dtype, monkeypatch):
     assert caught.value.__cause__ is error
 
 
-@needs_compiler
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("make", [KernelSteps, TiledSteps])
 def test_engines_report(make, dtype):
     device = FailingBackend(dtype)

@@ -20,9 +20,9 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import ROOT, program_output, simulator_started, start_program
 from helpers import DTYPES
 from operation_table import OPERATIONS
+from processes import ROOT, program_output, simulator_started, start_program
 
 from nnfs_gpu.backend.cuda import probe as cuda_probe
 from nnfs_gpu.backend.driver import UnavailableError

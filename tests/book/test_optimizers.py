@@ -1,10 +1,10 @@
 """Optimizers: the book's updates, step by step, on every backend.
 
-Proves each rule over 20 steps against a plain float64 transcription of the book's formulas
-(chapter 10) fed with the same gradients: decay of the rate, momentum, bias correction, the
-state under the book's names, everything written in place; and the errors for bad arguments.
-The factors are chosen so that each detail shows: an epsilon of 0.05 tells inside from outside
-the root, betas far from 1 tell a missing or late bias correction.
+Proves each rule over 20 steps against the book's formulas (chapter 10) in plain float64, fed with
+the same gradients: decay of the rate, momentum, bias correction, the state under the book's
+names, everything written in place; and the errors for bad arguments. The factors are chosen so
+that each detail shows: an epsilon of 0.05 tells inside from outside the root, betas far from 1
+tell a missing or late bias correction.
 """
 
 import itertools
@@ -12,6 +12,7 @@ import itertools
 import numpy as np
 import pytest
 from helpers import DTYPES, assert_close
+from optimizer_oracle import STATES, follow
 
 from nnfs_gpu import (
     Activation_ReLU,
@@ -25,58 +26,23 @@ from nnfs_gpu import (
 
 STEPS = 20
 SHAPE = (5, 7)
+PARTS = {"weight": "weights", "bias": "biases"}
 
 
 pytestmark = pytest.mark.default_backend
 
 
-# ---- the book's formulas, in float64: (parameters, gradient, state, rate, step from 0) ----
-
-
-def sgd(w, dw, state, rate, step):
-    return w - rate * dw
-
-
-def momentum(w, dw, state, rate, step):
-    state["momentums"] = 0.8 * state["momentums"] - rate * dw
-    return w + state["momentums"]
-
-
-def adagrad(w, dw, state, rate, step):
-    state["cache"] = state["cache"] + dw**2
-    return w - rate * dw / (np.sqrt(state["cache"]) + 0.05)
-
-
-def rmsprop(w, dw, state, rate, step):
-    state["cache"] = 0.7 * state["cache"] + 0.3 * dw**2
-    return w - rate * dw / (np.sqrt(state["cache"]) + 0.05)
-
-
-def adam(w, dw, state, rate, step):
-    state["momentums"] = 0.6 * state["momentums"] + 0.4 * dw
-    m = state["momentums"] / (1 - 0.6 ** (step + 1))
-    state["cache"] = 0.9 * state["cache"] + 0.1 * dw**2
-    v = state["cache"] / (1 - 0.9 ** (step + 1))
-    return w - rate * m / (np.sqrt(v) + 0.05)
-
-
 RULES = {
-    "sgd": (sgd, Optimizer_SGD, {"learning_rate": 0.3}, ()),
-    "momentum": (momentum, Optimizer_SGD, {"learning_rate": 0.3, "momentum": 0.8}, ("momentums",)),
-    "adagrad": (adagrad, Optimizer_Adagrad, {"learning_rate": 0.3, "epsilon": 0.05}, ("cache",)),
-    "rmsprop": (
-        rmsprop,
-        Optimizer_RMSprop,
-        {"learning_rate": 0.3, "epsilon": 0.05, "rho": 0.7},
-        ("cache",),
-    ),
+    "sgd": (Optimizer_SGD, {"learning_rate": 0.3}),
+    "momentum": (Optimizer_SGD, {"learning_rate": 0.3, "momentum": 0.8}),
+    "adagrad": (Optimizer_Adagrad, {"learning_rate": 0.3, "epsilon": 0.05}),
+    "rmsprop": (Optimizer_RMSprop, {"learning_rate": 0.3, "epsilon": 0.05, "rho": 0.7}),
     "adam": (
-        adam,
         Optimizer_Adam,
         {"learning_rate": 0.3, "epsilon": 0.05, "beta_1": 0.6, "beta_2": 0.9},
-        ("momentums", "cache"),
     ),
 }
+BOOK_NAMES = {"m": "momentums", "cache": "cache"}
 CLASSES = [Optimizer_SGD, Optimizer_Adagrad, Optimizer_RMSprop, Optimizer_Adam]
 
 
@@ -90,41 +56,37 @@ def gradients(rng, backend, shape):
 @pytest.mark.parametrize("decay", [0.0, 0.25])
 @pytest.mark.parametrize("rule", RULES)
 def test_twenty_steps_follow_the_book(backend, rule, decay):
-    formula, make, arguments, states = RULES[rule]
+    make, arguments = RULES[rule]
     rng = np.random.RandomState(11)
     layer, optimizer = Layer_Dense(*SHAPE), make(decay=decay, **arguments)
     layer.biases = rng.randn(1, SHAPE[1])
-    expected = {
-        "weight": backend.to_numpy(layer.weights).astype(np.float64),
-        "bias": backend.to_numpy(layer.biases).astype(np.float64),
-    }
-    state = {part: dict.fromkeys(states, 0.0) for part in expected}
+    start = {part: backend.to_numpy(getattr(layer, PARTS[part])).copy() for part in PARTS}
+    given = {part: [] for part in PARTS}
     arrays = None
     for step in range(STEPS):
-        layer.dweights = backend.asarray(gradients(rng, backend, SHAPE))
-        layer.dbiases = backend.asarray(gradients(rng, backend, (1, SHAPE[1])))
-        rate = 0.3 / (1 + decay * step)
-        for part, dw in (("weight", layer.dweights), ("bias", layer.dbiases)):
-            dw = backend.to_numpy(dw).astype(np.float64)
-            expected[part] = formula(expected[part], dw, state[part], rate, step)
-        given = [backend.to_numpy(a).copy() for a in (layer.dweights, layer.dbiases)]
+        for part, shape in (("weight", SHAPE), ("bias", (1, SHAPE[1]))):
+            given[part].append(gradients(rng, backend, shape))
+            setattr(layer, f"d{PARTS[part]}", backend.asarray(given[part][-1]))
         optimizer.pre_update_params()
-        assert optimizer.current_learning_rate == pytest.approx(rate, rel=1e-15)
+        assert optimizer.current_learning_rate == pytest.approx(0.3 / (1 + decay * step), rel=1e-15)
         optimizer.update_params(layer)
         optimizer.post_update_params()
-        np.testing.assert_array_equal(backend.to_numpy(layer.dweights), given[0])
-        np.testing.assert_array_equal(backend.to_numpy(layer.dbiases), given[1])
+        np.testing.assert_array_equal(backend.to_numpy(layer.dweights), given["weight"][-1])
+        np.testing.assert_array_equal(backend.to_numpy(layer.dbiases), given["bias"][-1])
         # the same arrays from the first step to the last
         now = [layer.weights, layer.biases]
-        now += [getattr(layer, f"{part}_{name}") for part in expected for name in states]
+        now += [getattr(layer, f"{part}_{BOOK_NAMES[s]}") for part in PARTS for s in STATES[rule]]
         arrays = arrays or now
         assert all(a is b for a, b in zip(arrays, now, strict=True))
     assert optimizer.iterations == STEPS
-    for part, attribute in (("weight", "weights"), ("bias", "biases")):
-        compare(backend, getattr(layer, attribute), expected[part], f"{rule} {attribute}")
-        for name in states:
-            got = getattr(layer, f"{part}_{name}")
-            compare(backend, got, state[part][name], f"{rule} {part}_{name}")
+    for part, attribute in PARTS.items():
+        expected, _, state = follow(
+            rule, start[part], np.array(given[part]), decay=decay, **arguments
+        )
+        compare(backend, getattr(layer, attribute), expected, f"{rule} {attribute}")
+        for name, values in state.items():
+            got = getattr(layer, f"{part}_{BOOK_NAMES[name]}")
+            compare(backend, got, values, f"{rule} {part}_{name}")
 
 
 def compare(backend, got, expected, what):
@@ -136,13 +98,13 @@ def compare(backend, got, expected, what):
 
 def test_states_are_named_as_in_the_book(backend):
     names = {"weight_momentums", "bias_momentums", "weight_cache", "bias_cache"}
-    for _rule, make, arguments, states in RULES.values():
+    for rule, (make, arguments) in RULES.items():
         layer, optimizer = Layer_Dense(2, 3), make(**arguments)
         layer.forward(np.ones((1, 2)))
         layer.backward(np.ones((1, 3)))
         optimizer.update_params(layer)
         kept = {name for name in names if hasattr(layer, name)}
-        assert kept == {f"{part}_{state}" for part in ("weight", "bias") for state in states}
+        assert kept == {f"{part}_{BOOK_NAMES[state]}" for part in PARTS for state in STATES[rule]}
         for name in kept:
             of = layer.weights if name.startswith("weight") else layer.biases
             assert getattr(layer, name).shape == of.shape

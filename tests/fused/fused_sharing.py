@@ -8,13 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from fused_networks import (
-    Network,
-    backend_of,
-    gradients,
-    parameters,
-    state,
-)
+from fused_networks import backend_of, gradients, parameters, state
+from networks import Network
 
 from nnfs_gpu import fused
 from nnfs_gpu.backend.cpu import workers

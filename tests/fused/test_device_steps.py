@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from device_arrays import DeviceArray, WaitingError, no_waiting
-from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend
 from fused_cuda_networks import NETS, net, oracle_model, state
 
@@ -23,7 +22,7 @@ from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 from nnfs_gpu.training.engines import LayerSteps
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels for the CPU")
+pytestmark = pytest.mark.usefixtures("compiler")
 
 SMALL = cuda_kernel.Device(processors=3, shared=99 * 1024, dynamic=False)
 STATES = ("momentums", "cache")

@@ -18,9 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fused_networks import (
-    parameters,
-)
+from fused_networks import parameters
 from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
     NETWORKS,
     ROLE,

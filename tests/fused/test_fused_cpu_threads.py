@@ -10,13 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fused_networks import (
-    Network,
-    assert_gradients,
-    backend_of,
-    copy_state,
-    gradients,
-)
+from fused_networks import assert_gradients, backend_of, copy_state, gradients, layer_steps
 from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
     NETWORKS,
     at_the_same_time,
@@ -28,6 +22,7 @@ from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
     sharing,
     until,
 )
+from networks import Network
 
 from nnfs_gpu import fused
 from nnfs_gpu.fused.cpu import calls as cpu_calls, groups
@@ -158,7 +153,7 @@ def test_the_last_of_many_shared_steps_is_the_layers_step(sharing, network):
     engine.run(X, y, 4)
     model, engine, X, y = made(network, 700, "float64")
     losses, penalties, _, _ = engine.run(X, y, 5)
-    exact, slow = network.layer_steps(backend_of("float64"))
+    exact, slow = layer_steps(network, backend_of("float64"))
     network.data_of(exact, X, y)
     copy_state(before, exact)
     exact.optimizer.iterations = 4

@@ -9,13 +9,11 @@ by one; and that what somebody changes between two steps counts.
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 import numpy as np
 import pytest
 from emulation import backend as emulated
-from emulation.emulator import COMPILER
 from fused_cuda_networks import (
     FLOAT32,
     NETS,
@@ -47,11 +45,7 @@ from nnfs_gpu.training.engines import LayerSteps
 MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
 
 
-@pytest.fixture(autouse=True)
-def _compiler():
-    if COMPILER is None:
-        problem = "g++ is not installed: the CUDA kernels cannot run on the CPU"
-        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+pytestmark = pytest.mark.usefixtures("compiler")
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -301,11 +295,14 @@ def test_it_says_what_it_cannot_do():
 
 
 WIDE = {
-    "relu": net(5, 140, 130, 4, rows=50, penalty=1e-3),
+    "relu": net(5, 140, 130, 4, rows=50, l1=1e-3),
     "sigmoid and binary": net(
-        *(5, 129, 9, 2), activations=("sigmoid", "none"), end="binary", optimizer="rmsprop"
+        *(5, 129, 9, 2),
+        activation=("sigmoid", "none"),
+        loss="binary_cross_entropy",
+        optimizer="rmsprop",
     ),
-    "absolute": net(3, 200, 150, 2, end="absolute", optimizer="momentum"),
+    "absolute": net(3, 200, 150, 2, loss="absolute_error", optimizer="momentum"),
 }
 
 

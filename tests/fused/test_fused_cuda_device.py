@@ -61,7 +61,7 @@ def test_many_blocks(name, monkeypatch):
 
 
 def test_wide_layers():
-    of = net(5, 140, 130, 4, rows=3_001, penalty=1e-3)
+    of = net(5, 140, 130, 4, rows=3_001, l1=1e-3)
 
     def make(model):
         return TiledSteps(model, make_plan(model), tile=1_024)

@@ -13,9 +13,10 @@ import book_reference
 import numpy as np
 import own_networks as networks
 import pytest
+from networks import model_of
 
 import nnfs_gpu
-from nnfs_gpu import Model, use_backend
+from nnfs_gpu import use_backend
 
 X = networks.X
 MIXES = int(os.environ.get("NNFS_GPU_MIXES", 12))
@@ -51,16 +52,12 @@ def mixed(rng, from_book):
         ("Optimizer_SGD", {"learning_rate": 0.5, "momentum": 0.9}),
         ("Optimizer_Adagrad", {"learning_rate": 0.1}),
     ][rng.randint(3)]
-    model = Model()
-    for layer in layers:
-        model.add(layer)
-    model.set(
+    return model_of(
+        *layers,
         loss=part("Loss", "Loss_CategoricalCrossentropy"),
         optimizer=part("Optimizer", optimizer, **options),
         accuracy=part("Accuracy", "Accuracy_Categorical"),
     )
-    model.finalize()
-    return model
 
 
 @pytest.mark.parametrize("number", range(MIXES))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
+from processes import MODULES
 
 from nnfs_gpu import Activation_Softmax, Callback, Layer_Dense, Model, Optimizer_SGD, use_backend
 from nnfs_gpu.files.tensor_file import ModelFileError
@@ -21,6 +22,7 @@ from nnfs_gpu.training.callbacks import EarlyStopping
 from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
 PROGRAM = Path(__file__).with_name("killed_run.py")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 posix = pytest.mark.skipif(os.name != "posix", reason="fork and SIGKILL of POSIX systems")
 STEPS = {"epochs": 3, "batch_size": 16, "print_every": None}  # 4 steps an epoch
 
@@ -28,12 +30,11 @@ STEPS = {"epochs": 3, "batch_size": 16, "print_every": None}  # 4 steps an epoch
 # ---- killed processes ----
 def killed(folder, backend, kind, plan):
     """(kills that happened, the resumed run's result, the whole run's)."""
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(folder), backend, kind, json.dumps(plan)],
         capture_output=True,
         text=True,
-        env=environment,
+        env=os.environ | ONE_THREAD | {"PYTHONPATH": MODULES},
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
