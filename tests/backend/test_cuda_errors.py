@@ -7,7 +7,6 @@ are.
 
 from __future__ import annotations
 
-import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -196,12 +195,11 @@ def test_engines_report(make, dtype):
 
 
 @pytest.mark.parametrize("cls", [CupyBackend, NumbaCudaBackend])
-def test_no_operation_is_forgotten_and_signatures_stay(cls):
+def test_no_operation_is_forgotten(cls):
     for name in dir(NumpyBackend):
         member = getattr(cls, name)
         if not name.startswith("_") and callable(member) and name not in ("version", "xp"):
             assert hasattr(member, "__wrapped__"), name
-            assert inspect.signature(member) == inspect.signature(member.__wrapped__)
 
 
 def test_the_specification_is_not_changed_by_it():

@@ -20,7 +20,7 @@ import sys
 import book_programs as programs
 import numpy as np
 import pytest
-from book_programs import BOOK, OURS, run
+from book_runs import BOOK, OURS, noise, run
 
 from nnfs_gpu import use_backend
 
@@ -86,7 +86,7 @@ def book(name):
         return text, accuracies, losses, near, np.full(len(lines), STABLE_LIMIT)
     moved = []
     for seed in range(6):
-        with programs.noise(seed):
+        with noise(seed):
             _, *measured = numbers(run(fine(program), BOOK, **values)[0])
         moved.append([np.abs(m - a) for m, a in zip(measured, (accuracies, losses), strict=True)])
     # Noise has one size, chance decides when it is amplified: three times the largest so far.
@@ -190,6 +190,6 @@ def test_noise_moves_the_book():
     program, values = CASES["10-adam"]
     values = values | {"EPOCHS": 30, "EVERY": 10}
     quiet = [run(fine(program), BOOK, **values)[0] for _ in range(2)]
-    with programs.noise(0):
+    with noise(0):
         loud = run(fine(program), BOOK, **values)[0]
     assert quiet[0] == quiet[1] != loud

@@ -2,13 +2,14 @@
 
 Run by test_book_files.py as `__main__`, with FOLDER, PROTOCOL and KIND given. The classes have
 the book's names and attributes; the code is written for this test, but for the formulas that
-book_parts.py has. Leaves program.model and
+book_parts.py and book_optimizers.py have. Leaves program.model and
 program.parms, and `expected.npz` with what the model computes.
 """
 
 import copy
 import pickle
 
+import book_optimizers
 import book_parts
 import numpy as np
 
@@ -89,7 +90,7 @@ class Accuracy_Regression:  # noqa: N801
         self.precision = np.std(y) / 250
 
 
-class Optimizer_Adam(book_parts.Optimizer_Adam):  # noqa: N801
+class Optimizer_Adam(book_optimizers.Optimizer_Adam):  # noqa: N801
     def update(self, layers):
         self.pre_update_params()
         for layer in layers:

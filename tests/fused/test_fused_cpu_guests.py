@@ -4,8 +4,6 @@ Threads that come late, too early or with an old turn change nothing; they leave
 wanted elsewhere; and the network is cut into pieces that cover it once.
 """
 
-# ruff: noqa: F811 - tests name the fixture that is imported
-
 from __future__ import annotations
 
 import gc
@@ -19,22 +17,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from fused_networks import parameters
-from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
+from fused_sharing import (
     NETWORKS,
     ROLE,
     TURN,
     acts,
     at_the_same_time,
     blocks,
-    crew,
     everything,
     history,
     made,
     present,
-    sharing,
-    until,
 )
 from hypothesis import given, settings, strategies as st
+from worker_meetings import until
 
 from nnfs_gpu.fused.cpu import calls as cpu_calls, layout
 from nnfs_gpu.fused.plan import Plan, Stage

@@ -4,25 +4,21 @@ A shared step gives what one thread gives, bit for bit, in whole steps, many ste
 blocks of a batch, and the numbers of the layers.
 """
 
-# ruff: noqa: F811 - tests name the fixture that is imported
-
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from fused_networks import assert_gradients, backend_of, copy_state, gradients, layer_steps
-from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
+from fused_sharing import (
     NETWORKS,
     at_the_same_time,
-    crew,
     each_network,
     everything,
     history,
     made,
-    sharing,
-    until,
 )
 from networks import Network
+from worker_meetings import until
 
 from nnfs_gpu import fused
 from nnfs_gpu.fused.cpu import calls as cpu_calls, groups

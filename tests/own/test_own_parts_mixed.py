@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-import book_parts
 import book_reference
 import numpy as np
 import own_networks as networks
@@ -37,9 +36,7 @@ def mixed(rng, from_book):
     def part(role, name, *arguments, **options):
         if role not in from_book:
             return getattr(nnfs_gpu, name)(*arguments, **options)
-        return getattr(book_reference if role == "Accuracy" else book_parts, name)(
-            *arguments, **options
-        )
+        return getattr(book_reference, name)(*arguments, **options)
 
     layers = [part("Layer_Dense", "Layer_Dense", 2, 8, weight_regularizer_l2=1e-2)]
     layers += [part("Activation_ReLU", "Activation_ReLU")]
