@@ -8,13 +8,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+import pickle
 import shutil
 
 import numpy as np
 
-from nnfs_gpu import available_backends
+from nnfs_gpu import available_backends, use_backend
 from nnfs_gpu.backend import BackendStatus
 
 BACKENDS = ("numpy", "numba", "cupy", "numba-cuda")
@@ -180,3 +182,17 @@ def bits(value):
 def host(backend, value):
     """An array or a scalar of the backend as NumPy's; anything else as it is."""
     return np.array(backend.to_numpy(value)) if hasattr(value, "dtype") else value
+
+
+# ---- copies ----
+COPIES = {
+    "pickle": lambda one: pickle.loads(pickle.dumps(one)),
+    "old pickle": lambda one: pickle.loads(pickle.dumps(one, protocol=2)),
+    "deepcopy": copy.deepcopy,
+}
+
+
+def plain(name="numpy", **settings):
+    """The default backend from here on, with settings that no other test has left."""
+    usual = {"dtype": "float32", "precise_dot": False, "book_random": False}
+    return use_backend(name, **usual | settings)

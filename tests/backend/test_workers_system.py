@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import warnings
 
 import numpy as np
 import pytest
-from worker_meetings import PATIENCE, assert_usable
+from worker_meetings import PATIENCE, assert_usable, passes_in_child
 
 from nnfs_gpu.backend.cpu import affinity, launch, workers as module
 from nnfs_gpu.backend.cpu.workers import Workers
@@ -57,22 +55,6 @@ def test_workers_work_where_they_cannot_be_moved(cores, change):
 
 
 # ---- processes ----
-def passes_in_child(check):
-    """Whether `check` passes in a forked process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads, from 3.12 on
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(PATIENCE)
-            check()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
-
-
 def launch_in_parts():
     """A launch on three threads covers all rows once."""
     rows = np.zeros(1000)

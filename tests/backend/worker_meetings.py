@@ -6,8 +6,11 @@ So each proof holds however the system schedules them; a wait that would never e
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+import warnings
 
 PATIENCE = 60
 ME = threading.get_ident
@@ -66,3 +69,19 @@ def invited(crew, guests, fails=None):
     crew.invite(party, guests + 1)
     party.barrier.wait()
     return party
+
+
+def passes_in_child(check):
+    """Whether `check` passes in a forked process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads, from 3.12 on
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(PATIENCE)
+            check()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0

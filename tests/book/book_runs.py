@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
+import sys
 
 import book_parts
 import numpy as np
@@ -34,6 +37,20 @@ def run(program, library, **values):
     with contextlib.redirect_stdout(printed), threadpool_limits(1, "blas"):
         exec(compile(text, library["library"] + " program", "exec"), variables)
     return printed.getvalue().splitlines(), variables
+
+
+def run_alone(text, backend_name):
+    """What a program prints in a process of its own, its backend chosen from outside alone."""
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text],
+        env=os.environ | {"NNFS_GPU_BACKEND": backend_name},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return finished.stdout
 
 
 @contextlib.contextmanager

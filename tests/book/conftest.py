@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import assert_close
+from layer_example import B, W
+
+from nnfs_gpu import Layer_Dense
 
 
 @pytest.fixture
@@ -17,3 +20,11 @@ def same(backend):
         assert_close(backend.to_numpy(actual), expected, backend.dtype, ulps=ulps, magnitude=size)
 
     return check
+
+
+@pytest.fixture
+def dense(backend):
+    """A 2-3 layer with known parameters."""
+    layer = Layer_Dense(2, 3)
+    layer.set_parameters(W, B)
+    return layer

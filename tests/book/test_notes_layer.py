@@ -122,11 +122,8 @@ def test_n10_layer_and_relu_have_the_books_interface(backend, same):
     same(dense.biases, np.zeros((1, 5)), ulps=0)
     factors = ("weight_regularizer_l1", "weight_regularizer_l2")
     factors += ("bias_regularizer_l1", "bias_regularizer_l2")
-    for dense in (
-        Layer_Dense(2, 5, 0.1, 0.2, 0.3, 0.4),
-        Layer_Dense(
-            n_inputs=2, n_neurons=5, **dict(zip(factors, (0.1, 0.2, 0.3, 0.4), strict=True))
-        ),
-    ):
+    values = (0.1, 0.2, 0.3, 0.4)
+    named = dict(zip(factors, values, strict=True))
+    for dense in (Layer_Dense(2, 5, *values), Layer_Dense(n_inputs=2, n_neurons=5, **named)):
         assert dense.weights.shape == (2, 5)
-        assert [getattr(dense, name) for name in factors] == [0.1, 0.2, 0.3, 0.4]
+        assert tuple(getattr(dense, name) for name in factors) == values

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runs import ENVIRONMENT, command, posix, run, together
+from cli_runs import ENVIRONMENT, posix, run, started, together
 from processes import MODULES
 
 from nnfs_gpu import Layer_Dense, Model, Optimizer_SGD, use_backend
@@ -32,14 +32,7 @@ def metrics(folder):
 
 def stopped(arguments, signum, after):
     """Start the command, send it `signum` after `after` lines of epochs; its exit code."""
-    with subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    with started(*arguments, stderr=subprocess.DEVNULL) as process:
         for line in process.stdout:
             after -= line.startswith("epoch")
             if after == 0:

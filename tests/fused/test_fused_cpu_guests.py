@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import threading
-import warnings
 import weakref
 from itertools import pairwise
 
@@ -30,7 +28,7 @@ from fused_sharing import (
     present,
 )
 from hypothesis import given, settings, strategies as st
-from worker_meetings import until
+from worker_meetings import passes_in_child, until
 
 from nnfs_gpu.fused.cpu import calls as cpu_calls, layout
 from nnfs_gpu.fused.plan import Plan, Stage
@@ -205,20 +203,13 @@ def test_a_forked_child_gets_help(sharing):
     _, engine, X, y = made(NETWORKS["pieces"], 300)
     engine.step(X, y)
     assert present(engine) == 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads, from 3.12 on
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(10)
-            sharing.waits = False
-            engine._workspaces = {0: engine._workspaces[0]}
-            until(lambda: len(engine.run(X, y, 5)) and len(engine._workspaces) > 1, "nobody")
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def gets_help():
+        sharing.waits = False
+        engine._workspaces = {0: engine._workspaces[0]}
+        until(lambda: len(engine.run(X, y, 5)) and len(engine._workspaces) > 1, "nobody")
+
+    assert passes_in_child(gets_help)
 
 
 # ---- pieces ----

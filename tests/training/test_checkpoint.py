@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interruptions import Fall
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 from processes import MODULES
 
@@ -77,18 +78,6 @@ def test_a_killed_run_on_numba(tmp_path):
 
 
 # ---- resuming in one process, on every backend ----
-class Fall(Callback):
-    """Ends the run after some steps, as a crash does."""
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs):
-        self.steps -= 1
-        if self.steps == 0:
-            raise KeyboardInterrupt
-
-
 def fall(steps, folder, **arguments):
     with pytest.raises(KeyboardInterrupt):
         network().train(X, Y, checkpoint=folder, callbacks=[Fall(steps)], **STEPS | arguments)
