@@ -13,7 +13,7 @@ import json
 import sys
 
 import numpy as np
-from fused_networks import backend_of, gradients, parameters, state
+from fused_state import backend_of, gradients, parameters, state
 from networks import ENDS, OPTIMIZERS, Network
 
 from nnfs_gpu import fused

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from fused_networks import backend_of, gradients, parameters, state
+from fused_state import backend_of, gradients, parameters, state
 from networks import Network
 from worker_meetings import until
 

@@ -8,7 +8,7 @@ same bits whatever the number of threads, and masks bit for bit.
 
 import numpy as np
 import pytest
-from fused_networks import (
+from fused_state import (
     TOLERANCE,
     assert_gradients,
     backend_of,

@@ -10,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fused_networks import (
+from fused_state import (
     TOLERANCE,
     assert_gradients,
     backend_of,

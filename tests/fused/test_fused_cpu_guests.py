@@ -14,7 +14,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fused_networks import parameters
 from fused_sharing import (
     NETWORKS,
     ROLE,
@@ -27,6 +26,7 @@ from fused_sharing import (
     made,
     present,
 )
+from fused_state import parameters
 from hypothesis import given, settings, strategies as st
 from worker_meetings import passes_in_child, until
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fused_networks import assert_gradients, backend_of, copy_state, gradients, layer_steps
 from fused_sharing import (
     NETWORKS,
     at_the_same_time,
@@ -17,6 +16,7 @@ from fused_sharing import (
     history,
     made,
 )
+from fused_state import assert_gradients, backend_of, copy_state, gradients, layer_steps
 from networks import Network
 from worker_meetings import until
 

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from fused_networks import (
+from fused_state import (
     assert_gradients,
     backend_of,
     copy_state,
@@ -130,7 +130,7 @@ def test_infinity_behind_gates_that_are_shut():
 BITS = """
 import hashlib
 import numpy as np
-from fused_networks import trained
+from fused_state import trained
 from networks import Network
 from test_fused_narrow import SHAPES
 digest = hashlib.sha256()

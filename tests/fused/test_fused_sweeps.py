@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fused_networks import backend_of, parameters, state
+from fused_state import backend_of, parameters, state
 from networks import Network
 
 import nnfs_gpu as ng
