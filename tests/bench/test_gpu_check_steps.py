@@ -27,6 +27,7 @@ from bench import cases as gpu_cases
 from bench.gpu_check import (
     accuracy as gpu_kernels,
     exercise as gpu_exercise,
+    notebook,
     plan as gpu_plan,
     report as gpu_report,
     run as gpu_run,
@@ -155,7 +156,7 @@ def test_pytorch_computes_the_same(paper):
     gpu_speed.throughput(notebook, [paper], torch, clock, 1 << 13, (3, 33), 1)
     assert notebook.found["problems"] == []
     ratios = {
-        record["name"]: record["ways"]["cupy"]["faster_than"]
+        record["name"]: record["contenders"]["cupy"]["faster_than"]
         for record in notebook.found["records"]
         if record["kind"] == "throughput"
     }
@@ -189,7 +190,7 @@ def test_what_is_measured_beside_cupy_may_be_missing(name, paper, tmp_path, monk
             raise BackendUnavailableError(f"backend {name!r} cannot be used: NumPy 2.5")
         return made(name, **settings)
 
-    monkeypatch.setattr(gpu_steps, "get_backend", refuse)
+    monkeypatch.setattr(notebook, "get_backend", refuse)  # which asks for numba-cuda
     assert gpu_steps.main([name, "--json", str(tmp_path / "f.json")]) == 0
     found = json.loads((tmp_path / "f.json").read_text())
     assert found["problems"] == []
@@ -244,9 +245,9 @@ def test_wrong_results_are_reported_and_not_timed(few):
     assert "mean" in found[2]
     assert "relu" not in found[2]
     timed = [r for r in books[1].found["records"] if r["kind"] == "throughput"]
-    ways = {record["name"]: set(record["ways"]) for record in timed}
-    assert ways["sigmoid_backward"] == {"cupy"}
-    assert ways["relu_forward"] == ways["softmax_backward"] == set()
+    contenders = {record["name"]: set(record["contenders"]) for record in timed}
+    assert contenders["sigmoid_backward"] == {"cupy"}
+    assert contenders["relu_forward"] == contenders["softmax_backward"] == set()
 
 
 def test_nan_and_shapes_never_pass():
