@@ -22,7 +22,7 @@ from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.cli import common as cli_common
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 
@@ -179,7 +179,7 @@ def test_engines_report(make, dtype):
     device = FailingBackend(dtype)
     model = NETS["the book's"].model(device)
     X, y = NETS["the book's"].data(model)
-    small = cuda_kernel.Device(processors=3, shared=99 * 1024, dynamic=False)
+    small = cuda_build.Device(processors=3, shared=99 * 1024, dynamic=False)
     arguments = (model, make_plan(model), *([small] if make is KernelSteps else []))
     engine = make(*arguments)
     engine.step(X, y)

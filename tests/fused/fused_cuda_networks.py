@@ -11,7 +11,7 @@ from networks import ACTIVATIONS, ENDS, Network
 
 from nnfs_gpu import Model, get_backend
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.training.engines import LayerSteps
 
@@ -120,7 +120,7 @@ def steps_of(model: Model, device: Any = None) -> KernelSteps:
     return KernelSteps(model, make_plan(model), device)
 
 
-def on(device: cuda_kernel.Device) -> Any:
+def on(device: cuda_build.Device) -> Any:
     return lambda model: steps_of(model, device)
 
 

@@ -33,14 +33,14 @@ from paper import PaperBackend
 from nnfs_gpu.fused import CannotFuse, make_plan
 from nnfs_gpu.fused.cuda import (
     buffers as cuda_buffers,
-    build as cuda_kernel,
+    build as cuda_build,
     device as cuda_device,
-    engine as cuda_steps,
+    engine as cuda_engine,
 )
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 
-MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
+MANY = cuda_build.Device(processors=20, shared=99 * 1024, dynamic=False)
 
 
 pytestmark = pytest.mark.usefixtures("compiler")
@@ -50,14 +50,14 @@ pytestmark = pytest.mark.usefixtures("compiler")
 def test_a_step_equals_the_step_layer_by_layer(name):
     assert_steps_agree(NETS[name], "float64")
     plan = make_plan(emulated_model(NETS[name]))
-    targets = cuda_kernel.NUMBERS if NETS[name].soft else cuda_kernel.LABELS
-    assert cuda_kernel.is_narrow(plan, targets) == NETS[name].narrow
+    targets = cuda_build.NUMBERS if NETS[name].soft else cuda_build.LABELS
+    assert cuda_build.is_narrow(plan, targets) == NETS[name].narrow
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_plans(seed, monkeypatch):
     """In one block and in several."""
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", seed % 2 * cuda_kernel.SMALL_WORK)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", seed % 2 * cuda_build.SMALL_WORK)
     assert_steps_agree(random_net(seed), "float64", on(MANY))
 
 
@@ -69,19 +69,19 @@ def test_a_step_in_float32(name):
 @pytest.mark.parametrize("name", ["the book's", "dropout", "narrow and wide enough"])
 def test_many_blocks(name, monkeypatch):
     """More than a group of them: sums of sums, and a last tile that is not full."""
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", 0)
     rows = {"the book's": 17 * 256 + 5, "dropout": 16 * 18 + 3}.get(name, 300)
     of = Net(**{**NETS[name].__dict__, "rows": rows})
     fused = steps_of(emulated_model(of), MANY)
-    assert name == "narrow and wide enough" or fused._build(0, rows).grid(rows) > cuda_kernel.GROUP
+    assert name == "narrow and wide enough" or fused._build(0, rows).grid(rows) > cuda_build.GROUP
     assert_steps_agree(of, "float64" if name == "dropout" else "float32", on(MANY))
 
 
 @pytest.mark.parametrize("name", ["the book's", "dropout"])
-@pytest.mark.parametrize("work", [cuda_kernel.SMALL_WORK, 0])
+@pytest.mark.parametrize("work", [cuda_build.SMALL_WORK, 0])
 def test_the_same_bits(name, work, monkeypatch):
     """Also where blocks, warps and lanes come in the opposite order: nothing is a race."""
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", work)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", work)
     found = []
     for backwards in (False, False, True):
         model = emulated_model(NETS[name])
@@ -138,8 +138,8 @@ def test_narrow_steps_in_a_launch_are_the_same_steps():
 @pytest.mark.parametrize("kind", [emulated.EmulatedCupyBackend, PaperBackend])
 def test_graphs_of_steps_are_the_same_steps(kind, monkeypatch):
     """Large batches: recorded once for each schedule, replayed, and a rest one by one."""
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
-    monkeypatch.setattr(cuda_steps, "GRAPH_STEPS", 3)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", 0)
+    monkeypatch.setattr(cuda_engine, "GRAPH_STEPS", 3)
     monkeypatch.setattr(cuda_buffers.Schedule, "ROWS", 8)
     recorded = []
     captured = cuda_device.captured
@@ -233,9 +233,9 @@ def test_wide_layers_go_by_tiles_of_rows(name):
 def test_small_tiles_where_shared_memory_is_small():
     """Weights are read from memory where they do not fit beside the activations."""
     of = net(3, 40, 36, 5, rows=50, optimizer="sgd")
-    device = cuda_kernel.Device(processors=3, shared=12 * 1024, dynamic=False)
-    build = steps_of(emulated_model(of), device)._build(cuda_kernel.LABELS, 50)
+    device = cuda_build.Device(processors=3, shared=12 * 1024, dynamic=False)
+    build = steps_of(emulated_model(of), device)._build(cuda_build.LABELS, 50)
     assert build.tile == 16
     assert_steps_agree(of, "float32", on(device))
     with pytest.raises(CannotFuse, match="bytes of shared memory, this device has"):
-        steps_of(emulated_model(of), cuda_kernel.Device(3, 4096, dynamic=False))
+        steps_of(emulated_model(of), cuda_build.Device(3, 4096, dynamic=False))

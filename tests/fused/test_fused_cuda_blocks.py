@@ -31,12 +31,12 @@ from fused_cuda_networks import (
 
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cpu import engine as cpu
-from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 from nnfs_gpu.training.engines import LayerSteps
 
-MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
+MANY = cuda_build.Device(processors=20, shared=99 * 1024, dynamic=False)
 CUTS = (0, 1, 18, 43, None)  # blocks that begin at no multiple of anything
 
 
@@ -80,7 +80,7 @@ def test_blocks_are_the_step_over_all_rows(name):
 
 @pytest.mark.parametrize("name", ["the book's", "dropout"])
 def test_blocks_in_float32_and_many_thread_blocks(name, monkeypatch):
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", 0)
     assert_blocks_agree(NETS[name], "float32", on(MANY))
 
 

@@ -24,7 +24,7 @@ from fused_cuda_networks import (
 
 from nnfs_gpu import available_backends, get_backend
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 
@@ -55,7 +55,7 @@ def test_a_step_in_float32(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_many_blocks(name, monkeypatch):
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", 0)
     of = replace(NETS[name], rows=5_003)
     assert_steps_agree(of, "float64", engine, backend=on_device("float64"))
 
