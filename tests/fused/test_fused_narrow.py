@@ -10,11 +10,20 @@ import sys
 
 import numpy as np
 import pytest
-from fused_networks import Network, assert_gradients, backend_of, copy_state, gradients, trained
+from fused_state import (
+    assert_gradients,
+    backend_of,
+    copy_state,
+    gradients,
+    layer_steps,
+    trained,
+)
+from networks import Network
+from processes import MODULES
 
-import nnfs_gpu as ng
 from nnfs_gpu import fused
 from nnfs_gpu.kernels.fused_cpu import tables as k
+from nnfs_gpu.training.engines import LayerSteps
 
 SHAPES = [  # every limit on inputs and outputs, and units that fill no register
     (Network((2, 64, 3)), 300),
@@ -37,7 +46,7 @@ def test_gradients_are_those_of_the_layers(network, n, dtype):
     engine = fused.engine(model)
     assert engine.plan.narrow
     X, y = network.data(model, n)
-    reference, steps = network.layer_steps(backend_of("float64"))
+    reference, steps = layer_steps(network, backend_of("float64"))
     copy_state(model, reference)
     measured = engine.step(X, y)
     assert engine.layout.head[k.NARROW]
@@ -82,7 +91,7 @@ def random_step(mean, dtype, spoil=None):
     model, reference = models
     with np.errstate(all="ignore"):
         measured = fused.engine(model).step(*network.data_of(model, X, y))
-        wanted = ng.engines.LayerSteps(reference).step(*network.data_of(reference, X, y))
+        wanted = LayerSteps(reference).step(*network.data_of(reference, X, y))
     return model, measured, reference, [float(v) for v in wanted]
 
 
@@ -107,7 +116,7 @@ def test_what_is_no_number_stays_none(spoil):
 def test_infinity_behind_gates_that_are_shut():
     """Its product with a gradient of 0 is no number, as by layers."""
     found = []
-    for make in (fused.engine, ng.engines.LayerSteps):
+    for make in (fused.engine, LayerSteps):
         model = Network((1, 4, 2)).model(backend_of("float32"))
         model.trainable_layers[0].weights = -np.ones((1, 4), np.float32)
         X, y = model._data(np.float32([[1], [np.inf], [-2]]), np.array([0, 1, 1]), "test", False)
@@ -119,10 +128,10 @@ def test_infinity_behind_gates_that_are_shut():
 
 
 BITS = """
-import hashlib, sys
+import hashlib
 import numpy as np
-sys.path.insert(0, sys.argv[1])
-from fused_networks import Network, trained
+from fused_state import trained
+from networks import Network
 from test_fused_narrow import SHAPES
 digest = hashlib.sha256()
 for (network, n), dtype in zip(SHAPES[3:8], ("float32", "float64") * 3):
@@ -137,11 +146,13 @@ AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+popc
 
 def test_bits_do_not_depend_on_the_registers():
     """A processor without registers of masks computes the gates again."""
-    here = os.path.dirname(__file__)
     digests = set()
     for cpu in ({}, {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": AVX2}):
         run = subprocess.run(
-            [sys.executable, "-c", BITS, here], env=os.environ | cpu, capture_output=True, text=True
+            [sys.executable, "-c", BITS],
+            env=os.environ | {"PYTHONPATH": MODULES} | cpu,
+            capture_output=True,
+            text=True,
         )
         assert run.returncode == 0, run.stderr
         digests.add(run.stdout)
