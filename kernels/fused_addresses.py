@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 
 from . import fused_tables as k
 from .common import row
+from .fused_turn import SIDE_BYTES
 from .vectors import NUMBER, REGISTER_BYTES
 
 
@@ -98,6 +99,7 @@ def _constant(of_size):
 
 
 lanes = _constant(lambda size: REGISTER_BYTES // size)  # numbers in a register
+side = _constant(lambda size: SIDE_BYTES // size)  # of a square that is turned in registers
 itemsize = _constant(lambda size: size)
 
 
