@@ -47,6 +47,7 @@ def multiply(a, packed, along_m, along_k, b, c, M, K, width, start, bias, end, g
 
     What is used again shall lie in the first-level cache: DEEP rows of b at a time, whose sums
     wait in c for the next. (Not for ADD, when c holds something else; then K is a tile's width.)
+    Where rows of A lie apart, each is a stream of its own, which a longer way pays for.
     """
     stay_apart()
     lane = lanes(c[0, 0])
@@ -54,7 +55,7 @@ def multiply(a, packed, along_m, along_k, b, c, M, K, width, start, bias, end, g
     whole = width // panel * panel
     last = last_rows(M)
     blocks = M - last
-    deep = K if end == ADD else DEEP
+    deep = K if end == ADD else DEEP if packed else 2 * DEEP
     for k in range(0, K, deep):
         count = min(deep, K - k)
         rows, begin = b[k:], start if k == 0 else KEPT
