@@ -1,1 +1,1 @@
-"""Benchmarks: how fast each way is on this machine, after checking that it is right."""
+"""Benchmarks: how fast each contender is on this machine, after checking that it is right."""

@@ -1,4 +1,4 @@
-"""How fast is each way on this machine? python -m bench SUITE, report or compare.
+"""How fast is each contender on this machine? python -m bench SUITE, report or compare.
 
     python -m bench all [--minutes 13] [--out DIR]      every suite, pictures, README tables
     python -m bench jacobian [--sizes 300000x10,30x100000]
@@ -29,8 +29,9 @@ from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
 
-from . import batches, combined, compare, jacobian, ops, peers, report, scaling, start, train
+from . import compare, peers, report
 from .sheet import Sheet, fail
+from .suites import batches, combined, jacobian, ops, scaling, start, train
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK_RESULTS = ROOT / "bench" / "results", ROOT / "build" / "bench"

@@ -1,8 +1,8 @@
 """python -m bench compare OLD.json NEW.json: what became slower, whatever the machine did.
 
 Two runs differ in their neighbours on the machine, and perhaps in the machine. What both share
-are the other ways that ran in the same rounds: each of ours is compared with every peer (where
-there is none, with the book's way, else with the limit) by the ratio within the rounds, and the
+are the other contenders of the same rounds: each of ours is compared with every peer (where
+there is none, with the book, else with the limit) by the ratio within the rounds, and the
 change is the ratio of the ratios: 1.20 is 20 % slower than before, beside the same libraries.
 It counts as a change where it is above THRESHOLD and where the two runs' spreads do not overlap.
 """

@@ -13,10 +13,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from nnfs_gpu.backend import launch
-from nnfs_gpu.benchmark import Way, threads
-from nnfs_gpu.kernels.common import jit
-from nnfs_gpu.kernels.vectors import HARDWARE_BYTES, Emitter
+from nnfs_gpu.backend.cpu import launch
+from nnfs_gpu.kernels.cpu.common import jit
+from nnfs_gpu.kernels.cpu.vectors import HARDWARE_BYTES, Emitter
+from nnfs_gpu.selftest.timing import Way, threads
 
 NAME = "limit: multiply-adds"
 SUMS = 12  # four or five cycles for two multiply-adds in each: ten are under way

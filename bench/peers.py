@@ -119,11 +119,11 @@ def jax_array(jax: Any, a: Any) -> Any:
     return jax.numpy.asarray(a)
 
 
-# ---- PyTorch: what bench/gpu_cases.py does not name already ----
+# ---- PyTorch: what bench/cases.py does not name already ----
 def torch_operation(torch: Any, name: str, a: dict[str, Any]) -> Callable[[], Any] | None:
     """PyTorch's own way of operation `name` on tensors `a`; None where there is none.
 
-    `name` is a case's of bench/gpu_cases.py. Losses of PyTorch clip elsewhere than the book,
+    `name` is a case's of bench/cases.py. Losses of PyTorch clip elsewhere than the book,
     or not at all, which the data of the cases does not reach.
     """
     functional = torch.nn.functional

@@ -1,8 +1,8 @@
 """The pictures of a run, each a function of the suites' JSON: throughput, roofline, Jacobian,
 scaling.
 
-Ways are told apart by colour (Okabe and Ito's, for eyes of every kind), by marker and by line,
-so that a print in grey can be read. Ours are thick. Axes are logarithmic: times span decades.
+Contenders differ in colour (Okabe and Ito's, for all kinds of colour vision), in marker and in
+line, so that a print in grey can be read. Ours are thick. Axes are logarithmic: times span decades.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nnfs_gpu.picture import FAINT, GREY, INK, STYLE
+from nnfs_gpu.cli.picture import FAINT, GREY, INK, STYLE
 
 from .sheet import Row, of_role
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnfs_gpu.storage import write_atomically
+from nnfs_gpu.files.tensor_file import write_atomically
 
 from . import pictures, tables
 from .sheet import load

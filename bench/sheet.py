@@ -2,11 +2,11 @@
 
 A file holds
     suite, quick, state    "finished", "unfinished" (killed) or "interrupted"
-    environment            of nnfs_gpu.benchmark, and the load at the end
+    environment            of nnfs_gpu.selftest.timing, and the load at the end
     absent                 peers and backends that are not here, each with its reason
     cut                    what the time did not suffice for
-    wrong                  ways whose result was not the specification's: the command ends with 1
-    skipped                cases in which our own way could not be timed, with the reasons
+    wrong                  contenders whose result was not the specification's: exit status 1
+    skipped                cases in which ours could not be timed, with the reasons
     rows                   in the order of measuring
 and a row
     case                   its name, the same in every run
@@ -28,8 +28,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nnfs_gpu.benchmark import Way, environment, ratio, ratios, time_in_turns
-from nnfs_gpu.storage import write_atomically
+from nnfs_gpu.files.tensor_file import write_atomically
+from nnfs_gpu.selftest.timing import Way, environment, ratio, ratios, time_in_turns
 
 Row = dict[str, Any]
 WRONG = "wrong result"  # how the reason begins for a way that must not be timed

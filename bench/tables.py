@@ -1,6 +1,6 @@
 """Markdown from results: the README's section on speed, and every row for bench/results.
 
-Ratios are medians of the ratios within a round. "Ours" is the fastest of our ways in a row.
+Ratios are medians of the ratios within a round. "Ours" is our fastest contender in a row.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .limits import page_fault, rate
-from .ops import best_percent
 from .peak import NAME as PEAK
 from .sheet import Row, duration, of_role, times
+from .suites.limits import page_fault, rate
+from .suites.ops import best_percent
 
 Results = dict[str, dict[str, Any]]
 BUSY = 1.5  # load a core: the benchmark itself makes 1

@@ -1,7 +1,7 @@
 """The network of "Neural Networks from Scratch in Python" over one array-backend boundary.
 
-Same names and numbers as the book; NumPy or jitted kernels on the CPU. Importing compiles
-nothing and needs no GPU: a backend is loaded when the first layer asks for it.
+Same names and numbers as the book, on NumPy, on jitted kernels of all CPU cores, or on CUDA.
+Importing compiles nothing and needs no GPU: a backend is loaded when the first layer asks for it.
 """
 
 from typing import TYPE_CHECKING
@@ -15,11 +15,9 @@ from .activations import (
     Activation_Softmax,
 )
 from .backend import available_backends, get_backend, use_backend
-from .blocks import Blocks, spiral_blocks
-from .callbacks import Callback, EarlyStopping, History
-from .checkpoint import CheckpointError
-from .checks import Labels
+from .data.sources import Blocks, spiral_blocks
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
+from .files.model_file import ModelFileError
 from .layers import Layer_Dense, Layer_Dropout, Layer_Input
 from .losses import (
     Activation_Softmax_Loss_CategoricalCrossentropy,
@@ -31,7 +29,9 @@ from .losses import (
 )
 from .model import Model
 from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
-from .storage import ModelFileError
+from .targets import Labels
+from .training.callbacks import Callback, EarlyStopping, History
+from .training.checkpoint import CheckpointError
 
 __all__ = [
     "Accuracy",
@@ -76,8 +76,7 @@ __all__ = [
 
 
 if TYPE_CHECKING:
-    from .estimators import NNFSClassifier as NNFSClassifier
-    from .estimators import NNFSRegressor as NNFSRegressor
+    from .estimators import NNFSClassifier as NNFSClassifier, NNFSRegressor as NNFSRegressor
 else:
 
     def __getattr__(name: str) -> type:

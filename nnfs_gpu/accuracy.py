@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import checks, data_remedies
+from . import remedies
 from .backend.arrays import plain
-from .own_parts import Part, ours
-from .own_values import comparisons
+from .own.parts import Part, ours
+from .own.values import comparisons
+from .targets import Labels, Targets
 
 Array = Any
 
@@ -62,7 +63,7 @@ class Accuracy(Part):
 
 def _array(y: Any) -> Array:
     """Targets as an array with NumPy's methods: the values of checked ones, else as they are."""
-    y = y.values if isinstance(y, checks.Targets) else y
+    y = y.values if isinstance(y, Targets) else y
     return y if isinstance(getattr(y, "dtype", None), np.dtype) else plain(y, "y")
 
 
@@ -106,11 +107,11 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
         return self.backend.equal(predictions, targets)
 
     def _classes(self, y: Any) -> Array:
-        given, checked, y = y, isinstance(y, checks.Labels), _array(y)
+        given, checked, y = y, isinstance(y, Labels), _array(y)
         if y.ndim == 2 and (y.shape[1] > 1 or checked):  # checked: rows for a single class
             return self.backend.argmax(self.backend.asarray(y))
         if y.ndim <= 2 and (y.ndim != 1 or y.dtype.kind not in "iu"):
-            remedy = data_remedies.for_labels(given, plain(y, "y"), 2**31)
+            remedy = remedies.for_labels(given, plain(y, "y"), 2**31)
             raise TypeError(
                 f"accuracy: got targets of shape {y.shape} and dtype {y.dtype}, expected whole "
                 f"numbers of shape (N,) or one-hot rows: {remedy}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import checks
-from .own_parts import Part
+from .own.parts import Part
 from .passing import Passed
 
 Array = Any

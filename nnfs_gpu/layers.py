@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import checks, data_remedies
-from .own_parts import REGULARIZERS, Part
-from .own_values import shape_of
+from . import checks, remedies
+from .own.parts import REGULARIZERS, Part
+from .own.values import shape_of
 from .passing import LeftByPass, Passed
 
 Array = Any
@@ -109,7 +109,7 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
         if value.shape != shape:
             raise ValueError(
                 f"Layer_Dense {name}: got shape {value.shape}, expected {shape}"
-                + data_remedies.for_parameter(given, value.shape, shape, name)
+                + remedies.for_parameter(given, value.shape, shape, name)
             )
         return value
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from . import checks
 from .activations import Activation_Softmax
-from .own_parts import Part, backend_of, ours
-from .own_values import AsGiven, per_row
+from .own.parts import Part, backend_of, ours
+from .own.values import AsGiven, per_row
 from .passing import LeftByPass
+from .targets import Labels, Targets, Values
 
 Array = Any
 
@@ -39,7 +40,7 @@ class Loss(Part):
         """Losses of the samples, (N,). Each loss defines its own."""
         raise NotImplementedError
 
-    def targets(self, y: Any, outputs: int, samples: int) -> checks.Targets:
+    def targets(self, y: Any, outputs: int, samples: int) -> Targets:
         """`y` checked and on the backend, for a network of `outputs` outputs: sliceable.
 
         forward, backward and the accuracies take it in place of raw targets and check no more.
@@ -116,9 +117,9 @@ class Loss_CategoricalCrossentropy(Loss):  # noqa: N801 - the book's name
         self.dinputs = self.backend.cross_entropy_backward(p, t)
         return self.dinputs
 
-    def targets(self, y: Any, outputs: int, samples: int) -> checks.Labels:
-        """Class indices (N,) or probabilities (N, C), checked. Raises as `checks.Labels`."""
-        return checks.Labels.of(y, outputs, self.backend, samples)
+    def targets(self, y: Any, outputs: int, samples: int) -> Labels:
+        """Class indices (N,) or probabilities (N, C), checked. Raises as `targets.Labels`."""
+        return Labels.of(y, outputs, self.backend, samples)
 
 
 class Loss_BinaryCrossentropy(Loss):  # noqa: N801 - the book's name
@@ -137,9 +138,9 @@ class Loss_BinaryCrossentropy(Loss):  # noqa: N801 - the book's name
         self.dinputs = self.backend.binary_cross_entropy_backward(*self._checked(dvalues, y_true))
         return self.dinputs
 
-    def targets(self, y: Any, outputs: int, samples: int) -> checks.Values:
-        """Numbers of 0 to 1, (N, O), checked. Raises as `checks.Values`."""
-        return checks.Values.of(y, outputs, self.backend, samples, unit=True)
+    def targets(self, y: Any, outputs: int, samples: int) -> Values:
+        """Numbers of 0 to 1, (N, O), checked. Raises as `targets.Values`."""
+        return Values.of(y, outputs, self.backend, samples, unit=True)
 
 
 class Loss_MeanSquaredError(Loss):  # noqa: N801 - the book's name
@@ -154,9 +155,9 @@ class Loss_MeanSquaredError(Loss):  # noqa: N801 - the book's name
         self.dinputs = self.backend.squared_error_backward(*self._checked(dvalues, y_true))
         return self.dinputs
 
-    def targets(self, y: Any, outputs: int, samples: int) -> checks.Values:
-        """Numbers (N, O), checked. Raises as `checks.Values`."""
-        return checks.Values.of(y, outputs, self.backend, samples)
+    def targets(self, y: Any, outputs: int, samples: int) -> Values:
+        """Numbers (N, O), checked. Raises as `targets.Values`."""
+        return Values.of(y, outputs, self.backend, samples)
 
 
 class Loss_MeanAbsoluteError(Loss):  # noqa: N801 - the book's name
@@ -171,9 +172,9 @@ class Loss_MeanAbsoluteError(Loss):  # noqa: N801 - the book's name
         self.dinputs = self.backend.absolute_error_backward(*self._checked(dvalues, y_true))
         return self.dinputs
 
-    def targets(self, y: Any, outputs: int, samples: int) -> checks.Values:
-        """Numbers (N, O), checked. Raises as `checks.Values`."""
-        return checks.Values.of(y, outputs, self.backend, samples)
+    def targets(self, y: Any, outputs: int, samples: int) -> Values:
+        """Numbers (N, O), checked. Raises as `targets.Values`."""
+        return Values.of(y, outputs, self.backend, samples)
 
 
 class Activation_Softmax_Loss_CategoricalCrossentropy(Part):  # noqa: N801 - the book's name
@@ -198,6 +199,6 @@ class Activation_Softmax_Loss_CategoricalCrossentropy(Part):  # noqa: N801 - the
     def backward(self, dvalues: Any, y_true: Any) -> Array:
         """dinputs (N, C): gradient at the scores, from the probabilities `dvalues`."""
         p = checks.matrix(self.backend, dvalues, None, type(self).__name__)
-        t = checks.Labels.of(y_true, p.shape[1], self.backend, p.shape[0]).values
+        t = Labels.of(y_true, p.shape[1], self.backend, p.shape[0]).values
         self.dinputs = self.backend.softmax_cross_entropy_backward(p, t)
         return self.dinputs

@@ -2,8 +2,8 @@
 
 Book, chapters 18 to 22, with its printed lines. `train` and `evaluate` also return what they
 measured. Data and labels are checked and moved to the backend once, before the first step, or
-block by block where they are larger than memory: `data.py`. `network.py` puts the parts
-together, `training.py` holds the loop, `storage.py` the files.
+block by block where they are larger than memory: `data/held.py`. `network.py` puts the parts
+together, `training/loop.py` holds the loop, `files/model_file.py` the files.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import chain, checks, data_remedies, inference, storage
-from .callbacks import Callback, History
-from .data import data_of, validation_of
-from .network import Network
-from .own_measures import accuracy_of, loss_of
-from .own_values import AsGiven, form_of
-from .training import Training
+from . import checks, remedies
+from .data.held import data_of, validation_of
+from .files import model_file as storage
+from .network import checks as network_checks
+from .network.measures import accuracy_of, loss_of
+from .network.network import Network
+from .own.values import AsGiven, form_of
+from .targets import Targets
+from .training import inference
+from .training.callbacks import Callback, History
+from .training.loop import Training
 
 Array = Any
 
@@ -54,7 +58,7 @@ class Model(Network):
 
         Data larger than memory: X and y may be NumPy memory maps (`np.load(file,
         mmap_mode="r")`), whose rows are read when their step comes, or X alone a source of
-        blocks (`nnfs_gpu.blocks`). A step over more samples than a block has adds up the
+        blocks (`nnfs_gpu.data.sources`). A step over more samples than a block has adds up the
         gradients of its blocks: it is the step over all of them, up to rounding.
 
         epochs            passes over the data
@@ -62,7 +66,7 @@ class Model(Network):
         print_every       print every so many steps, in the book's format; None or 0: nothing
         validation_data   (X, y), or a source of blocks, to evaluate after every epoch
         check_finite      raise ValueError where X holds NaN or infinity
-        callbacks         objects with the methods of `nnfs_gpu.callbacks.Callback`; one that
+        callbacks         objects with the methods of `nnfs_gpu.Callback`; one that
                           sets `model.stop_training = True` ends training after the step
         shuffle           take the samples in another order in every epoch; without it in the
                           order given: mix data first whose classes come in blocks. Memory
@@ -133,7 +137,7 @@ class Model(Network):
 
     # ---- files ----
     def save_parameters(self, path: Any) -> None:
-        """Write weights and biases to a safetensors file (see `nnfs_gpu.storage`)."""
+        """Write weights and biases to a safetensors file (see files/model_file.py)."""
         storage.save_parameters(self, path)
 
     def load_parameters(self, path: Any) -> None:
@@ -144,7 +148,7 @@ class Model(Network):
         storage.load_parameters(self, path)
 
     def save(self, path: Any) -> None:
-        """Write the model with its training state to a safetensors file (`nnfs_gpu.storage`)."""
+        """Write the model with its training state to a safetensors file (files/model_file.py)."""
         storage.save(self, path)
 
     @staticmethod
@@ -155,7 +159,7 @@ class Model(Network):
                       written, if the file says so (models made after `nnfs_gpu.init()`)
         Raises FileNotFoundError or ModelFileError; then nothing has changed.
         """
-        return storage.load(path, random_state=random_state)
+        return storage.load(Model, path, random_state)
 
     # ---- inside ----
     def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
@@ -165,12 +169,12 @@ class Model(Network):
             checks.finite(self.backend, X, what, "X", given)
         return X
 
-    def _targets(self, X: Array, y: Any, what: str) -> checks.Targets:
+    def _targets(self, X: Array, y: Any, what: str) -> Targets:
         """The targets of X, checked and on the backend."""
-        outputs, loss = chain.width_out(self.layers, X.shape[1]), loss_of(self)
+        outputs, loss = network_checks.width_out(self.layers, X.shape[1]), loss_of(self)
         try:
             if outputs is None:  # our losses then check them at every step
-                targets: checks.Targets = AsGiven.of(y, self.backend, X.shape[0])
+                targets: Targets = AsGiven.of(y, self.backend, X.shape[0])
             else:
                 targets = loss.targets(y, outputs, X.shape[0])
             if not (loss is self.loss and accuracy_of(self) is self.accuracy):
@@ -180,11 +184,11 @@ class Model(Network):
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{what}: {error}") from error
 
-    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, checks.Targets]:
+    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, Targets]:
         """Data and targets, checked and on the backend."""
         try:
             inputs = self._inputs(X, what, check_finite)
             return inputs, self._targets(inputs, y, what)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(data_remedies.in_lists(str(error), X=X, y=y)) from error
+            raise kind(remedies.in_lists(str(error), X=X, y=y)) from error

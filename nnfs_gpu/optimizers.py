@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import checks
-from .own_parts import backend_of
+from .own.parts import backend_of
 
 STATE_ARRAYS = ("weight_momentums", "weight_cache", "bias_momentums", "bias_cache")
 

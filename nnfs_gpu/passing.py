@@ -2,7 +2,7 @@
 
 The book's layers keep `inputs` and `output` of the last forward pass and `dinputs` of the last
 backward pass. In a fused step they never exist as a whole: engines call `forget` after it, and
-who reads them then is told why they are missing.
+whoever reads them then is told why they are missing.
 """
 
 from __future__ import annotations

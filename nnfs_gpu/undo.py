@@ -1,6 +1,6 @@
-"""A step of training is done or not done: what it has changed is put back where it fails.
+"""A training step is done or not done: where it fails, what it has changed is put back.
 
-It may fail anywhere, at Ctrl-C, for want of memory, in a part of the user's own. Used by the
+It may fail anywhere: at Ctrl-C, for lack of memory, in a part of the user's own. Used by the
 engines that go through the layers: a fused engine changes everything in one call instead.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .own_state import OF_A_BATCH, OwnState, is_own
+from .own.state import OF_A_BATCH, OwnState, is_own
 
 Array = Any
 
@@ -33,7 +33,7 @@ class Undo:
 
     Kept are numbers that layers, loss, accuracy and optimizer hold, and the trainable layers'
     arrays of the shape of their weights or biases: what an optimizer writes. Of parts of the
-    user's own everything they hold is (`own_state.py`).
+    user's own everything they hold is (`own/state.py`).
     """
 
     def __init__(self, model: Any):

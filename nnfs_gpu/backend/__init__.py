@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from .cpu.probe import import_compiling_numba, import_numba
 from .driver import UnavailableError
 from .identity import current_device
-from .numba_probe import import_compiling_numba, import_numba
 from .numpy_backend import NumpyBackend, real_dtype
 from .protocol import Backend
 

@@ -1,6 +1,6 @@
-"""Arrays from outside, and whether arrays of one call fit: what every backend asks first.
+"""Arrays from outside, and whether the arrays of a call fit each other: what every backend checks.
 
-An array of NumPy, CuPy, PyTorch or JAX is told by the protocols that it speaks
+An array of NumPy, CuPy, PyTorch or JAX is recognized by the protocols that it speaks
 (`__cuda_array_interface__`, DLPack, `__array__`), so that none of them needs to be installed;
 a table of pandas or polars by its columns (`tables.py`). Errors begin with the name that the
 caller gives the array, and end with what to do (`remedies.py`).

@@ -13,10 +13,10 @@ import numpy as np
 
 from . import philox as streams
 from .arrays import check_bias, common_dtype, mean_over, on_gpu
-from .cuda_calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
-from .cuda_copies import on_current_device, to_device
-from .cuda_errors import reported
-from .cuda_probe import what_works
+from .cuda.calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
+from .cuda.copies import on_current_device, to_device
+from .cuda.errors import reported
+from .cuda.probe import what_works
 from .identity import current_device
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
@@ -41,7 +41,7 @@ class CupyBackend(NumpyBackend):
         """The array module and the launcher; the tests put NumPy and an emulator here."""
         import cupy
 
-        from .cuda_launch import CudaLauncher
+        from .cuda.launch import CudaLauncher
 
         return cupy, CudaLauncher()
 

@@ -2,7 +2,7 @@
 
 Backends are equal where the same call gives the same numbers in the same memory: class, name,
 dtype, settings and device. So layers that were pickled, copied or sent to another process fit
-what is made here. `NumpyBackend` takes these functions as its methods.
+those that are made here. `NumpyBackend` takes these functions as its methods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the backends keep compiled kernels on disk: for reports."""
+"""Where the backends keep compiled kernels on disk. For reports and for `nnfs-gpu warmup`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def cache_folders(name: str) -> list[Path]:
 
 
 def _of_numba() -> list[Path]:
-    from ..kernels.fused_step import train
+    from ..kernels.fused_cpu.step import train
 
     return [Path(files.folder) for files in train._cache._folders]
 
 
 def _of_cupy() -> list[Path]:
-    from . import cuda_cache
+    from .cuda import cache as cuda_cache
 
     folder = cuda_cache.folder()
     return [] if folder is None else [folder]

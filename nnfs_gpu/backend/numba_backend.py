@@ -1,8 +1,8 @@
 """The CPU default: the specification's operations where a jitted kernel beats array code.
 
 Each method allocates the result and launches a kernel of kernels/*.py, which passes once over
-memory and uses all threads. What is not overridden here is NumPy's already (large products).
-Arrays are NumPy's.
+memory and uses all threads. What is not overridden here is done by NumPy itself, such as
+large products. Arrays are NumPy's.
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ from typing import Any
 import numba
 import numpy as np
 
-from ..kernels import activations, common, dense, losses, optimizers, philox, reductions, softmax
+from ..kernels.cpu import (
+    activations,
+    common,
+    dense,
+    losses,
+    optimizers,
+    philox,
+    reductions,
+    softmax,
+)
 from . import philox as streams
 from .arrays import check_bias, check_reals, check_shapes, mean_over
-from .launch import default_threads, launch
+from .cpu.launch import default_threads, launch
+from .cpu.workers import rest
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
-from .workers import rest
 
 LOW, HIGH = CLIP, 1 - CLIP
 NAN = float("nan")

@@ -1,10 +1,11 @@
 """The readable GPU version: the CPU's row functions in Numba CUDA grids, on CuPy arrays.
 
 Each method allocates its result, chooses a grid and returns; nothing waits for the device.
-A grid has one thread an element (kernels/cuda_elements.py), one thread a row (cuda_grids.py),
-or one block a row where rows are wide (cuda_blocks.py). Matrix products are cuBLAS's, through
-CuPy; what is not overridden here is CuPy's array code. The `cupy` backend is the fast one: it
-starts kernels with less work on the CPU, and they read 16 bytes at a time.
+A grid has one thread an element (kernels/numba_cuda/elements.py), one thread a row
+(numba_cuda/grids.py), or one block a row where rows are wide (numba_cuda/blocks.py). Matrix
+products are cuBLAS's, through CuPy; what is not overridden here is CuPy's array code. The `cupy`
+backend is the fast one: it starts kernels with less work on the CPU, and they read 16 bytes at a
+time.
 
 Under Numba's CUDA simulator (NUMBA_ENABLE_CUDASIM=1 set before Numba is imported) the same
 kernels run on NumPy arrays, without a GPU and without CuPy: slowly, to be tested and stepped
@@ -17,16 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from .cuda_numba_launch import SIMULATOR, array_module, what_works  # first: it may not load
+from .numba_cuda.launch import SIMULATOR, array_module, what_works  # first: it may not load
 
 # isort: split
-from ..kernels import cuda_blocks, cuda_elements, cuda_grids
+from ..kernels.numba_cuda import (
+    blocks as cuda_blocks,
+    elements as cuda_elements,
+    grids as cuda_grids,
+)
 from . import philox as streams
 from .arrays import check_bias, check_shapes, mean_over
-from .cuda_errors import reported
-from .cuda_numba_calls import GridCalls
+from .cuda.errors import reported
 from .cupy_backend import CupyBackend
 from .identity import current_device
+from .numba_cuda.calls import GridCalls
 from .numpy_backend import CLIP, NumpyBackend
 from .protocol import Array
 

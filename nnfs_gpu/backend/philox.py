@@ -3,7 +3,7 @@
 A block cipher run ten rounds over a counter (Salmon, Moraes, Dror, Shaw: "Parallel random
 numbers: as easy as 1, 2, 3", SC 2011). There is no state to carry, so a thread makes the
 words it needs without knowing the others: the property that lets every backend draw the
-same dropout masks and the same data. Called by `NumpyBackend`; `kernels/philox.py` holds
+same dropout masks and the same data. Called by `NumpyBackend`; `kernels/cpu/philox.py` holds
 the same rounds for one block.
 """
 

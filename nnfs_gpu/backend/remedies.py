@@ -1,4 +1,4 @@
-"""What to do with data that are no array of real numbers: the last words of their refusals.
+"""Remedies for data that are no array of real numbers: the last words of an error.
 
 Every remedy is written with the name of the argument, so that it can be copied into the program
 as it stands. Called only when something is refused; nothing here has to be fast.

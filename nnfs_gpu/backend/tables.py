@@ -1,7 +1,7 @@
-"""Tables of pandas and polars, told by their methods, column by column.
+"""Tables of pandas and polars, recognized by their methods and read column by column.
 
-A column becomes a NumPy array where it holds numbers or bools and none is missing: NumPy has no
-word for a missing integer, and a NaN in its place would train a network of NaN. Nothing is
+A column becomes a NumPy array where it holds numbers or bools and none is missing: NumPy cannot
+say that an integer is missing, and a NaN in its place would train a network of NaN. Nothing is
 imported: a table comes with its library.
 """
 

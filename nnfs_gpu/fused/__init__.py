@@ -1,8 +1,9 @@
 """Whole training steps in one pass over the data, a tile of samples at a time.
 
-`engine(model)` gives the object that runs them on the model's backend, or raises
-`CannotFuse` with the reason; `explain(model)` says in words what would happen. An engine is
-a class `FusedSteps` with the methods that `cpu.FusedSteps` documents.
+`engine(model)` gives the object that runs them on the model's backend, or raises `CannotFuse`
+with the reason; `explain(model)` says in words what would happen. Each module of `ENGINES` has
+`FusedSteps(model, plan)`, which makes one. All have the methods of `training.engines.Engine`,
+`run`, and `describe`, which says for people what the engine will do.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ __all__ = [
 ]
 
 ENGINES = {  # backend: (module, what it is called in reports); imported when asked for
-    "numba": ("nnfs_gpu.fused.cpu", "the CPU's fused step"),
-    "cupy": ("nnfs_gpu.fused.cuda", "the GPU's fused step"),
-    "numba-cuda": ("nnfs_gpu.fused.cuda", "the GPU's fused step"),
+    "numba": ("nnfs_gpu.fused.cpu.engine", "the CPU's fused step"),
+    "cupy": ("nnfs_gpu.fused.cuda.choose", "the GPU's fused step"),
+    "numba-cuda": ("nnfs_gpu.fused.cuda.choose", "the GPU's fused step"),
 }
 
 

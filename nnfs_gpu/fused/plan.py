@@ -3,10 +3,9 @@
 `make_plan(model)` reads a finalized `Model` and says which stages it has, one a dense layer
 with the activation and the dropout behind it, which loss ends it and which optimizer moves
 it. A plan holds structure: two models with equal plans run the same code, so a plan can be
-the key of a cache. Everything that may change from one step to the next (learning rates,
-factors of L1 and L2, the share that dropout keeps, a precision) stands in the plan as it was
-when the
-plan was made, for reading alone: engines read it from the model's objects at each step.
+the key of a cache. What may change from one step to the next (learning rates, factors of
+L1 and L2, the share that dropout keeps, a precision) is in the plan as it was when the plan was
+made, to be shown; engines read it from the model's objects at each step.
 
 What no engine can fuse raises `CannotFuse` with the reason. The objects behind the stages
 are `stage_parts(model)`.
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import accuracy, activations, losses, optimizers
-from ..own_parts import name_of
+from ..own.parts import name_of
 from .stages import ACTIVATIONS, CannotFuse, StageParts, check_unchanged, stage_parts
 
 MOST_PRODUCTS = 8  # of a narrow network
@@ -97,7 +96,7 @@ class Plan:
     @property
     def narrow(self) -> tuple[int, int] | None:
         """(inputs, outputs) of a network with one hidden layer between few of both, whose gradients
-        follow from masked sums (kernels/fused_narrow.py); None for others.
+        follow from masked sums (kernels/fused_cpu/narrow.py); None for others.
 
         A softmax sees differences of scores only, so it has one output less. By count: a unit
         costs an addition for each product of an input (or 1) and an output, the other way three

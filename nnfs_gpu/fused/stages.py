@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import activations, layers
-from ..own_parts import name_of, ours
+from ..own.parts import name_of, ours
 
 
 class CannotFuse(ValueError):  # noqa: N818 - what it says, not an error in the data

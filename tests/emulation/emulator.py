@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.backend import cuda_compile, cuda_source
+from nnfs_gpu.backend.cuda import compile as cuda_compile, source as cuda_source
 
 HERE = Path(__file__).resolve().parent
-KERNELS = HERE.parent.parent / "kernels"
 CACHE = HERE.parent.parent / ".numba_cache" / "cuda"
 GUARD = 1024  # bytes before every array, at least
 COMPILER = shutil.which("g++")
@@ -80,7 +79,7 @@ class Emulator:
         dtype: Any,
         **definitions: Any,
     ) -> None:
-        """Run `kernel` of kernels/`file`.cu (or of a source of your own).
+        """Run `kernel` of `file`.cu (or of a source of your own).
 
         Arrays are NumPy's, contiguous; ints become 64-bit integers and floats `dtype`; NumPy's
         uint32, uint64 and float64 scalars stay as they are.
@@ -185,8 +184,8 @@ class _Guarded:
 
 
 def kernels_in(file: str) -> dict[str, list[str]]:
-    """Kernel names of kernels/`file`.cu and the C types of their parameters."""
-    return kernels_of((KERNELS / f"{file}.cu").read_text())
+    """Kernel names of `file`.cu and the C types of their parameters."""
+    return kernels_of(cuda_source.file(f"{file}.cu").read_text(encoding="utf-8"))
 
 
 def kernels_of(text: str) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from nnfs_gpu import (
 )
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
-from nnfs_gpu.kernels import cuda_blocks
+from nnfs_gpu.kernels.numba_cuda import blocks as cuda_blocks
 
 THREADS = 8
 CHECKS = []
@@ -121,7 +121,7 @@ def _nan_in(result, clean, rows):
 
 @check
 def nan_stays_nan():
-    """CUDA's own fmax and fmin would lose it: see kernels/cuda_device.py."""
+    """CUDA's own fmax and fmin would lose it: see kernels/numba_cuda/device.py."""
     nan = math.nan
     for backend in backends():
         for c in (3, 66):

@@ -16,11 +16,13 @@ import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher
 
-from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
+from nnfs_gpu.backend import numba_cuda_backend
+from nnfs_gpu.backend.numba_cuda import launch as cuda_numba_launch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = map(str, (TESTS, TESTS / "backend"))
 
-from operation_table import OPERATIONS
+from operation_table import OPERATIONS  # noqa: E402
 
 CC = (7, 5)  # the oldest that CUDA 13 compiles for
 

@@ -18,15 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from nnfs_gpu.backend import cuda_numba_launch, numba_cuda_backend
-from nnfs_gpu.kernels import cuda_blocks, cuda_elements, cuda_grids
+from nnfs_gpu.backend import numba_cuda_backend
+from nnfs_gpu.backend.numba_cuda import launch as cuda_numba_launch
+from nnfs_gpu.kernels.numba_cuda import (
+    blocks as cuda_blocks,
+    elements as cuda_elements,
+    grids as cuda_grids,
+)
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = map(str, (TESTS, TESTS / "backend"))
 
-from checks import CHECKS, THREADS, same_bits
-from helpers import as_tuple, assert_close, to_backend
-from operation_oracles import ORACLES, in_float64
-from operation_table import OPERATIONS
+from checks import CHECKS, THREADS, same_bits  # noqa: E402
+from helpers import as_tuple, assert_close, to_backend  # noqa: E402
+from operation_oracles import ORACLES, in_float64  # noqa: E402
+from operation_table import OPERATIONS  # noqa: E402
 
 # One row and one class, C = 3, then more columns than threads, then rows that have a block.
 SHAPES = ((1, 1), (3, 3), (5, 33), (3, 65))

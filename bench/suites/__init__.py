@@ -1,0 +1,1 @@
+"""What is measured: a suite a file, each with `measure(sheet, ...)`."""

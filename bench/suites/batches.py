@@ -1,0 +1,203 @@
+"""Suite `batches`: epochs of mini-batches, in order and shuffled, in whole steps of Adam.
+
+    <backend> layers, fused   `Model.train(..., batch_size=B)`
+    torch                     the loop that PyTorch's tutorials write, on slices or gathered rows
+    jax                       one jitted scan over the batches of an epoch
+
+All start from the same parameters on the same data and go through them in the same order: that of
+`training.epoch_order`, drawn anew in every epoch where they are shuffled. Each is checked before
+it is timed: its parameters after an epoch of SGD against our layers on the numpy backend in
+float64. A time is that of one batch, with its share of what an epoch does besides.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnfs_gpu import get_backend
+from nnfs_gpu.selftest.timing import HOST, Way
+from nnfs_gpu.training.loop import epoch_order
+
+from ..peak import NAME as PEAK, Peak
+from ..peers import Peers
+from ..sheet import Sheet, attempt
+from ..trainers import RATE, Jax, Ours, Parameters, Torch, Trainer, torch_forwards
+
+SEED, TOLERANCE = 0, 1e-4
+BATCHES = 120  # of an epoch
+EPOCHS = {32: 20, 128: 4}  # in a timed call
+Nets = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+NETS: Nets = (((2, 64, 3), (32, 128)), ((784, 128, 128, 10), (32, 128)))
+QUICK: Nets = (((2, 8, 3), (32,)),)
+
+
+def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Nets) -> None:
+    """A row for each net and batch, shuffled and not."""
+    for widths, batches in nets:
+        for batch, shuffle in itertools.product(batches, (False, True)):
+            name = "-".join(map(str, widths))
+            case = f"{name}, batch {batch}{', shuffled' if shuffle else ''}"
+            if not sheet.late(case):
+                _case(sheet, case, widths, batch, shuffle, backends, peers)
+
+
+def _case(
+    sheet: Sheet,
+    case: str,
+    widths: tuple[int, ...],
+    batch: int,
+    shuffle: bool,
+    backends: list[Any],
+    peers: Peers,
+) -> None:
+    samples = batch * (6 if sheet.quick else BATCHES)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((samples, widths[0]), dtype=np.float32)
+    y = rng.integers(0, widths[-1], samples).astype(np.int32)
+    start: Parameters = [
+        (
+            (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32),
+            np.zeros((1, o), np.float32),
+        )
+        for i, o in itertools.pairwise(widths)
+    ]
+    exact = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
+    oracle = _ours(exact, "layers", batch, shuffle)(start, X, y, "sgd", RATE)
+    oracle.run(1)
+    ways: dict[str, Way] = {}
+    left_out: dict[str, str] = {}
+    epochs = EPOCHS.get(batch, 4)
+    for name, (role, make) in _trainers(backends, peers, batch, shuffle).items():
+        made = attempt(
+            left_out,
+            name,
+            lambda make=make: (make(start, X, y, "sgd", RATE), make(start, X, y, "adam", RATE)),
+            lambda pair: _check(pair[0], start, oracle),
+        )
+        if made is not None:
+            scale = batch / (epochs * samples)
+            ways[name] = Way(lambda t=made[1]: t.run(epochs), role, scale, HOST)
+    fused = [name for name in ways if name.endswith("fused")]
+    flops = batch * _flops(widths)
+    if backends[0].name == "numba":
+        ways[PEAK] = Peak().way(flops)
+    sheet.measure(
+        case,
+        ways,
+        reference=(fused or list(ways) or [""])[0],
+        left_out=left_out,
+        net="-".join(map(str, widths)),
+        batch=batch,
+        shuffled=shuffle,
+        flops=flops,
+    )
+
+
+def _flops(widths: tuple[int, ...]) -> int:
+    """Of a sample's matrix products: forward, weights' gradients, inputs' but the first's."""
+    products = [2 * i * o for i, o in itertools.pairwise(widths)]
+    return 3 * sum(products) - products[0]
+
+
+def _check(trainer: Trainer, start: Parameters, oracle: Trainer) -> None:
+    """AssertionError where an epoch changed the parameters otherwise than the oracle's."""
+    trainer.run(1)
+    for number, (got, before, want) in enumerate(
+        zip(trainer.parameters(), start, oracle.parameters(), strict=True)
+    ):
+        for g, s, w in zip(got, before, want, strict=True):
+            error = np.abs(g - w).max() / np.abs(s - w).max()
+            assert error <= TOLERANCE, f"layer {number}: relative error {error:.2e} of the change"
+
+
+# ---- trainers: run(n) makes n epochs ----
+Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
+
+
+def _trainers(
+    backends: list[Any], peers: Peers, batch: int, shuffle: bool
+) -> dict[str, tuple[str, Make]]:
+    found: dict[str, tuple[str, Make]] = {}
+    for backend in backends:
+        for engine in ("layers", "fused"):
+            make = _ours(backend, engine, batch, shuffle)
+            found[f"nnfs_gpu {backend.name} {engine}"] = "ours", make
+    if torch := peers.torch:
+        device = "cpu" if backends[0].xp is np else "cuda"
+        forward = torch_forwards(torch, device)["torch"]
+        found["torch"] = (
+            "peer",
+            lambda *given: TorchBatches(
+                *given, torch=torch, device=device, forward=forward, batch=batch, shuffle=shuffle
+            ),
+        )
+    if jax := peers.jax:
+        found["jax"] = "peer", lambda *given: JaxScan(*given, jax=jax, batch=batch, shuffle=shuffle)
+    return found
+
+
+def _ours(backend: Any, engine: str, batch: int, shuffle: bool) -> Make:
+    return lambda *given: Ours(
+        *given, backend=backend, engine=engine, batch_size=batch, shuffle=shuffle
+    )
+
+
+class TorchBatches(Torch):
+    """Batches as slices; shuffled, of rows that are gathered once an epoch."""
+
+    def __init__(self, *given: Any, batch: int, shuffle: bool, **settings: Any):
+        super().__init__(*given, **settings)
+        self._batch, self._shuffle, self._torch = batch, shuffle, settings["torch"]
+        self._whole = self._X, self._y
+
+    def run(self, epochs: int) -> None:
+        X, y = self._whole
+        for epoch in range(1, epochs + 1):
+            if self._shuffle:
+                order = self._torch.from_numpy(epoch_order(len(X), SEED, epoch))
+                order = order.to(X.device)
+                X, y = self._whole[0][order], self._whole[1][order]
+            for first in range(0, len(X), self._batch):
+                self._X, self._y = X[first : first + self._batch], y[first : first + self._batch]
+                super().run(1)
+
+
+class JaxScan(Jax):
+    """An epoch is one call: a scan over its batches."""
+
+    def __init__(self, *given: Any, jax: Any, batch: int, shuffle: bool):
+        super().__init__(*given, jax=jax)
+        self._shuffle = shuffle
+        step, n = self._step, given[1].shape[0]
+        self._order = np.arange(n)
+
+        def epoch(state: Any, X: Any, y: Any, order: Any, count: Any) -> Any:
+            if shuffle:
+                X, y = X[order], y[order]
+
+            def one(carry: Any, rows: Any) -> Any:
+                state, count = carry
+                state, loss = step(state, *rows, count)
+                return (state, count + 1), loss
+
+            batches = X.reshape(-1, batch, X.shape[1]), y.reshape(-1, batch)
+            (state, _), losses = jax.lax.scan(one, (state, count), batches)
+            return state, losses[-1]
+
+        self._epoch, self._steps = jax.jit(epoch, donate_argnums=0), n // batch
+
+    def run(self, epochs: int) -> None:
+        loss: Any = self._last
+        for number in range(1, epochs + 1):
+            order = self._order
+            if self._shuffle:
+                order = epoch_order(len(order), SEED, number)
+            count = float(self._count + 1)
+            self._state, loss = self._epoch(self._state, self._X, self._y, order, count)
+            self._count += self._steps
+        self._jax.block_until_ready(self._state)
+        self._last = float(loss)

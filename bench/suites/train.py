@@ -1,0 +1,213 @@
+"""Suite `train`: whole training steps (forward, loss, backward, Adam), over nets and batches.
+
+    book             the notes' classes, in NumPy (bench/book.py)
+    <backend> layers our classes, operation by operation: `Model.train(..., engine="layers")`
+    <backend> fused  the same model, a tile of samples at a time: `engine="fused"`
+    torch            eager, with the optimizer's fused step
+    torch.compile    the same, compiled; with CUDA graphs on a GPU
+    jax              one jitted function
+
+All start from the same parameters on the same spiral. Each is checked before it is timed: its
+gradients (as the change that one step of SGD with rate 1 makes), then its loss after five steps
+of Adam, against our layers on the numpy backend in float64. Ours count loss and accuracy in every
+step, as the book does; peers the loss alone. A time is that of one step. On the CPU the same
+operations at the peak of multiply-adds, measured in the same rounds, are a limit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from nnfs_gpu import get_backend
+from nnfs_gpu.selftest.timing import HOST, Way, memory
+
+from ..peak import NAME as PEAK, Peak
+from ..peers import Peers
+from ..sheet import Sheet, attempt
+from ..trainers import RATE, Parameters, Trainer, trainers
+
+# (hidden widths, batches): between 2 inputs and 3 classes. What matters most comes first.
+NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((64,), (300, 30_000, 1_000_000)),
+    ((512, 512), (300, 3_000, 30_000)),
+    ((64, 64), (300, 30_000)),
+    ((512,), (300, 30_000)),
+    ((64,), (30, 3_000, 300_000)),
+    ((512, 512), (100_000,)),
+    ((64, 64), (1_000_000,)),
+    ((512,), (300_000,)),
+)
+QUICK = (((8,), (30, 300)), ((16, 16), (300,)))
+STEPS = 5  # of Adam before a trainer is timed
+TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3  # of gradients to the largest, of the loss after STEPS
+ROUNDING = 4e-9  # more for each sample: NumPy's and PyTorch's float32 sums of 1 M are off by 2e-3
+# Steps in a timed call: so many that its start does not count, if that does not take seconds.
+MOST_STEPS, MOST_FLOPS, MOST_SAMPLES = 200, 2e10, 600_000
+
+
+def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Any) -> None:
+    """A row for each net and batch."""
+    for hidden, batches in nets:
+        for batch in batches:
+            case = f"{name_of(hidden)}, batch {batch:,}"
+            if not sheet.late(case):
+                _case(sheet, case, hidden, batch, backends, peers)
+
+
+def name_of(hidden: tuple[int, ...]) -> str:
+    """Such as 2-64-3."""
+    return "-".join(str(width) for width in (2, *hidden, 3))
+
+
+def parameters(hidden: tuple[int, ...]) -> Parameters:
+    """Weights and biases of every layer, float32, the same in every run."""
+    rng = np.random.default_rng(0)
+    widths = (2, *hidden, 3)
+    return [
+        (
+            (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32),
+            (0.1 * rng.standard_normal((1, o))).astype(np.float32),
+        )
+        for i, o in itertools.pairwise(widths)
+    ]
+
+
+def data(samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """`samples` points of the spiral with three arms, mixed, and their classes."""
+    X, y = get_backend("numpy", dtype="float32").spiral(-(-samples // 3), 3, 0)
+    mixed = np.random.default_rng(1).permutation(len(X))[:samples]
+    return X[mixed], y[mixed]
+
+
+def flops(hidden: tuple[int, ...]) -> int:
+    """Of a sample's matrix products: forward, weights' gradients, inputs' but the first's."""
+    widths = (2, *hidden, 3)
+    products = [2 * i * o for i, o in itertools.pairwise(widths)]
+    return 3 * sum(products) - products[0]
+
+
+def _case(
+    sheet: Sheet,
+    case: str,
+    hidden: tuple[int, ...],
+    batch: int,
+    backends: list[Any],
+    peers: Peers,
+) -> None:
+    X, y = data(batch)
+    start = parameters(hidden)
+    exact = _oracle(start, X, y)
+    most = min(MOST_FLOPS / flops(hidden), MOST_SAMPLES) / batch
+    steps = max(1, min(MOST_STEPS, int(most)))
+    ways: dict[str, Way] = {}
+    left_out: dict[str, str] = {}
+    needed = 4 * batch * sum(hidden) * 8  # activations, sums, gradients and their copies
+    for name, (role, make) in trainers(backends, peers).items():
+        reason = no_room(needed) if "fused" not in name else None
+        if reason:
+            left_out[name] = reason
+            continue
+        made = attempt(
+            left_out,
+            name,
+            lambda make=make: (make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", RATE)),
+            lambda pair: _check(pair, start, exact, batch),
+        )
+        if made is not None:
+            trainer = made[1]
+            ways[name] = Way(lambda t=trainer: t.run(steps), role, 1 / steps, HOST)
+    ours = [name for name, way in ways.items() if way.role == "ours"]
+    fused = [name for name in ours if "fused" in name]
+    if not ours:
+        sheet.skip(case, left_out)
+        return
+    if backends[0].name == "numba":
+        ways[PEAK] = Peak().way(flops(hidden) * batch)
+    sheet.measure(
+        case,
+        ways,
+        reference=(fused or ours)[0],
+        left_out=left_out,
+        rounds=None if sheet.quick else 5,
+        net=name_of(hidden),
+        batch=batch,
+        flops=flops(hidden) * batch,
+        bytes=12 * batch,  # two numbers and a label a sample: what cannot be avoided
+    )
+
+
+def no_room(needed: int) -> str | None:
+    """Why an array of activations does not fit into memory; None where it does."""
+    free = memory("MemAvailable")
+    if free is None or needed < 0.6 * free:
+        return None
+    return f"needs about {needed / 2**30:.0f} GiB, {free / 2**30:.0f} GiB are free"
+
+
+# ---- checking ----
+def _oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters, float]:
+    """In float64: parameters after a step of SGD, loss of the last of STEPS steps of Adam.
+
+    Tiles of the batch add up to its gradient, so that memory stays bounded.
+    """
+    oracle = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
+    w64 = [(w.astype(np.float64), b.astype(np.float64)) for w, b in start]
+    _, gradients = _gradients(oracle, w64, X, y)
+    once = [
+        tuple(p - d for p, d in zip(*both, strict=True))
+        for both in zip(w64, gradients, strict=True)
+    ]
+    state = [[(np.zeros_like(p), np.zeros_like(p)) for p in pair] for pair in w64]
+    loss = np.nan
+    for step in range(1, STEPS + 1):
+        loss, gradients = _gradients(oracle, w64, X, y)
+        for pair, derivatives, states in zip(w64, gradients, state, strict=True):
+            for p, dp, (m, cache) in zip(pair, derivatives, states, strict=True):
+                oracle.adam_step(p, dp, m, cache, RATE, 1e-7, 0.9, 0.999, step)
+    return once, loss
+
+
+def _gradients(
+    oracle: Any, layers: Parameters, X: np.ndarray, y: np.ndarray
+) -> tuple[float, Parameters]:
+    """(mean loss, gradients) by the specification's operations."""
+    loss, sums = 0.0, [[np.zeros_like(p) for p in pair] for pair in layers]
+    tile = 20_000
+    for first in range(0, len(X), tile):
+        x, t = X[first : first + tile].astype(np.float64), y[first : first + tile]
+        inputs, scores = [x], []
+        for w, b in layers:
+            scores.append(oracle.linear_forward(inputs[-1], w, b))
+            inputs.append(oracle.relu_forward(scores[-1]))
+        p = oracle.softmax_forward(scores[-1])
+        loss += float(oracle.cross_entropy_forward(p, t).sum())
+        dy = oracle.softmax_cross_entropy_backward(p, t) * len(x) / len(X)
+        for number in reversed(range(len(layers))):
+            dx, dw, db = oracle.linear_backward(dy, inputs[number], layers[number][0])
+            sums[number][0] += dw
+            sums[number][1] += db
+            dy = oracle.relu_backward(dx, scores[number - 1]) if number else dx
+    return loss / len(X), [(dw, db) for dw, db in sums]
+
+
+def _check(
+    pair: tuple[Trainer, Trainer],
+    start: Parameters,
+    exact: tuple[Parameters, float],
+    samples: int,
+) -> None:
+    """AssertionError where a step changed the parameters otherwise than the oracle's."""
+    sgd, adam = pair
+    tolerance = TOLERANCE + ROUNDING * samples
+    sgd.run(1)
+    once, loss = exact
+    for number, (got, before, want) in enumerate(zip(sgd.parameters(), start, once, strict=True)):
+        for g, s, w in zip(got, before, want, strict=True):
+            error = np.abs((s - g) - (s - w)).max() / np.abs(s - w).max()
+            assert error <= tolerance, f"gradient of layer {number}: relative error {error:.2e}"
+    adam.run(STEPS)
+    error = abs(adam.loss() - loss) / loss
+    assert error <= LOSS_TOLERANCE, f"loss after {STEPS} steps: relative error {error:.2e}"

@@ -1,0 +1,1 @@
+"""The CPU's kernels in Numba, and what they are compiled, kept and written with."""

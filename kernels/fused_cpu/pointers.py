@@ -1,0 +1,206 @@
+"""What a plan chooses in a fused step, called through pointers that stand in `head`.
+
+A loss, an optimizer, and what only some plans have: dropout, sigmoid. Each is a kernel of its
+own, compiled when a plan first needs it. So `fused_step.train` is the same for all plans, and the
+first step of a plan does not wait for the code of the others.
+
+    LOSSES   the end of a tile: scores become gradients, losses and right answers are added up
+    UPDATES  a piece of the network: its gradient and its update; returns its penalty
+    dropout, sigmoid, sigmoid_gradient   what happens to a tile after stage s
+
+tables: the address of `head`; work: that of a thread's workspace; like: a zero of the dtype.
+"""
+
+import numpy as np
+
+from ..cpu.common import pointer, row
+from . import losses, tables as k, update as updates
+from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
+from .tiles import dropout_rows, multiply_tile, sigmoid_gradient_tile, sigmoid_tile, to_columns
+
+STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
+
+
+# ---- losses ----
+@row
+def _scores(head, work, like):
+    """(the last stage's tile, room for the loss, outputs)."""
+    table = table_of(head)
+    last = head[k.STAGES] - 1
+    outputs = table[last, k.OUTPUTS]
+    scores = tile_of(head, work, table[last, k.D_AT], outputs, like)
+    return scores, tile_of(head, work, head[k.ROOM_AT], 8, like), outputs
+
+
+@row
+def _targets(head, work, y, first, n, width, outputs, like):
+    """The rows of targets of samples first..first+n-1, as columns."""
+    targets = tile_of(head, work, head[k.TARGETS_AT], outputs, like)
+    given = matrix(y + first * outputs * itemsize(like), n, outputs, like)
+    to_columns(given, n, width, targets)
+    return targets
+
+
+@row
+def _precision(head):
+    """How near a regression has to come."""
+    return vector(head[k.RULES], k.RULE_FIELDS, 0.0)[k.PRECISION]
+
+
+@row
+def _add(out, found):
+    """Adds (sum of losses, right answers) to those at `out`."""
+    totals = vector(out, 2, 0.0)
+    totals[0] += found[0]
+    totals[1] += found[1]
+    return 0
+
+
+@pointer
+def softmax_cross_entropy(tables, work, y, first, n, width, out, like):
+    z, room, outputs = _scores(head_of(tables), work, like)
+    labels = vector(y + first * 4, n, np.int32(0))
+    return _add(out, losses.softmax_cross_entropy(z, labels, outputs, n, width, room))
+
+
+@pointer
+def softmax_cross_entropy_soft(tables, work, y, first, n, width, out, like):
+    head = head_of(tables)
+    z, room, outputs = _scores(head, work, like)
+    targets = _targets(head, work, y, first, n, width, outputs, like)
+    return _add(out, losses.softmax_cross_entropy_soft(z, targets, outputs, n, width, room))
+
+
+@pointer
+def binary_cross_entropy(tables, work, y, first, n, width, out, like):
+    head = head_of(tables)
+    z, room, outputs = _scores(head, work, like)
+    targets = _targets(head, work, y, first, n, width, outputs, like)
+    return _add(out, losses.binary_cross_entropy(z, targets, outputs, n, width, room))
+
+
+@pointer
+def squared_error(tables, work, y, first, n, width, out, like):
+    head = head_of(tables)
+    z, room, outputs = _scores(head, work, like)
+    targets = _targets(head, work, y, first, n, width, outputs, like)
+    near = _precision(head)
+    return _add(out, losses.squared_error(z, targets, outputs, n, width, near, room))
+
+
+@pointer
+def absolute_error(tables, work, y, first, n, width, out, like):
+    head = head_of(tables)
+    z, room, outputs = _scores(head, work, like)
+    targets = _targets(head, work, y, first, n, width, outputs, like)
+    near = _precision(head)
+    return _add(out, losses.absolute_error(z, targets, outputs, n, width, near, room))
+
+
+LOSSES = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "softmax_cross_entropy_soft": softmax_cross_entropy_soft,
+    "binary_cross_entropy": binary_cross_entropy,
+    "squared_error": squared_error,
+    "absolute_error": absolute_error,
+}
+
+
+# ---- optimizers ----
+@row
+def _finish(rule, tables, p, groups, scale, iteration, like):
+    """Piece p: its gradient and its update by `rule`; its penalty. groups: see `finish`."""
+    head = head_of(tables)
+    factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
+    rules = vector(head[k.RULES], k.RULE_FIELDS, 0.0)
+    gradient = vector(head[k.GRADIENT], head[k.GRADIENTS], 0.0)
+    sums = vector(head[k.SUMS], groups * head[k.GRADIENTS], like)
+    piece = matrix(head[k.PIECES], head[k.PIECE_COUNT], k.PIECE_FIELDS, np.int64(0))[p]
+    table = table_of(head)
+    return updates.finish(
+        rule, table, factors, rules, groups, sums, gradient, piece, scale, iteration, like
+    )
+
+
+@pointer
+def sgd(tables, p, groups, scale, iteration, like):
+    return _finish(updates.sgd, tables, p, groups, scale, iteration, like)
+
+
+@pointer
+def momentum(tables, p, groups, scale, iteration, like):
+    return _finish(updates.momentum, tables, p, groups, scale, iteration, like)
+
+
+@pointer
+def adagrad(tables, p, groups, scale, iteration, like):
+    return _finish(updates.adagrad, tables, p, groups, scale, iteration, like)
+
+
+@pointer
+def rmsprop(tables, p, groups, scale, iteration, like):
+    return _finish(updates.rmsprop, tables, p, groups, scale, iteration, like)
+
+
+@pointer
+def adam(tables, p, groups, scale, iteration, like):
+    return _finish(updates.adam, tables, p, groups, scale, iteration, like)
+
+
+UPDATES = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+}
+
+
+# ---- between two stages ----
+@pointer
+def dropout(tables, work, s, n, width, row, step, like):
+    """The mask of stage s for samples row..row+n-1 of the batch, and x of the next stage."""
+    head = head_of(tables)
+    table = table_of(head)
+    factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
+    outputs = table[s, k.OUTPUTS]
+    drawn = vector(work + head[k.MASKS_AT] * itemsize(like), n * outputs + 8, like)
+    at = dropout_rows(
+        row * outputs,
+        n * outputs,
+        np.uint64(table[s, k.BELOW]),
+        type(like)(factors[s, k.SCALE]),
+        np.uint64(table[s, k.SEED]),
+        STREAM_DROPOUT,
+        np.uint64(table[s, k.CALL] + step),
+        drawn,
+    )
+    rows = matrix(work + (head[k.MASKS_AT] + at) * itemsize(like), n, outputs, like)
+    mask = tile_of(head, work, table[s, k.MASK_AT], outputs, like)
+    to_columns(rows, n, width, mask)
+    y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
+    dropped = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
+    multiply_tile(y, mask, dropped, outputs, width)
+    return 0
+
+
+@pointer
+def sigmoid(tables, work, s, width, like):
+    """y = sigmoid(y) of stage s."""
+    head = head_of(tables)
+    table = table_of(head)
+    outputs = table[s, k.OUTPUTS]
+    sigmoid_tile(tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width)
+    return 0
+
+
+@pointer
+def sigmoid_gradient(tables, work, s, width, like):
+    """d = d (1 - y) y of stage s."""
+    head = head_of(tables)
+    table = table_of(head)
+    outputs = table[s, k.OUTPUTS]
+    d = tile_of(head, work, table[s, k.D_AT], outputs, like)
+    y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
+    sigmoid_gradient_tile(d, y, outputs, width)
+    return 0

@@ -1,0 +1,61 @@
+"""Where the samples of a tile come from: rows that follow each other, or rows in an order.
+
+Shuffled batches are read where the data lie: nothing is gathered beforehand, and the tile that the
+network sees is the same.
+"""
+
+import numpy as np
+
+from ..cpu.common import jit, row
+from . import tables as k
+from .addresses import itemsize, matrix, side, stay_apart, vector
+from .tiles import BLOCK, clear_columns, to_columns
+from .turn import turn_gathered
+
+
+@jit
+def gather_columns(x, order, n, width, tile):
+    """tile[i, t] = x[order[t], i] for n samples, 0 for the columns n..width-1."""
+    stay_apart()
+    features, square = x.shape[1], side(tile[0, 0])
+    whole, turned = n // square * square, features // square * square
+    for first in range(0, whole, BLOCK):
+        for i in range(0, turned, square):
+            for t in range(first, min(first + BLOCK, whole), square):
+                turn_gathered(x, order, t, i, tile)
+    for i in range(features):
+        for t in range(whole if i < turned else 0, n):
+            tile[i, t] = x[np.uint64(order[t]), i]
+    clear_columns(tile, features, n, width)
+
+
+@jit
+def gather_targets(y, order, n, targets):
+    """targets[t] = y[order[t]], rows of numbers or of one class."""
+    stay_apart()
+    for t in range(n):
+        for c in range(y.shape[1]):
+            targets[t, c] = y[np.uint64(order[t]), c]
+
+
+@row
+def samples_of(head, table, work, X, y, order, at, n, width, tile, like):
+    """Samples at..at+n-1 to the columns of `tile`; where the targets are of which that of sample
+    `at` is number `at`: an address.
+
+    order  the address of row numbers, or 0: sample k is row k. Rows have no end here.
+    """
+    features, outputs = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
+    size = itemsize(like)
+    if order == 0:
+        to_columns(matrix(X + at * features * size, n, features, like), n, width, tile)
+        return y
+    rows = vector(order + at * 8, n, np.int64(0))
+    gather_columns(matrix(X, n, features, like), rows, n, width, tile)
+    room = work + head[k.GATHERED_AT] * size
+    if head[k.SOFT]:
+        gather_targets(matrix(y, n, outputs, like), rows, n, matrix(room, n, outputs, like))
+        return room - at * outputs * size
+    none = np.int32(0)
+    gather_targets(matrix(y, n, 1, none), rows, n, matrix(room, n, 1, none))
+    return room - at * 4

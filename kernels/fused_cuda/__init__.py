@@ -1,0 +1,1 @@
+"""CUDA C++: whole training steps, built for one network each."""

@@ -1,0 +1,130 @@
+// What fused.cu is built for: the plan as constants, what the kernel is given, and the
+// arithmetic of one value. Included by fused.cu alone, as the others here.
+
+// ---- the plan: a build without definitions is 2-64-3, ReLU, Adam ----
+#ifndef WIDTHS
+#define WIDTHS 2, 64, 3    // inputs, outputs of every stage
+#define ACTIVATIONS 1, 0   // of every stage: 0 linear, 1 ReLU, 2 sigmoid
+#define DROPOUTS 0, 0      // of every stage: 1 where dropout follows
+#define STAGES 2
+#define LOSS 0             // 0 softmax + cross-entropy, 1 binary cross-entropy, 2 squared, 3 absolute error
+#define OPTIMIZER 4        // 0 SGD, 1 momentum, 2 AdaGrad, 3 RMSprop, 4 Adam
+#define ACCURACY 1         // 0 none, 1 argmax, 2 threshold, 3 close
+#define TARGETS 0          // 0 labels, 1 bytes, 2 targets
+#define PENALTIES 0        // 1 where a stage has L1 or L2
+#define NARROW 1
+#define THREADS 512
+#define TILE 512           // samples that a block has in shared memory
+#define BLOCKS 1           // of a multiprocessor
+#define ROOM 49152         // bytes of shared memory for a block; SHARED: the same, given by the launch
+#endif
+#ifndef PART
+#define PART 0             // 1: a launch does a part of a step's rows
+#endif
+
+__device__ __forceinline__ constexpr int width(int s) {
+  constexpr int values[] = {WIDTHS};
+  return values[s];
+}
+__device__ __forceinline__ constexpr int activation(int s) {
+  constexpr int values[] = {ACTIVATIONS};
+  return values[s];
+}
+__device__ __forceinline__ constexpr bool dropout(int s) {
+  constexpr int values[] = {DROPOUTS};
+  return values[s] != 0;
+}
+__device__ __forceinline__ constexpr int first_parameter(int s) {
+  int first = 0;
+  for (int k = 0; k < s; k++) first += (width(k) + 1) * width(k + 1);
+  return first;
+}
+__device__ __forceinline__ constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
+__device__ __forceinline__ constexpr int most(int a, int b) { return a > b ? a : b; }
+
+enum { LINEAR, RELU, SIGMOID };
+enum { SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR };
+enum { SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM };
+enum { NO_ACCURACY, ARGMAX, THRESHOLD, CLOSE };
+enum { LABELS, BYTES, NUMBERS };
+
+constexpr int OUTPUTS = width(STAGES);
+constexpr int PARAMETERS = first_parameter(STAGES);
+constexpr int SLOT = PARAMETERS + 2;  // a block's sums: gradients, losses, right predictions
+constexpr int WARPS = THREADS / WARP;
+constexpr int MOST_SHARED = ROOM / (int)sizeof(real) - 64;  // reals
+
+// ---- settings, by their place ----
+enum { LOW, HIGH, PRECISION, EPSILON, DECAY_1, REST_1, DECAY_2, REST_2, STAGE_SETTINGS = 10 };
+enum { W_L1, W_L2, B_L1, B_L2, SCALE, STAGE_SETTING_COUNT };
+
+struct Arguments {
+  const real* x;
+  const int* labels;
+  const unsigned char* bytes;
+  const real* targets;
+  real *parameters, *gradients, *momentums, *caches, *partials;
+  unsigned *counters, *dropouts;
+  const real *schedule, *settings;
+  real *records, *totals, *sums;
+  index_t first, rows;  // of this step, or of the part of it that this launch does
+  index_t all, before;  // rows of the whole step; those that earlier launches have done, if PART
+  unsigned position;    // of this step in schedule and records
+  bool fresh;           // this step begins a pass
+};
+
+// ---- four values at once ----
+
+struct alignas(16) Four { real v[4]; };
+
+__device__ __forceinline__ Four four(const real* p) { return *(const Four*)p; }
+
+__device__ __forceinline__ real sigmoid(real x) {
+  const real e = exp_(-abs_(x));  // never above 1
+  return (x >= real(0) ? real(1) : e) / (real(1) + e);
+}
+
+template <int KIND> __device__ __forceinline__ real activate(real v) {
+  if (KIND == RELU) return v <= real(0) ? real(0) : v;
+  if (KIND == SIGMOID) return sigmoid(v);
+  return v;
+}
+
+// Gradient before the activation, from the one behind it and the activation's value.
+template <int KIND> __device__ __forceinline__ real through(real dy, real y) {
+  if (KIND == RELU) return y <= real(0) ? real(0) : dy;
+  if (KIND == SIGMOID) return dy * (real(1) - y) * y;
+  return dy;
+}
+
+// ---- losses that treat each output on its own: z -> loss, gradient at z, right or not ----
+
+struct Judged { real loss, dz, right; };
+
+__device__ __forceinline__ Judged judge(real z, real t, real inverse, const real* settings) {
+  constexpr int LAST = activation(STAGES - 1);
+  const real y = activate<LAST>(z);
+  Judged result = {real(0), real(0), real(0)};
+  real dy = real(0);
+  if (LOSS == BINARY_CROSS_ENTROPY) {
+    const real p = clip(y, settings[LOW], settings[HIGH]);
+    result.loss = -(t * log_(p) + (real(1) - t) * log_(real(1) - p));
+    dy = -(t / p - (real(1) - t) / (real(1) - p)) * inverse;
+  } else if (LOSS == SQUARED_ERROR) {
+    result.loss = (t - y) * (t - y);
+    dy = real(-2) * (t - y) * inverse;
+  } else {
+    const real difference = y - t;
+    result.loss = abs_(difference);
+    dy = difference > real(0) ? inverse : difference < real(0) ? -inverse : difference;
+  }
+  result.dz = through<LAST>(dy, y);
+  result.loss /= real(OUTPUTS);
+  if (ACCURACY == THRESHOLD) result.right = real(real(y > real(0.5)) == t);
+  if (ACCURACY == CLOSE) result.right = real(abs_(y - t) < settings[PRECISION]);
+  return result;
+}
+
+__device__ __forceinline__ int label_of(const Arguments& a, index_t row) {
+  return TARGETS == BYTES ? (int)a.bytes[row] : a.labels[row];
+}

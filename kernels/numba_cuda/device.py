@@ -1,0 +1,64 @@
+"""The CPU's row functions for the GPU: the same text, compiled for the other target.
+
+The arithmetic of a sample is written once, for Numba's CPU compiler (`jit` in common.py).
+`device` compiles it once more as a CUDA device function, with everything that it calls. Numba
+CUDA would do that by itself when a kernel calls a CPU function, but with the CPU's options and
+the CPU's exp and log. Here there is no fast math: a product and a sum may become one
+multiply-add, and nothing is reordered.
+
+Two pairs of names mean something else on the GPU:
+
+* `exp`, `log` are CUDA's own. The polynomials of elementary.py are there for CPU loops to
+  vectorize; CUDA's stay within 2 ulp.
+* `max`, `min` compare. CUDA's fmax(NaN, x) is x: a clip would turn a broken network's NaN into
+  a probability, and only on the device, for in Python's `max` and the simulator's NaN stays.
+
+Under the simulator (NUMBA_ENABLE_CUDASIM=1) the same functions run as plain Python.
+"""
+
+import math
+import types
+import warnings
+
+from ..cpu import common
+
+with warnings.catch_warnings():  # of numba-cuda's making: under `python -W error` it would not load
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from numba import cuda
+
+
+def larger(a, b):
+    """max(a, b), and NaN where one is NaN."""
+    return b if b > a or b != b else a
+
+
+def smaller(a, b):
+    """min(a, b), and NaN where one is NaN."""
+    return b if b < a or b != b else a
+
+
+_made = {common.exp: math.exp, common.log: math.log}  # CPU function: what stands for it
+
+
+def device(function):
+    """A row or range function of the CPU kernels as a CUDA device function.
+
+    Its code is kept. What it calls is looked up among its globals, so it gets other globals:
+    a copy in which the CPU functions are replaced by their device functions.
+    """
+    if function not in _made:
+        text = getattr(function, "py_func", function)  # as written, before any compiler
+        names = {"max": larger, "min": smaller} | text.__globals__
+        for name in text.__code__.co_names:
+            if _is_ours(names.get(name)):
+                names[name] = device(names[name])
+        copy = types.FunctionType(text.__code__, names, text.__name__)
+        copy.__doc__, copy.__module__ = text.__doc__, text.__module__
+        _made[function] = cuda.jit(device=True)(copy)
+    return _made[function]
+
+
+def _is_ours(value):
+    """Whether a global of a row function is a function of this folder."""
+    folder = __name__.rpartition(".")[0]
+    return callable(value) and getattr(value, "__module__", "").startswith(folder)

@@ -1,0 +1,1 @@
+"""How kernels start on the CPU: threads, cores, shares."""

@@ -1,0 +1,161 @@
+"""From an operation of the cupy backend to a launch: arguments made ready, results, grids.
+
+`CupyBackend` says which kernel computes what; `Calls` checks the arrays, allocates the result
+and chooses the grid. What every kernel wants of its grid stands at its head in kernels/*.cu.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays import check_reals, check_shapes, common_dtype
+from ..protocol import Array
+from .softmax_plan import softmax_plan
+
+BLOCK = 256
+MOST_BLOCKS = 1 << 16  # of a grid whose threads go on to a next element
+MOST_PARTS = 1024  # partial results of a sum
+BY_CLASS = {  # kernels of losses.cu that read class indices
+    *("cross_entropy_forward", "cross_entropy_backward", "softmax_cross_entropy_backward"),
+}
+SUM_COLUMNS = 128  # columns that a block of column_sum_* adds up
+
+
+class Calls:
+    """The kernels of one backend.
+
+    xp        makes arrays: CuPy, or NumPy under the emulator of the tests
+    launcher  starts kernels: `cuda_launch.CudaLauncher`, or the emulator
+    dtype     of kernels that have no real array to take it from
+    """
+
+    def __init__(self, xp: Any, launcher: Any, dtype: np.dtype):
+        self.xp, self.launcher, self.dtype = xp, launcher, dtype
+
+    def run(self, file: str, kernel: str, grid: Any, arguments: tuple, **options: Any) -> None:
+        """Launch with blocks of BLOCK threads, unless `options` has `block`.
+
+        An empty grid is no launch: CUDA refuses it, and there is nothing to do.
+        """
+        grid = grid if isinstance(grid, tuple) else (grid,)
+        block = options.pop("block", BLOCK)
+        dtype = options.pop("dtype", self.dtype)
+        if 0 not in grid:
+            self.launcher.launch(file, kernel, grid, block, arguments, dtype, **options)
+
+    def inputs(self, *arrays: Array) -> list[Array]:
+        """Contiguous, real ones of one dtype as the protocol asks, labels int32.
+
+        Raises ValueError for shapes, TypeError for dtypes that do not fit.
+        """
+        check_shapes(*arrays, indices=True)
+        common_dtype(*arrays)
+        return [
+            self.xp.ascontiguousarray(a, dtype=np.int32 if a.dtype.kind in "iu" else None)
+            for a in arrays
+        ]
+
+    def reals(self, *arrays: Array) -> list[Array]:
+        """As `inputs`, for kernels that read `real` alone: whole numbers would be taken for it."""
+        check_shapes(*arrays)
+        check_reals(*arrays)
+        return self.inputs(*arrays)
+
+    def flat(self, kernel: str, *arrays: Array) -> Array:
+        """A kernel of elementwise.cu; the result is like the first array."""
+        inputs = self.reals(*arrays)
+        out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
+        self.run(
+            "elementwise", kernel, blocks_for(out.size), (*inputs, out, out.size), dtype=out.dtype
+        )
+        return out
+
+    def loss(self, kernel: str, y: Array, t: Array, *scalars: float) -> Array:
+        """A kernel of losses.cu: a loss a row for `*_forward`, else a gradient like y."""
+        y, t = self.inputs(y, t) if kernel in BY_CLASS else self.reals(y, t)
+        out = self.xp.empty(y.shape[:1] if "_forward" in kernel else y.shape, y.dtype)
+        threads = 1 if kernel == "cross_entropy_forward" else lanes(y.shape[1])
+        blocks = blocks_of_rows(y.shape[0], threads) if out.ndim == 1 else blocks_for(out.size)
+        self.run("losses", kernel, blocks, (y, t, out, *y.shape, *scalars), dtype=y.dtype)
+        return out
+
+    def step(self, kernel: str, arrays: tuple, *scalars: float) -> bool:
+        """A kernel of optimizers.cu that writes in place; False where the layout forbids."""
+        check_shapes(*arrays)
+        first = arrays[0]
+        if not all(a.flags.c_contiguous and a.dtype == first.dtype for a in arrays):
+            return False
+        arguments = (*arrays, first.size, *(float(value) for value in scalars))
+        self.run("optimizers", kernel, blocks_for(first.size), arguments, dtype=first.dtype)
+        return True
+
+    def softmax(
+        self,
+        operation: str,
+        reads: tuple,
+        others: tuple,
+        partial: tuple[str, int],
+        scalars: tuple = (),
+    ) -> None:
+        """The kernels of softmax_*.cu for `operation`, as `softmax_plan` says.
+
+        reads    arrays that a long row's first kernel takes; others follow them in the second
+        partial  name of that first kernel, and how many results (N, PARTS) it has
+        """
+        n, columns = reads[0].shape
+        matrices = tuple(a for a in (*reads, *others) if a.ndim == 2)
+        plan = softmax_plan(n, columns, reads[0].dtype, matrices)
+        file, options = f"softmax_{plan.kind}", {"block": plan.block, "dtype": plan.dtype}
+        arguments: tuple = (*reads, *others, *plan.sizes, *scalars)
+        if plan.parts:
+            kernel, results = partial
+            shared = tuple(self.xp.empty((n, plan.parts), plan.dtype) for _ in range(results))
+            self.run(file, kernel, plan.grid, (*reads, *shared, columns), **options)
+            arguments = (*reads, *shared, *others, columns, *scalars)
+        self.run(
+            file, f"{operation}_{plan.kind}", plan.grid, arguments, **options, **plan.definitions
+        )
+
+    def column_sum(self, file: str, kernel: str, arrays: tuple, n: int, columns: int) -> Array:
+        """Column sums (1, columns): `kernel` adds up chunks of rows, column_sum_final those."""
+        parts, dtype = max(1, min(512, -(-n // 256))), arrays[0].dtype
+        partial = self.xp.empty((parts, columns), dtype)
+        total = self.xp.empty((1, columns), dtype)
+        tiles = -(-columns // SUM_COLUMNS)
+        self.run(file, kernel, (tiles, parts), (*arrays, partial, n, columns), dtype=dtype)
+        arguments = (partial, total, parts, columns)
+        self.run("reductions", "column_sum_final", tiles, arguments, dtype=dtype)
+        return total
+
+    def partial_sums(self, a: Array) -> Array:
+        """Sums of parts of `a` (real numbers or bools) in float64, (parts,)."""
+        is_bool = a.dtype.kind == "b"
+        kernel = "sum_partial_bool" if is_bool else "sum_partial"
+        a = self.xp.ascontiguousarray(a)
+        partial = self.xp.empty(parts_of(a.size))
+        values = a.view(np.uint8) if is_bool else a
+        dtype = self.dtype if is_bool else a.dtype
+        self.run("totals", kernel, partial.size, (values, partial, a.size), dtype=dtype)
+        return partial
+
+
+def blocks_for(size: int) -> int:
+    """Blocks of 256 threads with 4 elements each."""
+    return max(1, min(MOST_BLOCKS, -(-size // (4 * BLOCK))))
+
+
+def lanes(columns: int) -> int:
+    """Threads that share a row in losses.cu."""
+    return 1 if columns < 8 else 8 if columns < 64 else 32
+
+
+def blocks_of_rows(n: int, lanes: int) -> int:
+    """Blocks of 256 threads, `lanes` of them a row."""
+    return max(1, min(MOST_BLOCKS, -(-n * lanes // BLOCK)))
+
+
+def parts_of(size: int) -> int:
+    """Partial sums, one a block of 256 threads: a function of the size alone."""
+    return max(1, min(MOST_PARTS, -(-size // (16 * BLOCK))))

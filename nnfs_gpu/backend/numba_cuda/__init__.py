@@ -1,0 +1,1 @@
+"""How grids of Numba CUDA are started."""

@@ -1,0 +1,1 @@
+"""Where samples come from, and what a step takes its rows from."""

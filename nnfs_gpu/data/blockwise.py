@@ -1,0 +1,284 @@
+"""Data whose blocks are read or made when their turn comes: memory maps and sources.
+
+See `held.py` for what they have in common with arrays.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import checks, remedies
+from ..accuracy import Accuracy
+from ..backend.arrays import incoming, on_gpu, plain, prefixed, to_host
+from ..backend.remedies import no_array
+from ..network.measures import OwnAccuracy
+from ..own.values import as_given
+from ..targets import Labels, Targets
+from .fingerprint import hashed
+from .passes import gathered, stand_in
+from .sources import fingerprint_of, pair, runs_out
+
+Array = Any
+Piece = tuple[int | None, Array, Targets]
+
+BLOCK_BYTES = 256 << 20  # what the arrays of all layers may take for one block of rows
+ARRAYS = 4  # of a layer's width: inputs, output and their gradients
+
+
+def block_rows(model: Any) -> int:
+    """Rows of a block: as many as the layers' arrays hold in BLOCK_BYTES, from 1,024 to 2^20."""
+    weights = [getattr(layer, "weights", None) for layer in model.layers]
+    widths = sum(n for w in weights if w is not None for n in w.shape) or 1
+    return min(max(BLOCK_BYTES // (ARRAYS * model.backend.dtype.itemsize * widths), 1024), 1 << 20)
+
+
+class InBlocks:
+    """What memory maps and sources share: blocks are checked, converted and moved one by one."""
+
+    samples: int
+
+    def __init__(self, model: Any, what: str, check_finite: bool):
+        self.model, self.backend, self.what = model, model.backend, what
+        self.check_finite = check_finite
+        self.block = block_rows(model)
+        self._form: Targets | None = None  # some targets as the loss wants them
+        self._seen = False  # a whole pass: later ones are looked at more quickly
+
+    def _converted(self, x: Any, dtype: Any, name: str) -> Array:
+        """In `dtype`: on the host where it lies there, and only these rows."""
+        x = incoming(x, name)
+        return np.ascontiguousarray(x, dtype) if isinstance(x, np.ndarray) else x
+
+    def _data(self, X: Any, where: str) -> Array:
+        try:
+            x = self._converted(X, self.backend.dtype, "X")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, where) from error
+        moved = self.model._rows(x, where, "X")
+        if self.check_finite and not (self._seen and on_gpu(X)):
+            checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
+        return moved
+
+    def _checked(self, X: Any, y: Any, start: int, given: Any = None) -> tuple[Array, Targets]:
+        """A block whose first row is `start`: moved, and everything checked.
+
+        given  the targets before `y` was made of them: a refusal speaks of these
+        """
+        where = f"{self.what}, rows {start} to {start + len(X) - 1}"
+        X = self._data(X, where)
+        try:
+            self._form = self.model._targets(X, y, where)
+        except (TypeError, ValueError):
+            if given is not None:
+                self.model._targets(X, given, where)
+            raise
+        return X, self._form
+
+    def _known(self, X: Any, y: Any, start: int) -> tuple[Array, Targets]:
+        """A block whose rows came before, in an earlier pass.
+
+        Files change, and what makes blocks may make others: labels on the host are looked at
+        again, quickly. On a GPU they are not, that would wait for it: there a label out of
+        range makes the loss NaN, and nothing beside the arrays is read.
+        """
+        form: Any = self._form
+        fits = on_gpu(y) or (isinstance(form, Labels) and form.suit(y))
+        if not fits or y.shape[:1] != X.shape[:1]:
+            return self._checked(X, y, start)
+        X = self._data(X, f"{self.what}, rows {start} to {start + len(X) - 1}")
+        dtype = form.values.dtype
+        values = self.backend.asarray(self._converted(y, dtype, "y"), dtype)
+        targets = copy.copy(form)
+        targets.values = values.reshape(-1, *form.values.shape[1:])
+        return X, targets
+
+    def _targets(self) -> Iterator[np.ndarray]:
+        """All targets, block by block, on the host."""
+        raise NotImplementedError
+
+    def init_accuracy(self, accuracy: Any) -> None:
+        """Show it two numbers with the mean and the deviation of all targets, in their place.
+
+        Where it wants to see them at all: that takes a pass over the data. One of the user's
+        own, which may want to know something else, sees them all.
+        """
+        if isinstance(accuracy, OwnAccuracy):
+            if accuracy.wants_targets:
+                y = np.concatenate(list(self._targets()))
+                accuracy.init(self.backend.asarray(y, y.dtype if y.dtype.kind in "iub" else None))
+            return
+        wants = type(accuracy).init is not Accuracy.init
+        if wants and getattr(accuracy, "precision", None) is None:
+            accuracy.init(stand_in(self._targets()))
+
+
+class Mapped(InBlocks):
+    """Memory maps of data and targets (one of the two may be an array in memory).
+
+    One pass, when it is made, checks the targets. `order` takes rows from all over the
+    files: from a disk that costs a seek each, and the order itself 8 bytes a sample.
+    """
+
+    runs_out = False
+
+    def __init__(self, model: Any, X: Any, y: Any, what: str, check_finite: bool):
+        super().__init__(model, what, check_finite)
+        try:
+            self.X, self.y = to_host(X, "X"), plain(_raw(y), "y")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, what) from error
+        if not self.X.size or self.X.ndim < 2:
+            model._rows(self.X, what, "X")  # raises
+        if not isinstance(y, np.memmap):
+            model._targets(self.X, _raw(y), what)  # raises, in words for what was given
+        if self.y.shape[:1] != self.X.shape[:1]:
+            raise ValueError(
+                f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "
+                f"one target a sample: {remedies.same_rows(self.y.shape, self.X.shape[0])}"
+            )
+        self.samples = self.X.shape[0]
+        for rows in self._blocks():
+            self._checked(self.X[rows], self.y[rows], rows.start)
+        self._seen = True
+
+    def _blocks(self) -> Iterator[slice]:
+        for start in range(0, self.samples, self.block):
+            yield slice(start, min(start + self.block, self.samples))
+
+    def pieces(
+        self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
+    ) -> Iterator[Piece]:
+        """See `held.py`. Rows are read when their piece is asked for."""
+        size = min(batch_size or self.samples, self.samples)
+        for batch in range(first * size, self.samples, size):
+            end = min(batch + size, self.samples)
+            for start in range(batch, end, self.block):
+                stop = min(start + self.block, end)
+                if order is None:
+                    X, y = self.X[start:stop], self.y[start:stop]
+                else:
+                    X, y = gathered(self.X, order[start:stop]), self.y[order[start:stop]]
+                total = None if stop - start == end - batch else end - batch
+                yield total, *self._known(X, y, start)
+
+    def several(self, batch_size: int | None) -> bool:
+        """Whether a batch has several pieces."""
+        return min(batch_size or self.samples, self.samples) > self.block
+
+    def _targets(self) -> Iterator[np.ndarray]:
+        return (self.y[rows] for rows in self._blocks())
+
+    def fingerprints(self) -> tuple[Any, Any]:
+        """As those of the same data in memory, read block by block."""
+        form: Any = self._form
+        found = []
+        for values, dtype, shape in (
+            (self.X, self.backend.dtype, self.X.shape),
+            (self.y, form.values.dtype, (self.samples, *form.values.shape[1:])),
+        ):
+            parts = (np.ascontiguousarray(values[rows], dtype) for rows in self._blocks())
+            found.append(hashed(shape, dtype, parts) | {"block": self.block})
+        return found[0], found[1]
+
+
+class Streamed(InBlocks):
+    """A source of blocks. Each is checked when it comes for the first time.
+
+    A pass that gives fewer or more rows than `samples` ends with a ValueError before the
+    step that it was for is finished: no parameter has changed.
+    """
+
+    def __init__(self, model: Any, source: Any, what: str, check_finite: bool):
+        super().__init__(model, what, check_finite)
+        self.source, self.runs_out = source, runs_out(source)
+        self._kind: tuple[str, int] = ("", 0)  # of the targets: their dtype's, and dimensions
+        if source.samples is None:
+            source.samples = self._count()
+        self.samples = checks.positive_int(source.samples, f"{what}, samples of the blocks")
+
+    def _count(self) -> int:
+        rows = 0
+        for block in self.source:
+            X, _ = self._block(block, rows)
+            rows += X.shape[0]
+        self._seen = True
+        if not rows:
+            raise ValueError(f"{self.what}: got no blocks, expected pairs (X, y)")
+        return rows
+
+    def _block(self, block: Any, start: int) -> tuple[Array, Targets]:
+        where = f"{self.what}, the block at row {start}"
+        given = pair(block, where)
+        try:
+            X = given[0] if on_gpu(given[0]) else plain(given[0], "X")
+            y = _raw(given[1]) if on_gpu(_raw(given[1])) else plain(_raw(given[1]), "y")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, where) from error
+        for name, one, array in zip(("X", "y"), given, (X, y), strict=True):
+            if not array.ndim:
+                remedy = no_array(one, name)
+                raise ValueError(f"{where}: got no rows, expected arrays: {remedy}")
+        kind = str(y.dtype).rstrip("0123456789"), y.ndim
+        if self._seen and kind == self._kind:
+            return self._known(X, y, start)
+        self._kind = kind
+        return self._checked(X, y, start, _raw(given[1]))
+
+    def _pass(self) -> Iterator[tuple[Array, Targets]]:
+        """The blocks of one pass; the last one comes only when it is known to be the last."""
+        rows, samples, blocks = 0, self.samples, iter(self.source)
+        expected = f"expected {samples} in every pass: correct the source or its samples"
+        for block in blocks:
+            X, y = self._block(block, rows)
+            rows += X.shape[0]
+            if rows > samples or (rows == samples and next(blocks, None) is not None):
+                raise ValueError(
+                    f"{self.what}: the blocks have more than {samples} rows, {expected}"
+                )
+            yield X, y
+        if rows < samples:
+            raise ValueError(f"{self.what}: the blocks ended after {rows} rows, {expected}")
+        self._seen = True
+
+    def pieces(
+        self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
+    ) -> Iterator[Piece]:
+        """See `held.py`. `order` must be None; blocks before `first` are passed over."""
+        size = min(batch_size or self.samples, self.samples)
+        done = 0
+        for X, y in self._pass():
+            at, rows = 0, X.shape[0]
+            while at < rows:
+                inside = done % size  # the rows of the batch that came before
+                total = min(size, self.samples - (done - inside))
+                here = slice(at, at + min(rows - at, total - inside, self.block))
+                if done >= first * size:
+                    whole = here.stop - at == total
+                    yield None if whole else total, X[here], y[here]
+                done += here.stop - at
+                at = here.stop
+
+    def several(self, batch_size: int | None) -> bool:
+        """Blocks may end anywhere in a batch of more than one sample."""
+        return min(batch_size or self.samples, self.samples) > 1
+
+    def _targets(self) -> Iterator[np.ndarray]:
+        if self.runs_out:
+            raise ValueError(
+                f"{self.what}: the accuracy wants to see all targets first, and these blocks can "
+                "be used once; give a function that returns a new iterator, or set its precision"
+            )
+        return (self.backend.to_numpy(as_given(y)) for _, y in self._pass())
+
+    def fingerprints(self) -> tuple[Any, Any]:
+        """What the source says of itself; the targets are part of it."""
+        return fingerprint_of(self.source) | {"block": self.block}, None
+
+
+def _raw(y: Any) -> Any:
+    """Targets as they were given: the values of checked ones."""
+    return y.values if isinstance(y, Targets) else y

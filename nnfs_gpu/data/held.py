@@ -1,0 +1,124 @@
+"""Where a step of training or evaluation gets its samples from, wherever they lie.
+
+`data_of` looks at what `Model.train` and `evaluate` were given and makes one of
+    Held      arrays, moved to the backend as a whole
+    Mapped    NumPy memory maps: rows are read, converted and moved when their turn comes
+    Streamed  a source of blocks (`sources.py`)
+the last two of them in `blockwise.py`. All have `samples` and
+    pieces(batch_size, order, first) -> (total, X, y), ...
+the samples in batches, from batch number `first` on. `total` is None where X, y are a
+whole batch; else they are one block of a batch of `total` rows, which is larger than `block`
+rows or than the blocks of the source: a step then adds the blocks up. X (n, features) and y
+(`targets.Targets`) are checked and on the backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..network import checks as network_checks
+from ..targets import Targets
+from .blockwise import Mapped, Piece, Streamed
+from .fingerprint import fingerprint
+from .sources import as_source, holds_pairs, is_source, pair, targets_inside
+
+Array = Any
+
+ARGUMENT = {"train": "X", "evaluate": "X_val"}  # what a call's data are called in its signature
+
+
+def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
+    """`Held`, `Mapped` or `Streamed`: checked as far as can be done now.
+
+    Raises TypeError or ValueError, with `what` in front, for data that do not fit the network.
+    """
+    if is_source(X):
+        if y is not None:
+            raise TypeError(f"{what}: got blocks and y; the blocks (X, y) hold y: leave it out")
+        try:
+            source = as_source(X, ARGUMENT.get(what, what))
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from None
+        return Streamed(model, source, what, check_finite)
+    if y is None:
+        alone = "got X without y; only a source of blocks holds its targets"
+        if isinstance(X, (list, tuple)) and len(X) == 2 and not holds_pairs(X):
+            alone += "; where these are both, use X, y = X"
+        raise TypeError(f"{what}: {targets_inside(X, ARGUMENT.get(what, what)) or alone}")
+    try:
+        if isinstance(X, np.memmap) or isinstance(y, np.memmap):
+            return Mapped(model, X, y, what, check_finite)
+        return Held(model.backend, *model._data(X, y, what, check_finite))
+    except (TypeError, ValueError) as error:
+        if not _swapped(X, y, network_checks.width_in(model.layers)):
+            raise
+        raise ValueError(
+            f"{what}: got X of shape {np.shape(X)} and y of shape {np.shape(y)}, expected the data "
+            "first and their targets second; use X, y = y, X"
+        ) from error
+
+
+def validation_of(model: Any, given: Any, check_finite: bool) -> Any:
+    """The same of `validation_data`: a pair (X, y), or a source of blocks."""
+    what = "validation_data"
+    if is_source(given):
+        return data_of(model, given, None, what, check_finite)
+    inside = targets_inside(given, what)
+    if inside:
+        raise TypeError(f"{what}: {inside}")
+    return data_of(model, *pair(given, what), what, check_finite)
+
+
+def _swapped(X: Any, y: Any, width: int | None) -> bool:
+    """Whether X has the shape of targets and y that of data, so that all is well the other way."""
+    try:
+        x_shape, y_shape = np.shape(X), np.shape(y)
+    except (TypeError, ValueError):  # ragged, or on a GPU
+        return False
+    if len(y_shape) != 2 or y_shape[1] != width or x_shape[:1] != y_shape[:1]:
+        return False
+    return x_shape != y_shape and y_shape[0] > 1
+
+
+class Held:
+    """Arrays on the backend: X (N, features) and its checked targets."""
+
+    runs_out = False
+
+    def __init__(self, backend: Any, X: Array, y: Targets):
+        self.backend, self.X, self.y = backend, X, y
+        self.samples = X.shape[0]
+        self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last
+
+    def pieces(
+        self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
+    ) -> Iterator[Piece]:
+        """See the module docstring. `order`: the samples are gathered on the backend."""
+        X, y = self.X, self.y
+        if order is not None:
+            rows = self.backend.asarray(order, np.int64)
+            X, y = X[rows], y[rows]
+        if batch_size is None or batch_size >= self.samples:
+            if first == 0:
+                yield None, X, y
+            return
+        if self._batches[0] != batch_size:
+            starts = range(0, self.samples, batch_size)
+            self._batches = batch_size, [slice(start, start + batch_size) for start in starts]
+        for batch in self._batches[1][first:]:
+            yield None, X[batch], y[batch]
+
+    def several(self, batch_size: int | None) -> bool:
+        """Whether a batch can have several pieces."""
+        return False
+
+    def init_accuracy(self, accuracy: Any) -> None:
+        """Show the targets to the accuracy."""
+        accuracy.init(self.y)
+
+    def fingerprints(self) -> tuple[Any, Any]:
+        """What a checkpoint keeps of data and targets."""
+        return fingerprint(self.backend, self.X), fingerprint(self.backend, self.y.values)

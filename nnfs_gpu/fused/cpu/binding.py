@@ -1,0 +1,199 @@
+"""What ties the tables of a CPU engine to the objects of a model.
+
+Before a step every object is asked whether it still is what the tables say: a rate, a factor, a
+seed or an array that somebody changed between two steps counts. Kernels get addresses and check
+nothing, so whatever they are given is checked here.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter, is_
+from typing import Any
+
+import numpy as np
+
+from ...backend import philox
+from ...kernels.fused_cpu import tables as k
+from ..plan import StageParts
+from .layout import Layout
+
+Array = Any
+
+MOMENTUMS = {k.W_FIRST: "weight_momentums", k.B_FIRST: "bias_momentums"}
+CACHE = {k.W_SECOND: "weight_cache", k.B_SECOND: "bias_cache"}
+STATE = {  # optimizer: what it keeps on a layer, and where the table holds the address
+    "sgd": {},
+    "momentum": MOMENTUMS,
+    "adagrad": CACHE,
+    "rmsprop": CACHE,
+    "adam": MOMENTUMS | CACHE,
+}
+SETTINGS = {  # optimizer: its attributes, and where the rules hold them
+    "sgd": {},
+    "momentum": {"momentum": k.FIRST},
+    "adagrad": {"epsilon": k.EPSILON},
+    "rmsprop": {"epsilon": k.EPSILON, "rho": k.FIRST},
+    "adam": {"epsilon": k.EPSILON, "beta_1": k.FIRST, "beta_2": k.SECOND},
+}
+RATES = {
+    "learning_rate": k.LEARNING_RATE,
+    "decay": k.DECAY,
+    "current_learning_rate": k.CURRENT,
+}
+PENALTIES = {
+    "weight_regularizer_l1": k.W_L1,
+    "weight_regularizer_l2": k.W_L2,
+    "bias_regularizer_l1": k.B_L1,
+    "bias_regularizer_l2": k.B_L2,
+}
+
+
+class Binding:
+    """The tables of `layout`, kept equal to the objects of `model`.
+
+    gradients     (dweights, dbiases) of each stage, written by the kernels
+    target_bytes  from one sample's target to the next, in the batch last given
+    """
+
+    def __init__(self, model: Any, layout: Layout, parts: tuple[StageParts, ...]):
+        self.model, self.layout, self.parts = model, layout, parts
+        self.plan = plan = layout.plan
+        self.accuracy, self.optimizer = model.accuracy, model.optimizer
+        self.gradients = [
+            (np.zeros_like(part.dense.weights), np.zeros_like(part.dense.biases)) for part in parts
+        ]
+        self.target_bytes = 0
+        # What the tables hold now, and how to ask the objects in one call each.
+        self._arrays = attrgetter("weights", "biases", *STATE[plan.optimizer].values())
+        self._penalties = attrgetter(*PENALTIES)
+        self._settings = attrgetter(*RATES, *SETTINGS[plan.optimizer])
+        self._bound: list[tuple] = [(None,)] * len(parts)
+        self._factors: list[tuple] = [()] * len(parts)
+        self._rules: tuple = ()
+        self._last: tuple = (None, None, None)
+        self._ordered: Any = None  # the order last given, and where it lies
+        self._order_at = 0
+
+    def prepare(self) -> None:
+        """Bring the tables up to date with the model's objects.
+
+        What the tables hold is noted when they hold it, and unknown while they are written:
+        Ctrl-C may come in between.
+        """
+        for s, part in enumerate(self.parts):
+            dense = part.dense
+            try:
+                found = self._arrays(dense)
+            except AttributeError:  # the optimizer's state is not there yet
+                found = ()
+            if len(found) != len(self._bound[s]) or not all(map(is_, found, self._bound[s])):
+                self._bind(s, dense)
+            factors = self._penalties(dense)
+            if factors != self._factors[s]:
+                self._factors[s] = ()
+                self.layout.factors[s, :4] = factors
+                self._factors[s] = factors
+            if part.dropout is not None:
+                self._bind_dropout(s, part.dropout)
+        rules = self._settings(self.optimizer)
+        if self.plan.accuracy == "close":
+            if self.accuracy.precision is None:
+                raise RuntimeError("Accuracy_Regression has no precision yet; call init(y) first")
+            rules = (*rules, self.accuracy.precision)
+        if rules != self._rules:
+            self._rules = ()
+            places = (*RATES.values(), *SETTINGS[self.plan.optimizer].values(), k.PRECISION)
+            self.layout.rules[list(places[: len(rules)])] = rules
+            self._rules = rules
+
+    def _bind(self, s: int, dense: Any) -> None:
+        """Write the addresses of a layer's arrays into the table; make the state it lacks."""
+        self._bound[s] = (None,)
+        row = self.layout.table[s]
+        shapes = {"weight": dense.weights.shape, "bias": dense.biases.shape}
+        row[k.W] = self._address(dense.weights, shapes["weight"], "weights")
+        row[k.B] = self._address(dense.biases, shapes["bias"], "biases")
+        for at, name in STATE[self.plan.optimizer].items():
+            parameter = dense.weights if name.startswith("weight") else dense.biases
+            state = self.optimizer._state(dense, name, parameter)
+            row[at] = self._address(state, parameter.shape, name)
+        for at, made in zip((k.DW, k.DB), self.gradients[s], strict=True):
+            row[at] = made.ctypes.data
+        self._bound[s] = self._arrays(dense)
+
+    def _address(self, a: Array, shape: tuple[int, ...], what: str) -> int:
+        fits = isinstance(a, np.ndarray) and a.shape == shape and a.dtype == self.layout.dtype
+        if not fits or not a.flags.c_contiguous or not a.flags.writeable:
+            raise ValueError(
+                f"{what}: expected a writeable contiguous array of shape {shape} and dtype "
+                f"{self.layout.dtype}; assign a copy: np.ascontiguousarray(...)"
+            )
+        return a.ctypes.data
+
+    def _bind_dropout(self, s: int, dropout: Any) -> None:
+        if dropout.seed is None:
+            dropout.seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
+        seed, _, call = philox.counter(dropout.seed, philox.STREAM_DROPOUT, dropout.calls)
+        row = self.layout.table[s]
+        row[k.SEED] = seed if seed < 1 << 63 else seed - (1 << 64)  # the same 64 bits
+        row[k.CALL] = call
+        row[k.BELOW] = philox.keep_below(dropout.rate)
+        kind = self.layout.dtype.type
+        self.layout.factors[s, k.SCALE] = kind(1) / kind(dropout.rate)
+
+    def order(self, order: Array, n: int) -> int:
+        """The address of the numbers of all n rows, in some order; checked."""
+        if order is self._ordered:
+            return self._order_at
+        if order.dtype != np.int64 or order.shape != (n,) or not order.flags.c_contiguous:
+            raise ValueError(
+                f"order: got shape {order.shape} and dtype {order.dtype}, expected ({n},) and int64"
+            )
+        if n and not (order.min() >= 0 and order.max() < n):
+            raise ValueError(f"order: expected numbers of rows, 0 to {n - 1}")
+        self._ordered, self._order_at = order, order.ctypes.data
+        return self._order_at
+
+    def at(self, x: int, y: int, row: int) -> tuple[int, int]:
+        """Where the samples and targets from number `row` on lie, of those at x and y."""
+        wide = self.plan.n_inputs * self.layout.dtype.itemsize
+        return x + row * wide, y + row * self.target_bytes
+
+    def addresses(self, X: Array, y: Any) -> tuple[int, int, int]:
+        """(n, where the samples lie, where their targets lie); checked, as kernels do not look."""
+        t = getattr(y, "values", y)
+        if X is self._last[0] and t is self._last[1]:
+            return self._last[2]
+        self._last = (None, None, None)  # what follows may not come to its end
+        given = X, t
+        plan, backend, dtype = self.plan, self.model.backend, self.layout.dtype
+        if X.dtype != dtype or not X.flags.c_contiguous:
+            X = backend.asarray(X)
+        if X.ndim != 2 or X.shape[1] != plan.n_inputs or X.shape[0] == 0:
+            raise ValueError(f"X: got shape {X.shape}, expected (samples, {plan.n_inputs})")
+        n = X.shape[0]
+        rows = t.ndim == 2
+        if rows:
+            if t.dtype != dtype or not t.flags.c_contiguous:
+                t = backend.asarray(t)
+            fits = t.shape == (n, plan.n_outputs)
+            self.target_bytes = plan.n_outputs * dtype.itemsize
+        else:
+            fits = plan.loss == "softmax_cross_entropy" and t.shape == (n,)
+            fits = fits and t.dtype == np.int32 and t.flags.c_contiguous
+            self.target_bytes = 4
+        if not fits:
+            raise ValueError(
+                f"y: got shape {t.shape} and dtype {t.dtype} for {n} samples of "
+                f"{plan.n_outputs} outputs; give the model's targets"
+            )
+        self.layout.head[k.SOFT] = rows
+        found = (
+            n,
+            X.__array_interface__["data"][0],
+            t.__array_interface__["data"][0],
+        )
+        self._converted = X, t  # alive until the step is done
+        same = X is given[0] and t is given[1]
+        self._last = (X, t, found) if same else (None, None, None)
+        return found

@@ -1,0 +1,1 @@
+"""Fused steps on a GPU: which build, its buffers, its launches."""

@@ -1,0 +1,233 @@
+"""Which build of kernels/fused_cuda/fused.cu a plan gets, and on how many threads it runs.
+
+`KernelSteps` calls `choose(plan, ...)` once for each kind of batch. Everything here is
+arithmetic on sizes: it needs no GPU and no CuPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from ..plan import CannotFuse, Plan
+
+WIDEST = 128  # units of a layer whose tile stays in shared memory
+MOST_STAGES = 5
+STATIC_SHARED = 48 * 1024  # bytes; more are asked for at the launch
+SMALL_WORK = 4_000_000  # operations of a step that one block does, so that it can do many
+GROUP = 16  # blocks whose sums are added up together: GROUP of fused.cu
+
+ACTIVATIONS = {"linear": 0, "relu": 1, "sigmoid": 2}
+LOSSES = {
+    "softmax_cross_entropy": 0,
+    "binary_cross_entropy": 1,
+    "squared_error": 2,
+    "absolute_error": 3,
+}
+OPTIMIZERS = {"sgd": 0, "momentum": 1, "adagrad": 2, "rmsprop": 3, "adam": 4}
+ACCURACIES = {"none": 0, "argmax": 1, "threshold": 2, "close": 3}
+LABELS, BYTES, NUMBERS = 0, 1, 2  # what the targets are: int32, uint8, real
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the choice depends on.
+
+    processors  multiprocessors
+    shared      bytes of shared memory that a block can ask for
+    dynamic     False where a kernel's shared memory has any size: the emulator
+    """
+
+    processors: int
+    shared: int
+    dynamic: bool = True
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build and its launch; `blocks` is the most that are worth starting."""
+
+    definitions: tuple[tuple[str, Any], ...]
+    narrow: bool
+    threads: int
+    tile: int
+    blocks: int
+
+    def grid(self, rows: int) -> int:
+        """Blocks for a step over `rows` samples: a function of the sizes alone."""
+        return max(1, min(self.blocks, -(-rows // self.tile)))
+
+
+def partial_rows(blocks: int) -> int:
+    """Rows of scratch memory that `blocks` blocks and their groups write."""
+    return blocks + -(-blocks // GROUP)
+
+
+def is_narrow(plan: Plan, targets: int) -> bool:
+    """True for one hidden layer between few inputs and few outputs, which has a faster kernel."""
+    if len(plan.stages) != 2 or plan.stages[0].dropout:
+        return False
+    # The last of two or more scores is not computed where the targets are labels.
+    if _narrow_rows(plan, targets) > 16 or _is_one_class(plan):
+        return False
+    groups = narrow_groups(plan, targets)
+    threads = _multiple(256, groups)
+    return groups <= 256 and _narrow_bytes(plan, targets, threads, threads) <= STATIC_SHARED
+
+
+def _is_one_class(plan: Plan) -> bool:
+    return plan.loss == "softmax_cross_entropy" and plan.n_outputs == 1
+
+
+def choose(
+    plan: Plan, targets: int, penalties: bool, rows: int, device: Device, part: bool = False
+) -> Build:
+    """The build for steps over `rows` samples; with `part`, for parts of that many of a step.
+
+    Raises CannotFuse for a plan that does not fit.
+    """
+    make = _narrow if is_narrow(plan, targets) else _tiles
+    build = make(plan, targets, penalties and not part, rows, device)
+    return replace(build, definitions=(*build.definitions, ("PART", 1))) if part else build
+
+
+def end_of(plan: Plan, penalties: bool, device: Device) -> Build:
+    """The build of fused_end.cu: the end of a step that came in parts."""
+    return _build(plan, LABELS, penalties, device, 0, 256, 16, 1, 1)
+
+
+def small(plan: Plan, rows: int) -> bool:
+    """True where one block does a step soon enough to do all steps of a launch."""
+    return rows * plan.flops() <= SMALL_WORK
+
+
+def _narrow(plan: Plan, targets: int, penalties: bool, rows: int, device: Device) -> Build:
+    """Few samples: one block, a sample a thread. Many: up to four a thread, so that weights
+    are read once for four; two blocks a multiprocessor, so that one computes while one waits."""
+    groups = narrow_groups(plan, targets)
+    if small(plan, rows):
+        threads = _multiple(512, groups)
+        while _narrow_bytes(plan, targets, threads, threads) > STATIC_SHARED:
+            threads = _multiple(threads // 2, groups)
+        return _build(plan, targets, penalties, device, 1, threads, threads, 1, 1)
+    threads, each = _multiple(256, groups), 1
+    while (
+        2 * each * plan.itemsize <= 16
+        and rows >= 4 * each * threads * device.processors
+        and _narrow_bytes(plan, targets, threads, 2 * each * threads) <= STATIC_SHARED
+    ):
+        each *= 2
+    blocks = 2 * device.processors
+    return _build(plan, targets, penalties, device, 1, threads, each * threads, 2, blocks)
+
+
+def _narrow_rows(plan: Plan, targets: int) -> int:
+    """Numbers of a hidden unit: weights of its inputs, bias, weights to the outputs that count."""
+    left_out = plan.loss == "softmax_cross_entropy" and targets != NUMBERS
+    return plan.n_inputs + 1 + plan.n_outputs - left_out
+
+
+def _narrow_bytes(plan: Plan, targets: int, threads: int, tile: int) -> int:
+    """Shared memory that fused.cu needs at least: FIXED_SIZE + AREA there."""
+    rows, groups = _narrow_rows(plan, targets), narrow_groups(plan, targets)
+    lanes = 16 // plan.itemsize
+    padded = groups * _narrow_units(plan, targets)
+    parts = threads // 32 if groups <= 32 else threads // groups
+    features = -(-(rows - 1) // lanes) * lanes
+    fixed = rows * padded + threads // 32 * (rows + 2)
+    return (fixed + max(tile * features, parts * rows * padded) + 128) * plan.itemsize
+
+
+def _narrow_units(plan: Plan, targets: int) -> int:
+    """Hidden units of a thread: UNITS of fused.cu."""
+    rows = _narrow_rows(plan, targets)
+    if plan.itemsize == 8:
+        return 2 if rows <= 6 else 1
+    return 4 if rows <= 6 else 2 if rows <= 12 else 1
+
+
+def narrow_groups(plan: Plan, targets: int) -> int:
+    """Threads that share the hidden units: GROUPS of fused.cu."""
+    units = _narrow_units(plan, targets)
+    threads = -(-plan.stages[0].n_outputs // units)
+    if threads > 32:
+        return -(-threads // 32) * 32
+    groups = 4 // units
+    while groups < threads:
+        groups *= 2
+    return groups
+
+
+def _multiple(threads: int, groups: int) -> int:
+    """The most threads up to `threads` that are whole groups and whole warps."""
+    step = max(32, groups)
+    return max(step, threads // step * step)
+
+
+def _tiles(plan: Plan, targets: int, penalties: bool, rows: int, device: Device) -> Build:
+    """The largest tile that fits, but not so large that multiprocessors have none."""
+    widths = (plan.n_inputs, *(stage.n_outputs for stage in plan.stages))
+    if len(plan.stages) > MOST_STAGES:
+        raise CannotFuse(
+            f"{plan.name} has {len(plan.stages)} dense layers, the GPU's fused step takes up "
+            f"to {MOST_STAGES}"
+        )
+    if max(widths) > WIDEST:
+        raise CannotFuse(
+            f"{plan.name} has a width of {max(widths)}, the GPU's fused step takes up to {WIDEST}"
+        )
+    limit = device.shared - 1024  # what the kernel itself has, and rounding
+    one = small(plan, rows)
+    for tile in (64, 32, 16):
+        activations = sum(widths) * (tile + 4) * plan.itemsize
+        enough = rows > tile // 2 if one else rows >= tile * device.processors // 2
+        if activations <= limit and (tile == 16 or enough):
+            break
+    else:
+        raise CannotFuse(
+            f"{plan.name}: the activations of 16 samples take {activations:,} bytes of shared "
+            f"memory, this device has {limit:,}"
+        )
+    staged = sum((i + 1) * (-(-o // 4) * 4 + 4) for i, o in pairwise(widths))
+    room = min(limit, activations + staged * plan.itemsize + 1024)
+    both = 2 * (room + 2048) <= device.shared and plan.itemsize == 4
+    shallow = max(widths) <= 64 and len(plan.stages) <= 3 and tile == 64
+    per_processor = 2 if both and shallow else 1  # registers for two without spills
+    blocks = 1 if one else per_processor * device.processors
+    return _build(plan, targets, penalties, device, 0, 256, tile, per_processor, blocks, room)
+
+
+def _build(
+    plan: Plan,
+    targets: int,
+    penalties: bool,
+    device: Device,
+    narrow: int,
+    threads: int,
+    tile: int,
+    per_processor: int,
+    blocks: int,
+    room: int = STATIC_SHARED,
+) -> Build:
+    stages = plan.stages
+    widths = (plan.n_inputs, *(stage.n_outputs for stage in stages))
+    definitions: dict[str, Any] = {
+        "WIDTHS": ",".join(map(str, widths)),
+        "ACTIVATIONS": ",".join(str(ACTIVATIONS[stage.activation]) for stage in stages),
+        "DROPOUTS": ",".join(str(int(stage.dropout)) for stage in stages),
+        "STAGES": len(stages),
+        "LOSS": LOSSES[plan.loss],
+        "OPTIMIZER": OPTIMIZERS[plan.optimizer],
+        "ACCURACY": ACCURACIES[plan.accuracy],
+        "TARGETS": targets,
+        "PENALTIES": int(penalties),
+        "NARROW": narrow,
+        "THREADS": threads,
+        "TILE": tile,
+        "BLOCKS": per_processor,
+        "ROOM": room,
+    }
+    if room > STATIC_SHARED and device.dynamic:
+        definitions["SHARED"] = room
+    return Build(tuple(definitions.items()), bool(narrow), threads, tile, blocks)

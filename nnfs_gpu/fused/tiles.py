@@ -1,0 +1,225 @@
+"""The fused step for wide layers on a GPU: row tiles whose activations stay in the L2 cache.
+
+Beyond 128 units the time goes into products, which cuBLAS does. So a step goes depth first like
+the others, but a tile is thousands of rows, and it goes through the backend's own operations,
+some of which are fused: bias with ReLU, the ReLU's gradient with the bias gradient, softmax with
+cross-entropy and its gradient. Memory does not grow with the batch. Chosen by
+`fused/cuda/choose.py`; array code and operations alone, so that it runs on every backend.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend.cuda.errors import reported
+from ..backend.interrupts import insist, new_pass
+from ..passing import forget
+from ..undo import Undo
+from .plan import CannotFuse, Plan, stage_parts
+
+Array = Any
+
+L2_BYTES = 24 << 20  # of a tile's activations and gradients: half of the cache of a large GPU
+LEAST_ROWS = 1024  # of a tile: fewer would not fill a GPU
+
+
+@reported
+class TiledSteps:
+    """Whole training steps, a tile of rows at a time.
+
+    step, run, accumulate, finish   as `cuda_steps.KernelSteps` has them
+
+    Raises CannotFuse for a network with dropout: a mask is a function of the row in the batch,
+    and the operation that makes it begins at row 0.
+
+    tile  rows that are worked on together; None: as many as the cache holds
+    """
+
+    name = "fused"
+
+    def __init__(self, model: Any, plan: Plan, tile: int | None = None):
+        if any(stage.dropout for stage in plan.stages):
+            raise CannotFuse(f"{plan.name} is wider than 128 and has dropout")
+        self.model, self.plan, self.backend = model, plan, model.backend
+        self._parts = stage_parts(model)
+        self._undo = Undo(model)
+        widths = plan.n_inputs + sum(stage.n_outputs for stage in plan.stages)
+        held = L2_BYTES // (2 * widths * plan.itemsize)
+        self._tile = tile or max(LEAST_ROWS, held // 256 * 256)
+        self._gradients: list[tuple[Array, Array]] = []  # of the batch under way, as what follows
+        self._loss: Any = 0.0
+        self._right: Any = 0.0
+        self._rows = self._total = 0  # given, expected
+
+    def describe(self) -> str:
+        """How a step runs, for people."""
+        return f"tiles of {self._tile:,} rows that stay in the cache, products by cuBLAS"
+
+    def step(self, X: Array, y: Any) -> tuple[Array, Array, Array]:
+        """One step over all of X (N, I) and targets y: mean loss, penalty, accuracy."""
+        if self._total:
+            raise RuntimeError("step: a batch is under way; call finish() first")
+        try:
+            self.accumulate(X, y, X.shape[0])
+            return self.finish()
+        finally:
+            self._rows = self._total = 0
+
+    def accumulate(self, X: Array, y: Any, total: int) -> None:
+        """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
+
+        Memory does not grow with `total`. Raises ValueError for more rows than `total`.
+        """
+        n, t = X.shape[0], getattr(y, "values", y)
+        if (self._total and total != self._total) or self._rows + n > total:
+            raise ValueError(
+                f"accumulate: got rows {self._rows} to {self._rows + n} of a batch of {total}, "
+                f"expected at most {self._total or total}; call finish() between batches"
+            )
+        if not self._total:
+            self._gradients, self._loss, self._right = [], 0.0, 0.0
+        try:
+            for start in range(0, n, self._tile):
+                rows = slice(start, min(start + self._tile, n))
+                outputs = self._forward(X[rows])
+                losses, comparisons, dz = self._end(outputs[-1], t[rows], total)
+                self._loss = self._loss + self.backend.sum(losses)
+                if comparisons is not None:
+                    self._right = self._right + self.backend.sum(comparisons)
+                self._add(self._backward(dz, outputs))
+            self._total = total
+            self._rows += n
+        except BaseException:  # half of it is added: the batch is forgotten
+            self._rows = self._total = 0
+            raise
+
+    def finish(self) -> tuple[Array, Array, Array]:
+        """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
+        if self._rows != self._total or not self._total:
+            raise RuntimeError(
+                f"finish: got {self._rows} of {self._total} samples; accumulate the rest first"
+            )
+        n, self._rows, self._total = self._total, 0, 0
+        penalty = self.model.loss.regularization_loss()
+        try:
+            self._undo.begin()
+            self._update(self._gradients)
+            measured = self._measured(self._loss, self._right, penalty, n)
+            self._undo.done()
+        except BaseException:
+            insist(self._undo.back)
+            raise
+        return measured
+
+    def _add(self, found: list[tuple[Array, Array]]) -> None:
+        """A tile's gradients to those of the tiles before it, in order."""
+        if not self._gradients:
+            self._gradients = found
+            return
+        for (dw, db), (more_w, more_b) in zip(self._gradients, found, strict=True):
+            dw += more_w
+            db += more_b
+
+    def _forward(self, x: Array) -> list[Array]:
+        """x and every stage's output; the last one before its activation."""
+        backend, outputs = self.backend, [x]
+        for number, (part, stage) in enumerate(zip(self._parts, self.plan.stages, strict=True)):
+            w, b = part.dense.weights, part.dense.biases
+            hidden = number < len(self._parts) - 1
+            if hidden and stage.activation == "relu":
+                outputs.append(backend.linear_relu_forward(outputs[-1], w, b))
+                continue
+            y = backend.linear_forward(outputs[-1], w, b)
+            if hidden and stage.activation == "sigmoid":
+                y = backend.sigmoid_forward(y)
+            outputs.append(y)
+        return outputs
+
+    def _end(self, z: Array, t: Array, samples: int) -> tuple[Array, Array | None, Array]:
+        """Losses of the rows, which of them are right, and the gradient at z."""
+        backend, loss = self.backend, self.plan.loss
+        if loss == "softmax_cross_entropy":
+            losses, dz = backend.softmax_cross_entropy(z, t, samples)
+            if self.model.accuracy is None:
+                return losses, None, dz
+            return losses, self.model.accuracy.compare(backend.argmax(z), t), dz
+        t = t.reshape(z.shape)
+        y = backend.sigmoid_forward(z) if self.plan.stages[-1].activation == "sigmoid" else z
+        losses = getattr(backend, f"{loss}_forward")(y, t)
+        dz = getattr(backend, f"{loss}_backward")(y, t)
+        dz *= dz.dtype.type(z.shape[0] / samples)  # the mean is the batch's, not the tile's
+        if self.plan.stages[-1].activation == "sigmoid":
+            dz = backend.sigmoid_backward(dz, y)
+        if self.model.accuracy is None:
+            return losses, None, dz
+        predictions = self.model.output_layer_activation.predictions(y)
+        return losses, self.model.accuracy.compare(predictions, t), dz
+
+    def _backward(self, dy: Array, outputs: list[Array]) -> list[tuple[Array, Array]]:
+        """dw and db of every stage, from the gradient at the last one's sums."""
+        backend, found = self.backend, []
+        for number in reversed(range(len(self._parts))):
+            stage, w = self.plan.stages[number], self._parts[number].dense.weights
+            x, y = outputs[number], outputs[number + 1]
+            hidden = number < len(self._parts) - 1
+            if hidden and stage.activation == "relu":
+                dy, dw, db = backend.linear_relu_backward(dy, x, w, y)
+            else:
+                if hidden and stage.activation == "sigmoid":
+                    dy = backend.sigmoid_backward(dy, y)
+                dy, dw, db = backend.linear_backward(dy, x, w)
+            found.append((dw, db))
+        return found[::-1]
+
+    def _update(self, gradients: list[tuple[Array, Array]]) -> None:
+        optimizer = self.model.optimizer
+        for part, (dw, db) in zip(self._parts, gradients, strict=True):
+            dense = part.dense
+            dense.dweights, dense.dbiases = dw, db
+            for given, values, l1, l2 in (
+                (dw, dense.weights, dense.weight_regularizer_l1, dense.weight_regularizer_l2),
+                (db, dense.biases, dense.bias_regularizer_l1, dense.bias_regularizer_l2),
+            ):
+                if l1 > 0 or l2 > 0:
+                    self.backend.regularization_step(given, values, l1, l2)
+        self._undo.keep()
+        optimizer.pre_update_params()
+        for part in self._parts:
+            optimizer.update_params(part.dense)
+        optimizer.post_update_params()
+        forget(self.model)
+
+    def _measured(self, loss: Any, right: Any, penalty: Any, n: int) -> tuple[Any, Any, Any]:
+        model = self.model
+        model.loss.accumulated_sum = model.loss.accumulated_sum + loss
+        model.loss.accumulated_count += n
+        count = n * (1 if self.plan.loss == "softmax_cross_entropy" else self.plan.n_outputs)
+        if model.accuracy is not None:
+            model.accuracy.accumulated_sum = model.accuracy.accumulated_sum + right
+            model.accuracy.accumulated_count += count
+        return loss / n, penalty, right / count
+
+    def run(
+        self, X: Array, y: Any, steps: int, batch_size: int | None = None
+    ) -> tuple[Array, Array, Array, Array]:
+        """`steps` steps over X: losses, penalties, accuracies and rates, each (steps,).
+
+        All of X at each step, or batch by batch from row 0, beginning anew after the last row.
+        """
+        model, t, measured = self.model, getattr(y, "values", y), []
+        starts = range(0, X.shape[0], batch_size or X.shape[0])
+        for step in range(steps):
+            first = starts[step % len(starts)]
+            if first == 0:
+                new_pass(model.loss, model.accuracy)
+            rows = slice(first, first + starts.step)
+            record = self.step(X[rows], t[rows])
+            measured.append((*record, model.optimizer.current_learning_rate))
+        xp = self.backend.xp
+        losses, penalties, accuracies, rates = (
+            xp.stack([xp.asarray(value) for value in column])
+            for column in zip(*measured, strict=True)
+        )
+        return losses, penalties, accuracies, rates.astype(np.float64)

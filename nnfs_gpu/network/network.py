@@ -1,0 +1,190 @@
+"""Network: layers, loss, optimizer and accuracy, connected: what `Model` trains.
+
+Book, chapters 18, 21 and 22. Parts may be of the user's own: `own/parts.py` says what they are
+asked for and how they are called, `checks.py` what must fit what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import checks
+from ..activations import Activation_Softmax
+from ..backend import get_backend, use_backend
+from ..layers import Layer_Input
+from ..losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_CategoricalCrossentropy
+from ..optimizers import forget
+from ..own import parts as own_parts
+from ..own.parts import is_trainable, ours
+from ..own.values import as_given, result
+from ..rollback import all_or_nothing
+from . import checks as network_checks
+from .measures import loss_of
+
+Array = Any
+
+
+class Network:
+    """Parts that are added, set, and connected by `finalize`; forward and backward through them.
+
+    Its messages name the class that users know, `Model`.
+    """
+
+    def __init__(self) -> None:
+        self.backend = get_backend()
+        self.layers: list[Any] = []
+        self.trainable_layers: list[Any] = []
+        self.loss: Any = None
+        self.optimizer: Any = None
+        self.accuracy: Any = None
+        self.output_layer_activation: Any = None
+        self.softmax_classifier_output: Any = None
+        self.stop_training = False
+        self._finalized = False
+        self._calls: list[Any] = []  # the layers as forward and backward call them
+        self._trained_by: type | None = None  # class of the optimizer at the last finalize
+
+    # ---- building ----
+    def add(self, layer: Any) -> None:
+        """Append a layer or an activation."""
+        if isinstance(layer, type) or not hasattr(layer, "forward"):
+            raise TypeError(
+                f"Model.add: got {layer!r}, expected a layer or an activation object; one of your "
+                "own needs the methods forward(self, inputs, training) and backward(self, dvalues)"
+            )
+        self.layers.append(layer)
+        self._finalized = False
+
+    def set(self, *, loss: Any = None, optimizer: Any = None, accuracy: Any = None) -> None:
+        """Set what is given; what is None stays as it was."""
+        self.loss = loss if loss is not None else self.loss
+        if optimizer is not None and (
+            isinstance(optimizer, type) or not hasattr(optimizer, "update_params")
+        ):
+            raise TypeError(
+                f"Model.set: got the optimizer {optimizer!r}, expected an object such as "
+                "Optimizer_Adam(), or one of your own with the method update_params(self, layer)"
+            )
+        self.optimizer = optimizer if optimizer is not None else self.optimizer
+        self.accuracy = accuracy if accuracy is not None else self.accuracy
+        self._finalized = False
+
+    def finalize(self) -> None:
+        """Connect the layers.
+
+        Raises ValueError for parts that do not fit one another, and for parts of your own that
+        lack something. Warns of parameters that no optimizer will change.
+        """
+        if not self.layers:
+            raise ValueError("Model.finalize: the model has no layers; add some first")
+        network_checks.check(self.layers, self.loss, self.accuracy, self.backend, self.optimizer)
+        with use_backend(self.backend):
+            self.input_layer = Layer_Input(any_shape=not ours(self.layers[0], "forward"))
+            combined = Activation_Softmax_Loss_CategoricalCrossentropy()
+        self._connect()
+        self.output_layer_activation = self.layers[-1]
+        self._calls = own_parts.called(self.layers, self.backend)
+        self.trainable_layers = self._trainable()
+        self.softmax_classifier_output = combined if self._is_softmax_classifier() else None
+        if hasattr(self.loss, "remember_trainable_layers"):
+            self.loss.remember_trainable_layers(self.trainable_layers)
+        self._change_of_optimizer()
+        self._finalized = True
+
+    def _connect(self) -> None:
+        parts = [self.input_layer, *self.layers, self.loss]
+        for before, layer, after in zip(parts, parts[1:], parts[2:], strict=False):
+            layer.prev, layer.next = before, after
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copied or unpickled model, whose layers come without their neighbours."""
+        vars(self).update(state)
+        if self._finalized:
+            self._connect()
+
+    def _is_softmax_classifier(self) -> bool:
+        """Whether softmax and loss are ours, whose derivatives cancel."""
+        last, loss = self.layers[-1], self.loss
+        known = isinstance(last, Activation_Softmax)
+        known = known and isinstance(loss, Loss_CategoricalCrossentropy)
+        return known and all(ours(part, "forward", "backward") for part in (last, loss))
+
+    def _change_of_optimizer(self) -> None:
+        """One of another class begins anew. Ours see to that among themselves: `take_over`."""
+        if self.optimizer is None:
+            return
+        before, now = self._trained_by, type(self.optimizer)
+        own = not all(hasattr(kind, "take_over") for kind in (before, now))
+        if own and before not in (None, now):
+            for layer in self.trainable_layers:
+                forget(layer)
+        self._trained_by = now
+
+    # ---- one pass ----
+    def forward(self, X: Any, training: bool = True) -> Array:
+        """Output of the last layer for X (N, features)."""
+        self._require("forward")
+        output = self.input_layer.forward(X, training)
+        for layer in self._calls:
+            output = layer.forward(output, training)
+        return output
+
+    def backward(self, output: Array, y: Any) -> None:
+        """Gradients of all layers, from the `output` of the last forward and its targets."""
+        self._require("backward", "loss")
+        layers, combined = self._calls, self.softmax_classifier_output
+        if combined is not None:
+            # One difference instead of the softmax's and the loss's gradients one by one.
+            known = type(combined) is Activation_Softmax_Loss_CategoricalCrossentropy
+            targets = y if known else as_given(y)
+            dvalues = result(combined.backward(output, targets), combined, "dinputs")
+            self.layers[-1].dinputs = dvalues
+            layers = layers[:-1]
+        else:
+            dvalues = loss_of(self).backward(output, y)
+        for layer in reversed(layers):
+            dvalues = layer.backward(dvalues)
+
+    # ---- parameters ----
+    def get_parameters(self) -> list[tuple[Array, Array]]:
+        """(weights, biases) of every trainable layer."""
+        return [own_parts.get_parameters(layer) for layer in self._trainable()]
+
+    def set_parameters(self, parameters: Sequence[tuple[Any, Any]]) -> None:
+        """Take parameters as `get_parameters` gives them; all are checked before any changes."""
+        layers = self._trainable()
+        if len(parameters) != len(layers):
+            raise ValueError(
+                f"set_parameters: got {len(parameters)} layers, expected {len(layers)}"
+            )
+        checked = []
+        for number, (layer, values) in enumerate(zip(layers, parameters, strict=True), 1):
+            try:
+                checked.append(own_parts.checked_parameters(layer, self.backend, *values))
+            except (TypeError, ValueError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                where = f"set_parameters, layer {number} of {len(layers)}"
+                raise kind(f"{where}: {error}") from error
+        with all_or_nothing(*layers):
+            for layer, values in zip(layers, checked, strict=True):
+                own_parts.set_parameters(layer, self.backend, *values)
+
+    # ---- inside ----
+    def _rows(self, X: Any, what: str, name: str) -> Array:
+        """X as the first layer takes it: (N, features); one of the user's own takes images, too."""
+        if ours(self.layers[0], "forward"):
+            return checks.matrix(self.backend, X, network_checks.width_in(self.layers), what, name)
+        return checks.samples(self.backend, X, what, name)
+
+    def _trainable(self) -> list[Any]:
+        return [layer for layer in self.layers if is_trainable(layer)]
+
+    def _require(self, what: str, *parts: str) -> None:
+        missing = [part for part in parts if getattr(self, part) is None]
+        if missing:
+            raise RuntimeError(
+                f"Model.{what} needs {', '.join(missing)}; give them to Model.set(...) first"
+            )
+        if not self._finalized:
+            raise RuntimeError(f"Model.{what}: call finalize() after the last add and set")

@@ -1,0 +1,110 @@
+"""Compile what runs on this machine will need, before they need it: for images and for CI.
+
+Kernels are compiled when they are first called and then kept on disk. `warm_up` calls them: every
+operation of a backend once, by the table of the cross-check, and a step of small networks that
+have between them every loss, optimizer and activation of the fused engines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import fused
+from ..accuracy import Accuracy_Categorical, Accuracy_Regression
+from ..activations import Activation_Linear, Activation_ReLU, Activation_Sigmoid, Activation_Softmax
+from ..backend import get_backend, use_backend
+from ..fused.plan import MOST_PRODUCTS
+from ..layers import Layer_Dense, Layer_Dropout
+from ..losses import (
+    Loss_BinaryCrossentropy,
+    Loss_CategoricalCrossentropy,
+    Loss_MeanAbsoluteError,
+    Loss_MeanSquaredError,
+)
+from ..model import Model
+from ..optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from ..training import divergence
+from .operations import TABLE
+
+Done = tuple[str, str, float]  # dtype, what was compiled or loaded, and the seconds that it took
+
+SAMPLES = 4
+OPTIMIZERS = (
+    Optimizer_Adam,
+    Optimizer_SGD,
+    lambda: Optimizer_SGD(momentum=0.9),
+    Optimizer_Adagrad,
+    Optimizer_RMSprop,
+)
+REGRESSION = (Loss_MeanSquaredError, Loss_MeanAbsoluteError)
+
+
+def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
+    """Do it, part by part. Raises what `get_backend` raises for a backend that does not work."""
+    for dtype in dtypes:
+        made = get_backend(backend, dtype=dtype, precise_dot=False, book_random=False)
+        parts = {"operations": _operations}
+        if made.name in fused.ENGINES:
+            parts |= {"fused step": _deep, "fused step of one narrow layer": _narrow}
+        for name, part in parts.items():
+            begin = time.perf_counter()
+            with np.errstate(all="ignore"), divergence.reported_by_caller(), use_backend(made):
+                part(made)
+                made.synchronize()
+            yield dtype, name, time.perf_counter() - begin
+
+
+def _operations(backend: Any) -> None:
+    for line in TABLE:
+        line.run(backend, line.arguments(backend.dtype, SAMPLES, 3))
+
+
+def _deep(backend: Any) -> None:
+    """Losses, optimizers, hidden activations, dropout: each in one network at least."""
+    hidden = Activation_ReLU, Activation_Sigmoid, Activation_Linear
+    ends = (
+        *((loss, Activation_Linear, Accuracy_Regression) for loss in REGRESSION),
+        (Loss_BinaryCrossentropy, Activation_Sigmoid, lambda: Accuracy_Categorical(binary=True)),
+        (Loss_CategoricalCrossentropy, Activation_Softmax, Accuracy_Categorical),
+    )
+    for number in range(max(len(OPTIMIZERS), len(ends))):
+        between = [hidden[number % len(hidden)](), Layer_Dropout(0.5, seed=0)]
+        optimizer = OPTIMIZERS[number % len(OPTIMIZERS)]()
+        _step(
+            [Layer_Dense(2, 5), *between, Layer_Dense(5, 3)], *ends[number % len(ends)], optimizer
+        )
+    soft = np.full((SAMPLES, 3), 1 / 3)
+    layers = [Layer_Dense(2, 5), Activation_Sigmoid(), Layer_Dense(5, 3)]
+    _step(layers, *ends[-1], Optimizer_Adam(), soft)
+
+
+def _narrow(backend: Any) -> None:
+    """One hidden layer: there is a function for each number of inputs and of outputs."""
+    for inputs in range(1, MOST_PRODUCTS):
+        for classes in range(2, MOST_PRODUCTS // (inputs + 1) + 2):
+            layers = [Layer_Dense(inputs, 4), Activation_ReLU(), Layer_Dense(4, classes)]
+            loss = Loss_CategoricalCrossentropy
+            _step(layers, loss, Activation_Softmax, Accuracy_Categorical, Optimizer_Adam())
+
+
+def _step(
+    layers: list[Any], loss: Any, output: Any, accuracy: Any, optimizer: Any, y: Any = None
+) -> None:
+    """One fused step of the network over a few samples."""
+    model = Model()
+    for layer in (*layers, output()):
+        model.add(layer)
+    model.set(loss=loss(), optimizer=optimizer, accuracy=accuracy())
+    model.finalize()
+    rng = np.random.default_rng(0)
+    if y is None:
+        classes = layers[-1].n_neurons
+        y = rng.integers(0, 2, (SAMPLES, classes)).astype(float)
+        if output is Activation_Softmax:
+            y = np.arange(SAMPLES) % classes
+    X = rng.standard_normal((SAMPLES, layers[0].n_inputs))
+    model.train(X, y, epochs=1, print_every=None, engine="fused")

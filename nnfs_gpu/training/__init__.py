@@ -1,0 +1,1 @@
+"""Training: the loop, the engines, callbacks and checkpoints."""

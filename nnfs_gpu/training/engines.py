@@ -1,0 +1,194 @@
+"""Engines: what one step of training does.
+
+`LayerSteps` goes through the layers as the book does; a fused engine (`nnfs_gpu/fused/`)
+computes the same in one call. Fused ones can also `run` many steps on one batch, and the CPU's
+can `sweep` over the batches of an epoch: see `fused/cpu/engine.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..backend.interrupts import insist
+from ..network.measures import accuracy_of, loss_of, optimizer_of
+from ..undo import Undo
+
+Array = Any
+Measured = tuple[Any, Any, Any]  # mean loss, penalty, accuracy of the batch before the update
+
+
+class Engine(Protocol):
+    """What does a training step: updates the parameters, and adds to the epoch's sums in
+    `model.loss` and `model.accuracy`.
+
+    A step is done or not done, also where Ctrl-C or an error ends it: parameters, the optimizer's
+    state and count, dropout's calls and the sums agree. A batch in pieces that ends so is
+    forgotten; until `finish` the model is as it was before the first piece.
+    """
+
+    name: str
+
+    def step(self, X: Array, y: Any) -> Measured:
+        """One batch: forward, loss and penalty, accuracy, backward, update."""
+
+    def accumulate(self, X: Array, y: Any, total: int) -> None:
+        """The next rows of a batch of `total`, up to the gradient: no parameter changes."""
+
+    def finish(self) -> Measured:
+        """The update from all of them."""
+
+
+class LayerSteps:
+    """The book's step: one layer after the other, forward and back.
+
+    Of a batch in pieces, a dropout layer draws a mask for each piece.
+    """
+
+    name = "layers"
+
+    # Of the batch under way: rows so far and in all, sums, and how many were compared.
+    _rows: int
+    _total: int
+    _loss: Any
+    _right: Any
+    _compared: int
+    _gradients: list[Array]
+    _ahead: list[Any]  # what the layers' counters have come to
+
+    def __init__(self, model: Any):
+        self.model = model
+        self._undo = Undo(model)
+        self.loss, self.accuracy = loss_of(model), accuracy_of(model)
+        self.optimizer = optimizer_of(model)
+        self._forget()
+
+    def step(self, X: Array, y: Any) -> Measured:
+        """One batch: forward, loss and penalty, accuracy, backward, update."""
+        try:
+            self._undo.begin()
+            measured = self._step(X, y)
+            self._undo.done()
+        except BaseException:
+            insist(self._undo.back)
+            raise
+        return measured
+
+    def _step(self, X: Array, y: Any) -> Measured:
+        model = self.model
+        output = model.forward(X, training=True)
+        data_loss, penalty = self.loss.calculate(output, y, include_regularization=True)
+        predictions = model.output_layer_activation.predictions(output)
+        accuracy = self.accuracy.calculate(predictions, y)
+        model.backward(output, y)
+        self._update()
+        return data_loss, penalty, accuracy
+
+    def accumulate(self, X: Array, y: Any, total: int) -> None:
+        """The next rows of a batch of `total`: losses, comparisons and gradients are added up.
+
+        Layers give the gradient of the mean over the rows at hand, g = mean + penalty. Weighted
+        by rows / total, all of them add up to the mean over the batch and the penalty once:
+        the weights' sum is 1. The sums are in float64, whatever the dtype.
+        """
+        n = X.shape[0]
+        if self._rows + n > total:
+            raise ValueError(f"accumulate: got rows {self._rows} to {self._rows + n} of {total}")
+        try:
+            if not self._rows:
+                self._undo.begin()
+            self._undo.take_up(self._ahead)
+            self._add(X, y, total)
+            self._ahead = self._undo.set_aside()
+            self._rows, self._total = self._rows + n, total
+        except BaseException:
+            insist(self._give_up)
+            raise
+
+    def _add(self, X: Array, y: Any, total: int) -> None:
+        model, backend, n = self.model, self.model.backend, X.shape[0]
+        output = model.forward(X, training=True)
+        losses = backend.sum(self.loss.forward(output, y))
+        predictions = model.output_layer_activation.predictions(output)
+        comparisons = self.accuracy.compare(predictions, y)
+        model.backward(output, y)
+        gradients = [dw for one in model.trainable_layers for dw in (one.dweights, one.dbiases)]
+        if not self._gradients:
+            self._gradients = [backend.zeros(dw.shape, np.float64) for dw in gradients]
+        for added, dw in zip(self._gradients, gradients, strict=True):
+            added += (n / total) * dw
+        self._loss = self._loss + losses
+        self._right = self._right + backend.sum(comparisons)
+        self._compared += comparisons.size
+
+    def finish(self) -> Measured:
+        """The update from all rows. Raises RuntimeError where some are missing."""
+        n = self._total
+        if not n or self._rows != n:
+            raise RuntimeError(f"finish: got {self._rows} of {n} rows; accumulate the rest first")
+        try:
+            self._undo.take_up(self._ahead)
+            measured = self._end()
+            self._forget()
+            self._undo.done()
+        except BaseException:
+            insist(self._give_up)
+            raise
+        return measured
+
+    def _end(self) -> Measured:
+        model, n = self.model, self._total
+        penalty = self.loss.regularization_loss()
+        gradients = iter(self._gradients)
+        for layer in model.trainable_layers:
+            layer.dweights = model.backend.asarray(next(gradients), layer.weights.dtype)
+            layer.dbiases = model.backend.asarray(next(gradients), layer.biases.dtype)
+        loss, right, compared = self._loss, self._right, self._compared
+        self.loss.accumulated_sum = self.loss.accumulated_sum + loss
+        self.loss.accumulated_count += n
+        self.accuracy.accumulated_sum = self.accuracy.accumulated_sum + right
+        self.accuracy.accumulated_count += compared
+        self._update()
+        return loss / n, penalty, right / compared
+
+    def _forget(self) -> None:
+        self._rows = self._total = self._compared = 0
+        self._loss = self._right = 0.0
+        self._gradients, self._ahead = [], []
+
+    def _give_up(self) -> None:
+        self._undo.back()
+        self._forget()
+
+    def _update(self) -> None:
+        self._undo.keep()
+        optimizer = self.optimizer
+        optimizer.pre_update_params()
+        for layer in self.model.trainable_layers:
+            optimizer.update_params(layer)
+        optimizer.post_update_params()
+
+
+def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
+    """The engine called `engine` for this model; `in_pieces`: batches may come in pieces.
+
+    Raises ValueError for an unknown name, its subclass `fused.CannotFuse` for "fused" where the
+    model cannot be fused.
+    """
+    if engine not in ("auto", "fused", "layers"):
+        raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
+    if engine != "layers":
+        from .. import fused
+
+        try:
+            found = fused.engine(model)
+            if in_pieces and not hasattr(found, "accumulate"):
+                raise fused.CannotFuse("this fused step takes whole batches, and these are larger")
+            return found
+        except fused.CannotFuse as reason:
+            if engine == "fused":
+                raise fused.CannotFuse(
+                    f"engine='fused': {reason}; use engine='layers', or 'auto' to take what can be"
+                ) from reason
+    return LayerSteps(model)

@@ -1,0 +1,83 @@
+"""Running the real command in processes of its own, for the tests of the command line.
+
+A start costs about half a second, so commands that do not depend on one another are started
+together, and what several tests look at is made once for all (the fixture `trained`).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from nnfs_gpu.cli import picture
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX systems")
+ESCAPE = "\x1b"
+
+ENVIRONMENT = os.environ | {
+    "OPENBLAS_NUM_THREADS": "1",  # small products: a second thread only waits
+    "TERM": "xterm",
+    "NNFS_GPU_BACKEND": "numpy",  # what --backend overrides; starts faster than numba
+}
+for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+    ENVIRONMENT.pop(name, None)
+
+
+def command(*arguments) -> list[str]:
+    return [sys.executable, "-m", "nnfs_gpu.cli", *map(str, arguments)]
+
+
+def run(*arguments, stdin: bytes = b"", cwd=None) -> subprocess.CompletedProcess:
+    """One run of the real command; stdout and stderr as text."""
+    done = subprocess.run(
+        command(*arguments), input=stdin, capture_output=True, cwd=cwd, env=ENVIRONMENT, timeout=120
+    )
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    return done
+
+
+def together(*runs) -> list[subprocess.CompletedProcess]:
+    """Independent commands, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda arguments: run(*arguments), runs))
+
+
+def assert_png(path: Path) -> None:
+    """A whole PNG of the promised size."""
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", data[16:24]) == (picture.WIDTH, picture.HEIGHT)
+    assert data[-8:-4] == b"IEND"
+
+
+TRAIN = ("train", "--samples", 3000, "--epochs", 9, "--batch-size", 64, "--learning-rate", 0.02)
+TRAIN += ("--hidden", "64,48", "--seed", 5, "--backend", "numpy")
+
+
+_made: list = []
+
+
+def trained_once(factory):
+    """(folder, the run that filled it, the same run again as JSON on stdout without a picture).
+
+    Made when the first test asks for it; `factory` is pytest's tmp_path_factory.
+    """
+    if not _made:
+        _made.append(_train(factory.mktemp("trained")))
+    return _made[0]
+
+
+def _train(base: Path):
+    first, second = together(
+        (*TRAIN, "--out", base / "made" / "here"),
+        (*TRAIN, "--out", base / "again", "--no-plot", "--json", "-"),
+    )
+    assert first.returncode == 0, first.stderr
+    assert second.returncode == 0, second.stderr
+    return base / "made" / "here", first, second

@@ -1,0 +1,121 @@
+"""Parts of the command line, without processes: speed, the picture."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+from cli_runs import assert_png
+
+from nnfs_gpu import (
+    Activation_Softmax,
+    Layer_Dense,
+    Model,
+    Optimizer_SGD,
+    spiral_bayes_limit,
+    spiral_data,
+    use_backend,
+)
+from nnfs_gpu.cli import picture, progress as cli_progress
+
+
+class _Clock:
+    """time.perf_counter that moves when the test says so."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class _Display:
+    def __init__(self):
+        self.epochs = []
+
+    def begin(self, epochs, samples):
+        pass
+
+    def due(self):
+        return False
+
+    def epoch(self, epoch, numbers):
+        self.epochs.append(numbers)
+
+
+def test_speed_counts_training_steps_without_the_first_and_without_validation(monkeypatch):
+    clock = _Clock()
+    monkeypatch.setattr(cli_progress, "time", clock)
+    stop = cli_progress.StopRequest()
+    watch = cli_progress.TrainingWatch(_Display(), 100, stop, {"seed": 3})
+    watch.model = Model()
+    watch.on_train_begin({"epochs": 2, "steps": 3, "samples": 250})
+    clock.now += 50  # the first step compiles
+    watch.on_train_batch_end(0, {"epoch": 1})
+    assert watch.samples_per_second == 100 / 50  # nothing better is known yet
+    for epoch in (1, 2):
+        for batch in range(1 if epoch == 1 else 0, 3):
+            clock.now += 2
+            watch.on_train_batch_end(batch, {"epoch": epoch})
+        clock.now += 1000  # validation
+        watch.on_epoch_end(epoch, {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0})
+    assert watch.samples_per_second == pytest.approx((2 * 250 - 100) / (5 * 2))
+    assert watch.training_seconds == pytest.approx(50 + 10)
+    assert watch.steps == 6
+    resumed = cli_progress.TrainingWatch(_Display(), 100, stop, {"seed": 3})
+    resumed.model = watch.model
+    resumed.on_train_begin({"epochs": 9, "steps": 3, "samples": 250})
+    resumed.set_state(watch.get_state())
+    assert watch.get_state()["config"] == {"seed": 3}
+    assert (resumed.steps, resumed.training_seconds) == (6, watch.training_seconds)
+    assert resumed.samples_per_second == watch.samples_per_second  # until it has its own
+    clock.now += 30
+    resumed.on_train_batch_end(0, {"epoch": 3})
+    assert resumed.samples_per_second == 100 / 30
+    clock.now += 4
+    resumed.on_train_batch_end(1, {"epoch": 3})
+    clock.now += 1
+    resumed.on_train_batch_end(2, {"epoch": 3})
+    assert resumed.samples_per_second == pytest.approx(150 / 5)
+    assert resumed.training_seconds == pytest.approx(60 + 35)
+    assert not watch.model.stop_training
+    stop.signum = signal.SIGINT
+    watch.on_train_batch_end(0, {"epoch": 3})
+    assert watch.model.stop_training
+    watch.model.optimizer = Optimizer_SGD(learning_rate=3.0)
+    with pytest.raises(cli_progress.DivergedError, match="lower --learning-rate than 3"):
+        watch.on_epoch_end(3, {"loss": float("nan"), "accuracy": 0.5, "val_loss": 1.0})
+
+
+@pytest.mark.parametrize(("classes", "epochs"), [(1, 1), (2, 0), (3, 40), (7, 2), (300, 3)])
+def test_picture_of_any_number_of_classes_and_epochs(classes, epochs, tmp_path):
+    with use_backend("numpy", dtype="float32"):
+        model = Model()
+        model.add(Layer_Dense(2, classes))
+        model.add(Activation_Softmax())
+        model.finalize()
+        points, labels = spiral_data(20, classes, seed=0)
+    numbers = [1 / n for n in range(1, epochs + 1)]
+    curve = {key: numbers for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    curve["epoch"] = list(range(1, epochs + 1))
+    png = picture.draw(model, points, labels, curve, spiral_bayes_limit(classes), "Title")
+    (tmp_path / "p.png").write_bytes(png)
+    assert_png(tmp_path / "p.png")
+
+
+def test_regions_take_the_colour_of_the_likely_class():
+    """A network that decides by the sign of x: left and right half, paler at the border."""
+    with use_backend("numpy", dtype="float32"):
+        model = Model()
+        model.add(Layer_Dense(2, 2))
+        model.layers[0].weights = [[-8.0, 8.0], [0.0, 0.0]]
+        model.add(Activation_Softmax())
+        model.finalize()
+    image = picture.region_image(model, 64)
+    left, right = image[32, 8, :3], image[32, 55, :3]
+    blue, orange = picture.class_colours(2)
+    assert np.abs(left - blue).sum() < np.abs(left - orange).sum()
+    assert np.abs(right - orange).sum() < np.abs(right - blue).sum()
+    assert image[32, 32, :3].min() > max(left.min(), right.min())  # the border is paler
+    assert image[0, 0, 3] == 0  # beyond the data: transparent
+    assert image[32, 8, 3] == 1

@@ -1,0 +1,101 @@
+"""Model files for the tests of storage: made, opened, changed and sealed again."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from nnfs_gpu import (
+    Accuracy_Categorical,
+    Activation_ReLU,
+    Activation_Softmax,
+    Layer_Dense,
+    Loss_CategoricalCrossentropy,
+    Model,
+    Optimizer_Adam,
+    get_backend,
+)
+from nnfs_gpu.files.tensor_file import ModelFileError, seal, seal_1
+
+X = np.random.RandomState(4).randn(20, 2)
+Y = np.arange(20) % 3
+
+
+def build(optimizer=None):
+    """A trained 2-4-3 classifier, so that no parameter is a round number."""
+    np.random.seed(6)
+    model = Model()
+    for layer in (
+        Layer_Dense(2, 4, 1e-4, 5e-4, 1e-5, 2e-5),
+        Activation_ReLU(),
+        Layer_Dense(4, 3),
+        Activation_Softmax(),
+    ):
+        model.add(layer)
+    model.set(
+        loss=Loss_CategoricalCrossentropy(),
+        optimizer=optimizer or Optimizer_Adam(0.05, 5e-7, 1e-8, 0.8, 0.99),
+        accuracy=Accuracy_Categorical(),
+    )
+    model.finalize()
+    model.train(X, Y, epochs=3, print_every=None)
+    return model
+
+
+def bits(model):
+    """The bytes of all parameters."""
+    to_numpy = model.backend.to_numpy
+    return [to_numpy(a).tobytes() for pair in model.get_parameters() for a in pair]
+
+
+def metadata(path):
+    """The text entries of a safetensors file."""
+    with safe_open(path, framework="numpy") as opened:
+        return opened.metadata()
+
+
+def architecture(path):
+    """The JSON of a file of format 1 or 2."""
+    found = metadata(path)
+    return json.loads(found["nnfs_gpu"] if "nnfs_gpu" in found else found["architecture"])
+
+
+def to_format_1(path):
+    """Write a file of format 2 as nnfs_gpu 0.1 did."""
+    document = architecture(path)
+    tensors = {
+        name: a for name, a in load_file(path).items() if name.endswith(("weights", "biases"))
+    }
+    names = ("dtype", "layers", "loss", "optimizer", "accuracy")
+    text = json.dumps({name: document[name] for name in names})
+    found = {"format": "nnfs_gpu", "format_version": "1", "architecture": text}
+    save_file(tensors, path, found | {"sha256": seal_1(tensors)})
+
+
+def rewrite(path, *, tensors=None, document=None, sealed=True):
+    """Write `path` anew with other tensors or another document (text: as it is)."""
+    found, first = metadata(path), "nnfs_gpu" not in metadata(path)
+    tensors = load_file(path) if tensors is None else tensors
+    document = architecture(path) if document is None else document
+    if not isinstance(document, str):
+        if sealed and not first and isinstance(document, dict):
+            document = document | {"sha256": seal(document, tensors)}
+        document = json.dumps(document)
+    if first:
+        found |= {"architecture": document} | ({"sha256": seal_1(tensors)} if sealed else {})
+    else:
+        found = {"nnfs_gpu": document}
+    save_file(tensors, path, found)
+
+
+def refused(path, message=None, load=Model.load):
+    """Loading raises ModelFileError that names the file; nothing global has changed."""
+    before, stream = get_backend(), np.random.get_state(legacy=False)
+    with pytest.raises(ModelFileError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    assert get_backend() is before
+    np.testing.assert_equal(np.random.get_state(legacy=False), stream)

@@ -1,0 +1,196 @@
+"""Files that are no models, or damaged: one ModelFileError each, and nothing has changed."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+from model_files import architecture, build, metadata, refused, rewrite, to_format_1
+from safetensors.numpy import load_file, save_file
+
+from nnfs_gpu import (
+    Model,
+    use_backend,
+)
+from nnfs_gpu.files.model_file import ModelFileError
+
+
+@pytest.fixture
+def second(tmp_path):
+    """A file that a float32 NumPy model wrote, format 2."""
+    use_backend("numpy", dtype="float32")
+    path = tmp_path / "model.safetensors"
+    build().save(path)
+    return path
+
+
+@pytest.fixture
+def first(second):
+    """The same in format 1."""
+    to_format_1(second)
+    return second
+
+
+@pytest.fixture(params=["first", "second"])
+def file(request):
+    """Both formats: what is wrong in either is an error."""
+    return request.getfixturevalue(request.param)
+
+
+def test_every_truncation_is_refused(file, tmp_path):
+    whole = file.read_bytes()
+    header = 8 + struct.unpack("<Q", whole[:8])[0]
+    lengths = {0, 1, 7, 8, 9, 100, header - 1, header, header + 1, len(whole) - 4, len(whole) - 1}
+    for length in sorted(lengths | set(range(0, len(whole), 97))):
+        file.write_bytes(whole[:length])
+        refused(file, "not a readable safetensors file")
+
+
+@pytest.mark.parametrize("more", [b"\0", b"more bytes"])
+def test_bytes_after_the_end_are_refused(file, more):
+    file.write_bytes(file.read_bytes() + more)
+    refused(file, "not a readable safetensors file")
+
+
+def flipped(file, step):
+    """The file with one bit of its header flipped, at every `step`th place in turn."""
+    whole = file.read_bytes()
+    size = struct.unpack("<Q", whole[:8])[0]
+    rng = np.random.RandomState(1)
+    for position in [*range(8), *range(8, 8 + size, step)]:
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << rng.randint(8)
+        file.write_bytes(damaged)
+        yield whole, position
+
+
+def test_a_flipped_bit_in_a_header_of_format_1_is_an_error_or_another_valid_number(first):
+    """Whatever bit flips: ModelFileError, or a number of the architecture has changed."""
+    results = []
+    for whole, position in flipped(first, 3):
+        try:
+            Model.load(first)
+        except ModelFileError:
+            results.append("refused")
+        else:
+            assert whole[position : position + 1] in b"0123456789.e-", whole[position - 9 :][:20]
+            results.append("loaded")
+    assert results.count("refused") > 0.8 * len(results)
+
+
+def test_every_flipped_bit_in_a_header_is_refused(second):
+    """The seal covers the architecture, too: no number changes without a word."""
+    padding = len(second.read_bytes()) and second.read_bytes().index(b" ", 8 + 1)
+    for whole, position in flipped(second, 2):
+        assert position < padding or whole[position : position + 1] == b" "
+        refused(second)
+
+
+def test_a_flipped_bit_in_a_parameter_is_refused(file):
+    whole = bytearray(file.read_bytes())
+    whole[-2] ^= 0x40
+    file.write_bytes(whole)
+    refused(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 8, b"\0" * 1000, b"\xff" * 100, b"{}", b"PK\x03\x04", b"not a model\n" * 9],
+    ids=["empty", "8 zeros", "zeros", "ones", "json", "zip", "text"],
+)
+def test_files_of_other_kinds(tmp_path, content):
+    use_backend("numpy")
+    (tmp_path / "m").write_bytes(content)
+    refused(tmp_path / "m", "not a readable safetensors file")
+
+
+def test_a_pickle_is_not_executed(tmp_path):
+    """More of them: test_book_files.py."""
+    import pickle
+
+    class Trap:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "executed"),))
+
+    (tmp_path / "m").write_bytes(pickle.dumps(Trap()))
+    refused(tmp_path / "m", r"it holds the name posix.mkdir; nothing in it was run")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": None}, "got format None version '1', expected a file that nnfs_gpu wrote"),
+        ({"format": "pt"}, "got format 'pt' version '1', expected a file that nnfs_gpu wrote"),
+        ({"format_version": "2"}, "got format 'nnfs_gpu' version '2', expected .* version '1'"),
+        ({"format_version": None}, "got format 'nnfs_gpu' version None, expected"),
+        ({"architecture": None}, "its architecture cannot be read"),
+        ({"format": None, "format_version": None, "architecture": None}, "got format None"),
+    ],
+)
+def test_files_of_others_and_of_other_versions(first, changes, message):
+    new = {key: value for key, value in (metadata(first) | changes).items() if value is not None}
+    save_file(load_file(first), first, new or None)
+    refused(first, message)
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", None, [2]], ids=repr)
+def test_a_document_of_another_version(second, version):
+    rewrite(second, document=architecture(second) | {"format_version": version})
+    refused(second, "got format version .*, expected 2; a newer nnfs_gpu may read it")
+
+
+@pytest.mark.parametrize("kind", ["parameters", "optimizer", None, 2], ids=repr)
+def test_a_document_of_another_kind(second, kind):
+    rewrite(second, document=architecture(second) | {"kind": kind})
+    refused(second, "holds .*, expected a model; use Model.load_parameters")
+
+
+def test_an_altered_document_is_refused(second):
+    document = architecture(second)
+    document["optimizer"]["learning_rate"] = 0.5
+    rewrite(second, document=document, sealed=False)
+    refused(second, "was altered or damaged: its checksum differs")
+    rewrite(
+        second, document={key: document[key] for key in document if key != "sha256"}, sealed=False
+    )
+    refused(second, "was altered")
+
+
+@pytest.mark.parametrize("text", ["", "{", "not json", "[1, 2", "{'a': 1}", "\ufeff{}"])
+def test_architecture_that_is_not_json(file, text):
+    rewrite(file, document=text)
+    refused(file, "its architecture cannot be read")
+
+
+@pytest.mark.parametrize("value", [[], None, 5, "text", {}, True, float("nan")], ids=repr)
+def test_architecture_of_another_form(file, value):
+    rewrite(file, document=json.dumps(value))
+    refused(file)
+
+
+def test_architecture_nested_too_deep(file):
+    rewrite(file, document="[" * 100_000)
+    refused(file, "its architecture cannot be read")
+
+
+def test_files_that_are_not_there(tmp_path):
+    use_backend("numpy")
+    for path in (tmp_path / "none", tmp_path / "no" / "folder", str(tmp_path / "text")):
+        with pytest.raises(FileNotFoundError, match=f"{path}: no such model file"):
+            Model.load(path)
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: is a folder, expected a model"):
+        Model.load(tmp_path)
+
+
+@pytest.mark.parametrize("size", [float("inf"), float("nan"), -(10**7), 1.5, "4", None, True])
+def test_sizes_that_are_none(second, size):
+    """Two sizes whose numbers of weights cancel must not make room for the first either."""
+    document = architecture(second)
+    document["layers"] = [
+        {"class": "Layer_Dense", "n_inputs": 10**7, "n_neurons": 10**7},
+        {"class": "Layer_Dense", "n_inputs": size, "n_neurons": 10**7},
+    ]
+    rewrite(second, document=document)
+    refused(second, "its architecture cannot be built: n_inputs: got ")

@@ -1,0 +1,171 @@
+"""The GPU's fused step as NVRTC compiles it, with the definitions that plans get; needs no GPU.
+
+Proves, for every architecture, the networks of the performance goals and some awkward ones: the
+build that is chosen for a device compiles for it, moves no register to memory, holds no float64
+instruction in float32 and stays within the device's shared memory; and that the inner loops of
+the tiles are what they are meant to be: 16-byte accesses of shared memory. With `-s` it prints
+the registers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+from test_cuda_compile import (
+    ALLOWED,
+    FLUSHING,
+    assert_no_spills,
+    build,
+    nvrtc as nvrtc,  # a fixture
+)
+
+from nnfs_gpu.fused import Plan, Stage
+from nnfs_gpu.fused.cuda.build import LABELS, NUMBERS, Build, Device, choose, end_of
+
+REALS = {"float32": "float", "float64": "double"}
+KILO = 1024
+DEVICES = {  # multiprocessors, shared memory that a block can ask for
+    "sm_75": Device(40, 64 * KILO),
+    "sm_80": Device(108, 163 * KILO),
+    "sm_86": Device(84, 99 * KILO),
+    "sm_89": Device(128, 99 * KILO),
+    "sm_90": Device(132, 227 * KILO),
+    "sm_100": Device(148, 227 * KILO),
+    "sm_120": Device(170, 99 * KILO),
+}
+SINGLE_BLOCK, MANY_BLOCKS = 300, 1_000_000
+
+
+def plan(*widths: int, dtype: str = "float32", loss: str = "softmax_cross_entropy", **kw) -> Plan:
+    """Hidden layers with ReLU, Adam, and the accuracy that fits the loss."""
+    last = len(widths) - 2
+    ends = {"softmax_cross_entropy": ("linear", "argmax"), "squared_error": ("linear", "close")}
+    end, accuracy = ends.get(loss, ("sigmoid", "threshold"))
+    dropped = kw.pop("dropout", False)
+    stages = tuple(
+        Stage(
+            *widths[s : s + 2],
+            activation=end if s == last else "relu",
+            keep=0.9 if dropped and s < last else 1.0,
+            dropout=dropped and s < last,
+        )
+        for s in range(last + 1)
+    )
+    return Plan(dtype=dtype, stages=stages, loss=loss, optimizer="adam", accuracy=accuracy)
+
+
+GOALS = [(2, 64, 3), (2, 128, 3), (2, 64, 64, 3), (2, 128, 128, 3)]
+OTHERS = [
+    plan(2, 64, 1, loss="binary_cross_entropy"),
+    plan(1, 64, 64, 1, loss="squared_error"),
+    plan(2, 64, 64, 3, dropout=True),
+    plan(128, 128, 40),
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A build as the host side would ask for it."""
+
+    plan: Plan
+    architecture: str
+    rows: int
+    part: bool = False
+    penalties: bool = False
+    file: str = "fused"
+
+    def build(self) -> Build:
+        targets = LABELS if self.plan.loss == "softmax_cross_entropy" else NUMBERS
+        device = DEVICES[self.architecture]
+        if self.file == "fused_end":
+            return end_of(self.plan, self.penalties, device)
+        return choose(self.plan, targets, self.penalties, self.rows, device, self.part)
+
+
+def assert_good(nvrtc, jobs):
+    """Every job compiles, without spills, within what its device has; registers are printed."""
+
+    def compiled(job):
+        definitions = sorted(job.build().definitions)
+        return build(nvrtc, job.file, REALS[job.plan.dtype], job.architecture, *definitions)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for job, built in zip(jobs, pool.map(compiled, jobs), strict=True):
+            assert_one(job, built)
+
+
+def assert_one(job: Job, built) -> None:
+    assert_no_spills(job.file, built)
+    of, launch = job.plan, job.build()
+    definitions = dict(launch.definitions)
+    (count,) = built.registers().values()
+    blocks = definitions["BLOCKS"] if job.file == "fused" else 1
+    assert count * launch.threads * blocks <= 1 << 16
+    if of.dtype == "float32":
+        assert ".f64" not in built.ptx, f"{of.name}: float64 in {built.what}"
+        assert set(FLUSHING.findall(built.ptx)) <= ALLOWED, f"{of.name}: {built.what}"
+    fixed = re.search(r"(\d+) bytes smem", built.log)
+    shared = (int(fixed[1]) if fixed else 0) + definitions.get("SHARED", 0)
+    assert shared <= DEVICES[job.architecture].shared
+    what = f"{job.file} {of.name} {of.dtype} at {job.rows:,}{' in parts' * job.part}"
+    print(f"{job.architecture} {what}: {count} registers, {shared} bytes shared")
+
+
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_every_architecture(nvrtc, architecture):
+    """Both kinds of kernel for small and large batches, and each dtype of the deepest net."""
+    known = nvrtc.getSupportedArchs()
+    if int(architecture.removeprefix("sm_")) not in known:
+        problem = f"this NVRTC does not know {architecture}"
+        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+    small, many = SINGLE_BLOCK, MANY_BLOCKS
+    jobs = [Job(plan(2, 64, 3), architecture, rows) for rows in (small, many)]
+    jobs += [Job(plan(2, 64, 64, 3), architecture, rows) for rows in (small, many)]
+    jobs += [Job(plan(2, 128, 128, 3, dtype=dtype), architecture, many) for dtype in REALS]
+    jobs += [Job(plan(2, 64, 3), architecture, many, file="fused_end")]
+    assert_good(nvrtc, jobs)
+
+
+def test_the_goals_networks(nvrtc):
+    plans = [plan(*widths, dtype=dtype) for widths in GOALS for dtype in REALS]
+    assert_good(nvrtc, [Job(of, "sm_90", rows) for of in plans for rows in (300, 1_000_000)])
+
+
+def test_other_plans(nvrtc):
+    """Other losses, dropout, penalties, and rows that come in parts."""
+    jobs = [Job(of, "sm_90", MANY_BLOCKS) for of in OTHERS]
+    for of in (plan(2, 64, 3), plan(2, 64, 64, 3)):
+        jobs += [Job(of, "sm_90", MANY_BLOCKS, part=True)]
+        jobs += [Job(of, "sm_90", MANY_BLOCKS, penalties=True)]
+        jobs += [Job(of, "sm_90", MANY_BLOCKS, penalties=True, file="fused_end")]
+    assert_good(nvrtc, jobs)
+
+
+def test_shared_memory_is_read_16_bytes_at_a_time(nvrtc):
+    """In the products: loads that bring four numbers outnumber single ones."""
+    for of in (plan(2, 64, 3), plan(2, 64, 64, 3)):
+        definitions = sorted(Job(of, "sm_90", MANY_BLOCKS).build().definitions)
+        built = build(nvrtc, "fused", "float", "sm_90", *definitions)
+        wide = len(re.findall(r"\bld\.shared\S*\.v4\.", built.ptx))
+        assert wide >= 8, f"{of.name}: {wide} loads of 16 bytes"
+
+
+def test_the_launch_is_within_what_a_device_has():
+    """For many plans and batches: threads, blocks, shared memory, whole warps and groups."""
+    for device in DEVICES.values():
+        for dtype in REALS:
+            for widths in (*GOALS, (2, 512, 3), (8, 100, 5), (1, 1), (128, 128), (2, 33, 7)):
+                for rows in (1, 300, 4097, 30_000, 1_000_000):
+                    of = plan(*widths, dtype=dtype)
+                    launch = choose(of, LABELS, False, rows, device)
+                    definitions = dict(launch.definitions)
+                    assert launch.threads % 32 == 0
+                    assert launch.threads <= 1024
+                    assert launch.tile % launch.threads == 0 or not launch.narrow
+                    assert definitions["ROOM"] <= device.shared
+                    assert 1 <= launch.grid(rows) <= 2 * device.processors
+                    assert launch.grid(rows) <= -(-rows // launch.tile)
