@@ -182,7 +182,7 @@ def train(
         groups, scale = (n + per - 1) // per, 1.0 / count
         sums = vector(head[k.SUMS], groups * size, like)
         at_once = what & WHOLE_GRADIENT == WHOLE_GRADIENT
-        if leads and what & k.GROUPS:
+        if leads and steps and what & k.GROUPS:  # none when it is called to be compiled
             _pack_weights(head, table, like)
         totals = matrix(head[k.TOTALS], groups, 2, 0.0)
         measured = matrix(head[k.MEASURED], steps, k.MEASURED_FIELDS, 0.0)
