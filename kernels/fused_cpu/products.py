@@ -88,7 +88,7 @@ def multiply(a, packed, along_m, along_k, b, c, M, K, width, start, bias, end, g
                     product_5(*given)
             m += high
         m = 0
-        while m < M and whole < width:
+        while VECTORS > 1 and m < M and whole < width:  # never, where a panel is one register
             high = next_rows(M - m)
             at, along = m * along_m + k * along_k, along_k
             if packed:

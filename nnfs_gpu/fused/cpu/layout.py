@@ -20,7 +20,7 @@ from ..plan import Plan
 PANEL = 4  # registers of samples, by which tiles and groups are cut, on every machine
 CACHE = 1536 << 10  # bytes of a tile's workspace: products take it from the second level in panels
 MOST_TILE = 3  # panels: of more, what a product of gradients uses again leaves the first level
-PIECE = 4_096  # weights: their sums in float64 fit into a core's first-level cache
+PIECE = 4_096  # weights: their gradient stays in a core's first-level cache until the update
 NARROW_TILE = 8  # panels of a narrow network, whose workspace is small
 LANES_FROM = 12  # fewer outputs than this are summed lane by lane: see `_by_lanes`
 
