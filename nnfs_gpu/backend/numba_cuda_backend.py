@@ -244,8 +244,9 @@ class NumbaCudaBackend(NumpyBackend):
         self._calls.launch(cuda_grids.argmax, column.size, (x,), (column,))
         return column
 
-    def mean(self, a: Array) -> Array:
-        return (self.sum(a) / a.size).astype(a.dtype if a.dtype.kind == "f" else np.float64)
+    def mean(self, a: Array, total: Array | None = None) -> Array:
+        mean = (self.sum(a) if total is None else total) / a.size
+        return mean.astype(a.dtype if a.dtype.kind == "f" else np.float64)
 
     def sum(self, a: Array) -> Array:
         return self._calls.total(self._calls.chunk_sums(cuda_blocks.sums, a, np.float64))

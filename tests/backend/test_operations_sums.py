@@ -39,6 +39,14 @@ def test_comparisons_with_nan_are_false_and_argmax_is_the_specifications(backend
     assert_close(call(backend, "argmax", x), expected, np.int32)
 
 
+@pytest.mark.parametrize("size", [1, 300, 9_001])
+def test_a_mean_of_a_known_sum_has_the_same_bits(backend, size):
+    a = backend.asarray(np.random.RandomState(size).randn(size))
+    mean, again = backend.mean(a), backend.mean(a, backend.sum(a))
+    assert again.dtype == a.dtype
+    assert backend.to_numpy(mean).tobytes() == backend.to_numpy(again).tobytes()
+
+
 @pytest.mark.parametrize("name", ["mean", "sum"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_sums_pass_nan_and_infinity_on(backend, name, value):

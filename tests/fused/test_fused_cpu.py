@@ -124,6 +124,7 @@ def test_awkward_sizes(widths, n, dtype):
 def test_many_groups_and_waves(dtype, monkeypatch):
     """A batch of more groups than there is room for at a time."""
     monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MOST_GROUPS", 4)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MORE_GROUPS", 1)
     monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.MOST_GROUP", 2048)
     check_step(Network((2, 64, 3), activation="sigmoid", keep=0.75), 30_001, dtype)
 

@@ -102,7 +102,13 @@ CASES = {
 }
 SETTINGS = {  # of what is cut into calls, so that a small batch is
     "fused calls": {"CALL": 1},
-    "fused cut": {"MOST_GROUPS": 4, "MOST_GROUP": 1, "GROUP_SAMPLES": 1, "GROUP_FLOPS": 1},
+    "fused cut": {
+        "MOST_GROUPS": 4,
+        "MORE_GROUPS": 1,
+        "MOST_GROUP": 1,
+        "GROUP_SAMPLES": 1,
+        "GROUP_FLOPS": 1,
+    },
 }
 
 

@@ -8,6 +8,7 @@ from fused_networks import Network
 from test_step_whole import backend_named, visible
 
 import nnfs_gpu as ng
+from nnfs_gpu.rollback import all_or_nothing
 from nnfs_gpu.training.engines import LayerSteps
 
 NETWORK = Network((2, 8, 8, 3), keep=0.8)
@@ -65,6 +66,27 @@ def test_an_optimizer_that_fails_in_the_middle_has_changed_nothing(backend, step
         engine.step(X, y)
         reference.step(X, y)
     assert visible(model) == visible(expected)
+
+
+def test_a_step_fails_after_a_call_that_was_taken_back():
+    """The engine's notes of the layers are right though the call has put their attributes back."""
+    model, X, y = made(Fails(2, 1))
+    engine = LayerSteps(model)
+    engine.step(X, y)
+
+    def fail():
+        with all_or_nothing(model, *model.layers, model.optimizer):
+            model.layers[0].noted = np.ones(3)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not hasattr(model.layers[0], "noted")
+    engine.step(X, y)
+    before = visible(model)
+    with pytest.raises(MemoryError):
+        engine.step(X, y)
+    assert visible(model) == before
 
 
 def test_another_optimizers_state_comes_back_where_the_first_step_of_the_new_one_fails():
