@@ -30,9 +30,12 @@ def _forward(tables, head, table, work, n, width, row, step, like):
         )
         x = tile_of(head, work, table[s, k.X_AT], inputs, like)
         y = tile_of(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
-        w, b = vector(table[s, k.W], inputs * outputs, like), vector(table[s, k.B], outputs, like)
+        w, b = (
+            vector(table[s, k.PACKED], inputs * outputs, like),
+            vector(table[s, k.B], outputs, like),
+        )
         end = RELU if activation == k.RELU_ACTIVATION else PLAIN
-        multiply(w, 1, outputs, x, y, outputs, inputs, width, BIAS, b, end, y)
+        multiply(w, True, 1, outputs, x, y, outputs, inputs, width, BIAS, b, end, y)
         if s == last:
             break
         if activation == k.SIGMOID_ACTIVATION:
@@ -42,8 +45,9 @@ def _forward(tables, head, table, work, n, width, row, step, like):
 
 
 @row
-def _backward(tables, head, table, work, gradient, n, width, like):
-    """Adds the tile's gradients to the sums at the address `gradient` and to the registers."""
+def _backward(tables, head, table, work, gradient, n, width, into, like):
+    """Adds the tile's gradients to the registers and, `into` ADD, to the sums at the address
+    `gradient`; PLAIN: they become the sums."""
     pitch, size = head[k.PITCH], itemsize(like)
     for back in range(head[k.STAGES]):
         s = head[k.STAGES] - 1 - back
@@ -56,11 +60,12 @@ def _backward(tables, head, table, work, gradient, n, width, like):
             add_dots(x, d, registers, inputs + 1, outputs, width)
         else:
             padded = table[s, k.PADDED]
-            turned = matrix(work + head[k.TURNED_AT] * size, n, padded, like)
-            to_rows(d, n, outputs, turned)
+            turned = matrix(work + head[k.TURNED_AT] * size, n, padded + lanes(like), like)
+            to_rows(d, n, outputs, padded, turned)
             sums = matrix(gradient + table[s, k.GRADIENT_AT] * size, inputs + 1, padded, like)
             flat = vector(work + table[s, k.X_AT] * size, (inputs + 1) * pitch, like)
-            multiply(flat, pitch, 1, turned, sums, inputs + 1, n, padded, ZEROS, flat, ADD, sums)
+            rows = inputs + 1
+            multiply(flat, False, pitch, 1, turned, sums, rows, n, padded, ZEROS, flat, into, sums)
         if s == 0:
             break
         p = s - 1
@@ -68,7 +73,7 @@ def _backward(tables, head, table, work, gradient, n, width, like):
         y = tile_of(head, work, table[p, k.Y_AT], inputs, like)
         w = vector(table[s, k.W], inputs * outputs, like)
         end = GATE if table[p, k.ACTIVATION] == k.RELU_ACTIVATION else PLAIN
-        multiply(w, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
+        multiply(w, False, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
         if table[p, k.DROPOUT]:
             mask = tile_of(head, work, table[p, k.MASK_AT], inputs, like)
             multiply_tile(before, mask, before, inputs, width)
@@ -111,7 +116,6 @@ def group(
     head = head_of(tables)
     table = table_of(head)
     size, lane = itemsize(like), lanes(like)
-    clear(vector(gradient, head[k.GRADIENTS], like))
     for s in range(head[k.STAGES]):
         if table[s, k.BY_LANES]:
             count = (table[s, k.INPUTS] + 1) * table[s, k.OUTPUTS] * lane
@@ -125,7 +129,8 @@ def group(
         targets = samples_of(tables, head, work, X, y, order, at, n, width, samples, like)
         _forward(tables, head, table, work, n, width, row + at, step, like)
         call(head[k.LOSS_POINTER], 0, (tables, work, targets, at, n, width, out, like))
-        _backward(tables, head, table, work, gradient, n, width, like)
+        into = PLAIN if at == first else ADD
+        _backward(tables, head, table, work, gradient, n, width, into, like)
     for s in range(head[k.STAGES]):
         if table[s, k.BY_LANES]:
             _add_lanes(table, work, gradient, s, like)

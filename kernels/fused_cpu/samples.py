@@ -8,20 +8,24 @@ import numpy as np
 
 from ..cpu.common import jit, pointer, row
 from . import tables as k
-from .addresses import call, head_of, itemsize, matrix, stay_apart, table_of, tile_of, vector
+from .addresses import call, head_of, itemsize, matrix, side, stay_apart, table_of, tile_of, vector
 from .tiles import BLOCK, clear_columns, to_columns
+from .turn import turn_gathered
 
 
 @jit
 def gather_columns(x, order, n, width, tile):
     """tile[i, t] = x[order[t], i] for n samples, 0 for the columns n..width-1."""
     stay_apart()
-    features = x.shape[1]
-    for first in range(0, n, BLOCK):
-        last = min(first + BLOCK, n)
-        for i in range(features):
-            for t in range(first, last):
-                tile[i, t] = x[np.uint64(order[t]), i]
+    features, square = x.shape[1], side(tile[0, 0])
+    whole, turned = n // square * square, features // square * square
+    for first in range(0, whole, BLOCK):
+        for i in range(0, turned, square):
+            for t in range(first, min(first + BLOCK, whole), square):
+                turn_gathered(x, order, t, i, tile)
+    for i in range(features):
+        for t in range(whole if i < turned else 0, n):
+            tile[i, t] = x[np.uint64(order[t]), i]
     clear_columns(tile, features, n, width)
 
 

@@ -29,7 +29,8 @@ W, B, DW, DB, W_FIRST, W_SECOND, B_FIRST, B_SECOND = range(5, 13)  # addresses
 X_AT, Y_AT, MASK_AT, D_AT, LANES_AT = range(13, 18)  # places in the workspace
 GRADIENT_AT, PADDED = range(18, 20)  # a place in a group's sums, and the numbers of a row there
 SEED, CALL, BELOW = range(20, 23)  # of the dropout after the stage
-TABLE_FIELDS = 23
+PACKED = 23  # 0, or the address of the weights as fused_products.py packs them
+TABLE_FIELDS = 24
 
 # ---- pieces: what a thread collects and updates at a time, rows of a stage's weights ----
 STAGE, FIRST_ROW, STOP_ROW = range(3)  # the biases are the row after the last

@@ -233,7 +233,7 @@ class NumbaCudaBackend(NumpyBackend):
         beta_2: float,
         step: int,
     ) -> None:
-        corrections = 1 - beta_1**step, 1 - beta_2**step
+        corrections = 1 / (1 - beta_1**step), 1 / (1 - beta_2**step)
         scalars = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, *corrections)
         if not self._calls.step(cuda_elements.adam_step, (w, m, cache), (dw,), *scalars):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)

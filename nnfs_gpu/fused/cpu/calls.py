@@ -60,7 +60,7 @@ class StepCalls:
             loss += "_soft"
         head[k.LOSS_POINTER] = pointers.LOSSES[loss].address(*[whole] * 7, real)
         update = pointers.UPDATES[plan.optimizer]
-        head[k.UPDATE_POINTER] = update.address(whole, whole, precise, whole, real)
+        head[k.UPDATE_POINTER] = update.address(whole, whole, whole, precise, whole, real)
         if any(stage.dropout for stage in plan.stages):
             head[k.DROPOUT_POINTER] = pointers.dropout.address(*[whole] * 7, real)
         if any(stage.activation == "sigmoid" for stage in plan.stages[:-1]):
