@@ -18,12 +18,13 @@ of a module as a constant. A name stands in one list only, which a test looks af
     PIECES, PENALTIES, CALL_TABLE,  # addresses
     PIECE_COUNT,
     LOSS_POINTER, UPDATE_POINTER, DROPOUT_POINTER,  # of functions: pointers.py
-    GROUP_POINTER,  # 0, or what does a group in place of group.py
-    NARROW,  # 0, or the units of a network with one hidden layer, and some more: narrow.py
+    GROUP_POINTER,
+    NARROW,  # the units of a network with one hidden layer, and some more: narrow.py
     ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT,
     GATHERED_AT,  # the targets of a tile whose samples come in an order
+    GATHER_POINTER,
     HEAD_FIELDS,
-) = range(36)
+) = range(37)
 
 (  # ---- table: a stage ----
     INPUTS, OUTPUTS, DROPOUT, BY_LANES,
@@ -33,8 +34,9 @@ of a module as a constant. A name stands in one list only, which a test looks af
     X_AT, Y_AT, MASK_AT, D_AT, LANES_AT,  # places in the workspace
     GRADIENT_AT, PADDED,  # a place in a group's sums, and the numbers of a row there
     SEED, CALL, BELOW,  # of the dropout after the stage
+    PACKED,  # 0, or the address of the weights as products.py packs them
     TABLE_FIELDS,
-) = range(27)
+) = range(28)
 
 (  # ---- pieces: what a thread collects and updates at a time, rows of a stage's weights ----
     STAGE, FIRST_ROW, STOP_ROW,  # the biases are the row after the last

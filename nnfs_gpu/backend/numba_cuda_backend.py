@@ -162,3 +162,9 @@ class NumbaCudaBackend(KernelBackend):
 
     def sum(self, a: Array) -> Array:
         return self._calls.total(self._calls.chunk_sums(cuda_blocks.sums, a, np.float64))
+
+    # ---- optimizers ----
+    @staticmethod
+    def _correction(beta: float, step: int) -> float:
+        """1 / (1 - beta^step), as kernels/cpu/optimizers.py takes it."""
+        return 1 / (1 - beta**step)
