@@ -206,7 +206,21 @@ def train(
                         places = X, y, order + begin * 8
                     else:
                         places = X + begin * wide, y + begin * target_bytes, order
-                    given = tables, work, *places, first, stop, row, step, at, out, like
+                    at_x, at_y, in_order = places
+                    given = (
+                        tables,
+                        work,
+                        at_x,
+                        at_y,
+                        in_order,
+                        first,
+                        stop,
+                        row,
+                        step,
+                        at,
+                        out,
+                        like,
+                    )
                     call(head[k.GROUP_POINTER], 0, (*given, *shape))
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
