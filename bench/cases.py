@@ -159,6 +159,15 @@ CASES: tuple[Case, ...] = (
             "torch foreach": optimizer("Adam", foreach=True),
         },
     ),
+    Case(
+        *("adamw_step", "w=0 dw=1 m=2 cache=+", _matrices(7)),
+        scalars={**_RATE, "beta_1": 0.9, "beta_2": 0.999, "weight_decay": 0.01, "step": 3},
+        written=("w", "m", "cache"),
+        peers={
+            "torch": optimizer("AdamW", fused=True),
+            "torch foreach": optimizer("AdamW", foreach=True),
+        },
+    ),
     Case("cross_entropy_forward", _SPARSE, _matrices(0, 3), at=None),
     Case("cross_entropy_backward", _SPARSE, _matrices(1, 2), at=None, divided=(0,)),
     Case("softmax_cross_entropy_backward", _SPARSE, _matrices(2, 1), at=None, divided=(0,)),

@@ -30,7 +30,13 @@ from .losses import (
     Loss_MeanSquaredError,
 )
 from .model import Model
-from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from .optimizers import (
+    Optimizer_Adagrad,
+    Optimizer_Adam,
+    Optimizer_AdamW,
+    Optimizer_RMSprop,
+    Optimizer_SGD,
+)
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
 from .training.checkpoint import CheckpointError
@@ -64,6 +70,7 @@ __all__ = [
     "ModelFileError",
     "Optimizer_Adagrad",
     "Optimizer_Adam",
+    "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
     "__version__",

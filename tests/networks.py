@@ -35,6 +35,7 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adagrad,
     Optimizer_Adam,
+    Optimizer_AdamW,
     Optimizer_RMSprop,
     Optimizer_SGD,
     use_backend,
@@ -64,6 +65,7 @@ OPTIMIZERS = {
     "adagrad": lambda: Optimizer_Adagrad(0.1, decay=0.001),
     "rmsprop": lambda: Optimizer_RMSprop(0.01, rho=0.8),
     "adam": lambda: Optimizer_Adam(0.01, decay=0.001),
+    "adamw": lambda: Optimizer_AdamW(0.01, decay=0.001, weight_decay=0.1),
 }
 
 

@@ -154,12 +154,18 @@ def adam(tables, p, groups, scale, iteration, like):
     return _finish(updates.adam, tables, p, groups, scale, iteration, like)
 
 
+@pointer
+def adamw(tables, p, groups, scale, iteration, like):
+    return _finish(updates.adamw, tables, p, groups, scale, iteration, like)
+
+
 UPDATES = {
     "sgd": sgd,
     "momentum": momentum,
     "adagrad": adagrad,
     "rmsprop": rmsprop,
     "adam": adam,
+    "adamw": adamw,
 }
 
 

@@ -62,9 +62,10 @@ of a module as a constant. A name stands in one list only, which a test looks af
 (  # ---- rules: the optimizer, and the precision of a regression's accuracy ----
     LEARNING_RATE, DECAY, CURRENT, EPSILON,
     FIRST, SECOND,  # how much of each state stays
+    WEIGHT_DECAY,
     PRECISION,
     RULE_FIELDS,
-) = range(8)
+) = range(9)
 
 (  # ---- measured: a step ----
     LOSSES, RIGHT, PENALTY, RATE,

@@ -104,10 +104,15 @@ __device__ __forceinline__ real update(const Arguments& a, int p, State& s, real
   } else if constexpr (KIND == MOMENTUM) {
     a.momentums[p] = s.m = set[DECAY_1] * s.m - r.rate * dw;
     s.w += s.m;
-  } else if constexpr (KIND == ADAM) {
+  } else if constexpr (KIND == ADAM || KIND == ADAMW) {
     a.momentums[p] = s.m = set[DECAY_1] * s.m + set[REST_1] * dw;
     a.caches[p] = s.cache = set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
-    s.w -= r.rate * (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+    if constexpr (KIND == ADAM) {
+      s.w -= r.rate * (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+    } else {
+      const real moved = (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+      s.w -= r.rate * (set[WEIGHT_DECAY] * s.w + moved);
+    }
   } else {
     static_assert(KIND == ADAGRAD || KIND == RMSPROP, "update: a plan has an optimizer that is not written here");
     s.cache = KIND == ADAGRAD ? s.cache + dw * dw : set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);

@@ -27,7 +27,7 @@
 // Names of nnfs_gpu/fused/vocabulary.py in capitals. A plan with any other does not compile.
 enum { LINEAR, RELU, LEAKY_RELU, SIGMOID, TANH };
 enum { SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR };
-enum { SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM };
+enum { SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM, ADAMW };
 enum { NONE, ARGMAX, THRESHOLD, CLOSE };
 enum { LABELS, BYTES, NUMBERS };
 
@@ -58,7 +58,7 @@ constexpr int WARPS = THREADS / WARP;
 constexpr int MOST_SHARED = ROOM / (int)sizeof(real) - 64;  // reals
 
 // ---- settings, by their place ----
-enum { LOW, HIGH, PRECISION, EPSILON, DECAY_1, REST_1, DECAY_2, REST_2, STAGE_SETTINGS = 10 };
+enum { LOW, HIGH, PRECISION, EPSILON, DECAY_1, REST_1, DECAY_2, REST_2, WEIGHT_DECAY, STAGE_SETTINGS = 10 };
 enum { W_L1, W_L2, B_L1, B_L2, SCALE, CONSTANT, STAGE_SETTING_COUNT };
 
 // The number that stage S's activation has, such as a slope; where it has none, nothing is loaded.

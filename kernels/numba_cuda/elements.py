@@ -150,6 +150,7 @@ _momentum = device(optimizers.momentum_step)
 _adagrad = device(optimizers.adagrad_step)
 _rmsprop = device(optimizers.rmsprop_step)
 _adam = device(optimizers.adam_step)
+_adamw = device(optimizers.adamw_step)
 _regularization = device(optimizers.regularization_step)
 
 
@@ -192,6 +193,17 @@ def adam_step(dw, rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, facto
     if k < w.shape[0]:
         scalars = (rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2)
         _adam(k, k + 1, dw, *scalars, w, m, cache)
+
+
+@cuda.jit
+def adamw_step(
+    dw, rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2, weight_decay, w, m, cache
+):
+    """As adam_step, and w shrinks by rate weight_decay of itself."""
+    k = cuda.grid(1)
+    if k < w.shape[0]:
+        scalars = (rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2, weight_decay)
+        _adamw(k, k + 1, dw, *scalars, w, m, cache)
 
 
 @cuda.jit

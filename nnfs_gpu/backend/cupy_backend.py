@@ -52,6 +52,7 @@ KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "adagrad_step": "optimizers",
     "rmsprop_step": "optimizers",
     "adam_step": "optimizers",
+    "adamw_step": "optimizers",
     "dropout_forward": "philox",
     "random_words": "philox",
     "spiral": "philox",

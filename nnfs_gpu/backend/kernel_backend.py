@@ -264,6 +264,25 @@ class KernelBackend(NumpyBackend):
         if not self._update("adam_step", (w, m, cache), (dw,), *numbers):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)
 
+    def adamw_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        cache: Array,
+        rate: float,
+        epsilon: float,
+        beta_1: float,
+        beta_2: float,
+        weight_decay: float,
+        step: int,
+    ) -> None:
+        averages = (beta_1, 1 - beta_1, beta_2, 1 - beta_2)
+        corrections = self._correction(beta_1, step), self._correction(beta_2, step)
+        numbers = (rate, epsilon, *averages, *corrections, weight_decay)
+        if not self._update("adamw_step", (w, m, cache), (dw,), *numbers):
+            super().adamw_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, weight_decay, step)
+
     @staticmethod
     def _correction(beta: float, step: int) -> float:
         return 1 - beta**step

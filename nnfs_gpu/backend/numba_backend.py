@@ -68,6 +68,7 @@ KERNELS = {
     "adagrad_step": (optimizers.adagrad_step, ROOT),
     "rmsprop_step": (optimizers.rmsprop_step, ROOT),
     "adam_step": (optimizers.adam_step, ROOT),
+    "adamw_step": (optimizers.adamw_step, ROOT),
     "random_words": (philox.random_words, SUM),
     "spiral": (philox.spiral, ANGLE),
 }

@@ -69,6 +69,7 @@ KERNELS = {
     "adagrad_step": cuda_elements.adagrad_step,
     "rmsprop_step": cuda_elements.rmsprop_step,
     "adam_step": cuda_elements.adam_step,
+    "adamw_step": cuda_elements.adamw_step,
     "random_words": cuda_grids.random_words,
     "spiral": cuda_grids.spiral,
 }

@@ -260,6 +260,26 @@ class NumpyBackend(Backend):
         cache_corrected = cache / (1 - beta_2**step)
         w += -rate * m_corrected / (self.xp.sqrt(cache_corrected) + epsilon)
 
+    def adamw_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        cache: Array,
+        rate: float,
+        epsilon: float,
+        beta_1: float,
+        beta_2: float,
+        weight_decay: float,
+        step: int,
+    ) -> None:
+        m[...] = beta_1 * m + (1 - beta_1) * dw
+        cache[...] = beta_2 * cache + (1 - beta_2) * dw**2
+        m_corrected = m / (1 - beta_1**step)
+        cache_corrected = cache / (1 - beta_2**step)
+        moved = m_corrected / (self.xp.sqrt(cache_corrected) + epsilon)
+        w += -rate * (weight_decay * w + moved)
+
     # ---- predictions and sums ----
     def argmax(self, x: Array) -> Array:
         return self.xp.argmax(x, axis=1).astype(np.int32)

@@ -243,6 +243,27 @@ class Backend(Protocol):
         `step` counts from 1. Writes w, m and cache. Kingma and Ba (2015), algorithm 1.
         """
 
+    def adamw_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        cache: Array,
+        rate: float,
+        epsilon: float,
+        beta_1: float,
+        beta_2: float,
+        weight_decay: float,
+        step: int,
+    ) -> None:
+        """m and cache as in adam_step;
+        w -= rate (weight_decay w + (m / (1 - beta_1^step)) / (sqrt(cache / (1 - beta_2^step))
+        + epsilon)).
+
+        Writes w, m and cache. Loshchilov and Hutter (2019), algorithm 2, with the decay scaled by
+        the rate.
+        """
+
     # ---- predictions and sums: scalars stay on the device until they are printed ----
     def argmax(self, x: Array) -> Array:
         """Column of the first largest element of each row, (N, C) -> (N,) int32."""

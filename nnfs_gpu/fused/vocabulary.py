@@ -79,7 +79,7 @@ class Optimizer:
 
     make      its class
     settings  its attributes by what they are to the kernels: "epsilon", "first" (how much of the
-              first state stays), "second" (of the second)
+              first state stays), "second" (of the second), "weight_decay"
     states    what it keeps for each parameter: "momentums" (the first state), "cache" (the second)
     when      an attribute that has to be set for it: one class may have two rules
     """
@@ -133,6 +133,16 @@ OPTIMIZERS = {
     "adam": Optimizer(
         optimizers.Optimizer_Adam,
         {"epsilon": "epsilon", "first": "beta_1", "second": "beta_2"},
+        ("momentums", "cache"),
+    ),
+    "adamw": Optimizer(
+        optimizers.Optimizer_AdamW,
+        {
+            "epsilon": "epsilon",
+            "first": "beta_1",
+            "second": "beta_2",
+            "weight_decay": "weight_decay",
+        },
         ("momentums", "cache"),
     ),
 }

@@ -189,6 +189,12 @@ TABLE: tuple[Line, ...] = (
         written=("w", "cache"),
     ),
     Line("adam_step", "element", _step("m", "cache", **_ADAM), written=("w", "m", "cache")),
+    Line(
+        "adamw_step",
+        "element",
+        _step("m", "cache", **_ADAM, weight_decay=0.1),
+        written=("w", "m", "cache"),
+    ),
     Line("argmax", "exact", _normal("x")),
     Line("threshold", "exact", _normal("x", limit=0.5)),
     Line("equal", "exact", _normal("a", "b")),

@@ -238,6 +238,12 @@ OPERATIONS = (
         "rmsprop_step", _step(("cache",), rate=0.05, epsilon=1e-7, rho=0.9), (), ("w", "cache")
     ),
     Operation("adam_step", _step(("m", "cache"), step=3, **ADAM), (), ("w", "m", "cache")),
+    Operation(
+        "adamw_step",
+        _step(("m", "cache"), step=3, weight_decay=0.1, **ADAM),
+        (),
+        ("w", "m", "cache"),
+    ),
     Operation("argmax", _eighths("x"), ("int32",)),
     Operation("threshold", _eighths("x", limit=0.25), ("int32",)),
     Operation("equal", _eighths("a", "b"), ("bool",)),

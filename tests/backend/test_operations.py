@@ -156,6 +156,7 @@ def test_sums_of_a_million_numbers_are_accurate(backend):
         "adagrad_step",
         "rmsprop_step",
         "adam_step",
+        "adamw_step",
         "threshold",
         "equal",
         "close",

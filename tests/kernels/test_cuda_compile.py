@@ -186,6 +186,7 @@ TRAFFIC = {  # arrays that are read and written
         "adagrad_step": (3, 2),
         "rmsprop_step": (3, 2),
         "adam_step": (4, 3),
+        "adamw_step": (4, 3),
     },
     "philox": {"dropout_forward": (1, 2)},
     "dense": {"bias_relu_forward": (1, 1), "add_bias": (1, 1)},

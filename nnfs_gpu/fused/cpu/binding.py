@@ -23,7 +23,12 @@ Array = Any
 # Of the vocabulary: where the table holds the addresses of an optimizer's states on a layer, and
 # where the rules hold its settings.
 STATES = {"momentums": (k.W_FIRST, k.B_FIRST), "cache": (k.W_SECOND, k.B_SECOND)}
-SETTINGS = {"epsilon": k.EPSILON, "first": k.FIRST, "second": k.SECOND}
+SETTINGS = {
+    "epsilon": k.EPSILON,
+    "first": k.FIRST,
+    "second": k.SECOND,
+    "weight_decay": k.WEIGHT_DECAY,
+}
 RATES = {
     "learning_rate": k.LEARNING_RATE,
     "decay": k.DECAY,

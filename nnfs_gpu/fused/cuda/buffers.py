@@ -217,7 +217,8 @@ class Settings:
         rule = {role: getattr(optimizer, name) for role, name in self._rule.items()}
         first, second = rule.get("first", 0.0), rule.get("second", 0.0)
         found = [self._clip, 1 - self._clip, precision, rule.get("epsilon", 0.0)]
-        found += [first, 1.0 - first, second, 1.0 - second, 0.0, 0.0]
+        found += [first, 1.0 - first, second, 1.0 - second]
+        found += [rule.get("weight_decay", 0.0), 0.0]
         self.penalties = False
         for part, known in zip(self._parts, self._known, strict=True):
             factors = _PENALTIES(part.dense)
