@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import checks
 from ..backend import get_backend
+from ..network.network import Network
 from . import random_state
 from .tensor_file import Document
 from .tensor_reader import MOST_SHOWN, Forms, short
@@ -65,7 +66,7 @@ def judge_training(stored: dict[str, Any], forms: Forms) -> None:
             raise ValueError(f"got a tensor {short(name)}")
 
 
-def check_tensors(model: Any, forms: Forms) -> None:
+def check_tensors(model: Network, forms: Forms) -> None:
     """ValueError where the tensors are not those of the layers of `model`."""
     layers = enumerate(model.layers)
     shapes = {n: tuple(layer.weights.shape) for n, layer in layers if hasattr(layer, "weights")}

@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..backend import get_backend, use_backend
 from ..network import checks as network_checks
+from ..network.network import Network
 from . import (
     book_file as book_files,
     forms as file_forms,
@@ -44,18 +45,16 @@ from .tensor_file import Document, ModelFileError, Tensors
 from .tensor_reader import Forms, Judge, reason, short
 from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS
 
-if TYPE_CHECKING:
-    from ..model import Model
-
 __all__ = ["ModelFileError", "load", "load_parameters", "save", "save_parameters"]
 
+Made = TypeVar("Made", bound=Network)
 SINGLE = ("loss", "optimizer", "accuracy")
 # What a made-up document raises: names and types that are others, numbers that no float holds.
 NOT_A_MODEL = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 # ---- saving ----
-def save(model: Model, path: str | os.PathLike) -> None:
+def save(model: Network, path: str | os.PathLike) -> None:
     """Write `model` to `path`, replacing it only when the new file is complete.
 
     Raises TypeError for a part of a class that a file cannot name, ValueError for parts that do
@@ -67,7 +66,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
     tensor_file.write(path, document, tensors)
 
 
-def contents(model: Model) -> tuple[Document, Tensors]:
+def contents(model: Network) -> tuple[Document, Tensors]:
     """Document and tensors of `model`, without a random state.
 
     Raises TypeError or ValueError for a model that could not be loaded again.
@@ -83,19 +82,19 @@ def contents(model: Model) -> tuple[Document, Tensors]:
     return document, _arrays(model, ARRAYS + OPTIMIZER_ARRAYS)
 
 
-def describe(model: Model) -> dict[str, Any]:
+def describe(model: Network) -> dict[str, Any]:
     """The model's parts and dtype: what `contents` holds of them."""
     single = {name: parts.describe(getattr(model, name)) for name in SINGLE}
     layers = [parts.describe(layer) for layer in model.layers]
     return {"dtype": model.backend.dtype.name, "layers": layers, **single}
 
 
-def _claim_layers(model: Model) -> None:
+def _claim_layers(model: Network) -> None:
     for layer in model.trainable_layers if model.optimizer is not None else ():
         model.optimizer.take_over(layer)
 
 
-def _arrays(model: Model, names: tuple[str, ...]) -> Tensors:
+def _arrays(model: Network, names: tuple[str, ...]) -> Tensors:
     return {
         f"{number}.{name}": model.backend.to_numpy(getattr(layer, name))
         for number, layer in enumerate(model.layers)
@@ -104,7 +103,7 @@ def _arrays(model: Model, names: tuple[str, ...]) -> Tensors:
     }
 
 
-def save_parameters(model: Model, path: str | os.PathLike) -> None:
+def save_parameters(model: Network, path: str | os.PathLike) -> None:
     """Write weights and biases alone. Raises OSError where the folder cannot be written."""
     document = {"kind": "parameters", "dtype": model.backend.dtype.name}
     tensor_file.write(path, document, _arrays(model, ARRAYS))
@@ -135,7 +134,7 @@ def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
     return document, tensors
 
 
-def load(make: Callable[[], Model], path: str | os.PathLike, random_state: bool) -> Model:
+def load(make: Callable[[], Made], path: str | os.PathLike, random_state: bool) -> Made:
     """The finalized model in the file `path`, on the default backend, in the file's dtype.
 
     make  an empty model: `Model` itself
@@ -185,7 +184,7 @@ def _judge_kind(document: Document, forms: Forms) -> None:
         raise ValueError("a model with the tensors of a checkpoint")
 
 
-def load_parameters(model: Model, path: str | os.PathLike) -> None:
+def load_parameters(model: Network, path: str | os.PathLike) -> None:
     """Weights and biases of the file, in the order of its layers, into the layers of `model`.
 
     Raises FileNotFoundError, or ModelFileError where anything does not fit; then nothing
@@ -210,7 +209,7 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
     model.set_parameters(held)
 
 
-def _build(make: Callable[[], Model], document: Document) -> Model:
+def _build(make: Callable[[], Made], document: Document) -> Made:
     state = np.random.get_state()  # weights drawn here are overwritten: leave no trace
     try:
         model = make()
@@ -224,7 +223,7 @@ def _build(make: Callable[[], Model], document: Document) -> Model:
     return model
 
 
-def checked_values(model: Model, document: Document, tensors: Tensors) -> Callable[[], None]:
+def checked_values(model: Network, document: Document, tensors: Tensors) -> Callable[[], None]:
     """A function that puts arrays and state into `model`; everything is checked before.
 
     Format 1 has no state: parts stay as constructed. Raises ModelFileError or one of
@@ -249,7 +248,7 @@ def checked_values(model: Model, document: Document, tensors: Tensors) -> Callab
     return set_values
 
 
-def _checked_states(model: Model, state: Any) -> list[tuple[Any, dict[str, Any]]]:
+def _checked_states(model: Network, state: Any) -> list[tuple[Any, dict[str, Any]]]:
     targets = [*model.layers, *(getattr(model, name) for name in SINGLE)]
     states = [*state["layers"], *(state[name] for name in SINGLE)]
     if len(states) != len(targets):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import accuracy, activations, losses, optimizers
+from ..network.network import Network
 from ..own.parts import name_of
 from .stages import ACTIVATIONS, CannotFuse, StageParts, check_unchanged, stage_parts
 
@@ -189,7 +190,7 @@ _OUTPUTS = {  # what must end the network, and the activation that stays in the 
 }
 
 
-def make_plan(model: Any) -> Plan:
+def make_plan(model: Network) -> Plan:
     """The plan of a finalized model with a loss and an optimizer.
 
     Classes are compared exactly: a subclass may compute something else. Raises CannotFuse

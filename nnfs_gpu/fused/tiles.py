@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backend.cuda.errors import reported
 from ..backend.interrupts import insist, new_pass
-from ..passing import forget
+from ..network.network import Network
 from ..undo import Undo
 from .plan import CannotFuse, Plan, stage_parts
 
@@ -39,7 +39,7 @@ class TiledSteps:
 
     name = "fused"
 
-    def __init__(self, model: Any, plan: Plan, tile: int | None = None):
+    def __init__(self, model: Network, plan: Plan, tile: int | None = None):
         if any(stage.dropout for stage in plan.stages):
             raise CannotFuse(f"{plan.name} is wider than 128 and has dropout")
         self.model, self.plan, self.backend = model, plan, model.backend
@@ -189,7 +189,7 @@ class TiledSteps:
         for part in self._parts:
             optimizer.update_params(part.dense)
         optimizer.post_update_params()
-        forget(self.model)
+        self.model.forget_pass()
 
     def _measured(self, loss: Any, right: Any, penalty: Any, n: int) -> tuple[Any, Any, Any]:
         model = self.model

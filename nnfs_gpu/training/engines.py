@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .. import fused
 from ..backend.interrupts import insist
-from ..network.measures import accuracy_of, loss_of, optimizer_of
+from ..network.network import Network, accuracy_of, loss_of, optimizer_of
 from ..undo import Undo
 
 Array = Any
@@ -57,7 +58,7 @@ class LayerSteps:
     _gradients: list[Array]
     _ahead: list[Any]  # what the layers' counters have come to
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Network):
         self.model = model
         self._undo = Undo(model)
         self.loss, self.accuracy = loss_of(model), accuracy_of(model)
@@ -170,7 +171,7 @@ class LayerSteps:
         optimizer.post_update_params()
 
 
-def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
+def steps_for(model: Network, engine: str, *, in_pieces: bool = False) -> Engine:
     """The engine called `engine` for this model; `in_pieces`: batches may come in pieces.
 
     Raises ValueError for an unknown name, its subclass `fused.CannotFuse` for "fused" where the
@@ -179,8 +180,6 @@ def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
     if engine not in ("auto", "fused", "layers"):
         raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
     if engine != "layers":
-        from .. import fused
-
         try:
             found = fused.engine(model)
             if in_pieces and not hasattr(found, "accumulate"):

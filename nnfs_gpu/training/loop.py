@@ -20,7 +20,7 @@ import numpy as np
 from .. import checks
 from ..backend.interrupts import new_pass
 from ..files.random_state import stream_kept
-from ..network.measures import accuracy_of, loss_of, optimizer_of
+from ..network.network import Network, accuracy_of, loss_of, optimizer_of
 from ..rollback import all_or_nothing
 from . import blas, divergence, long_calls
 from .callbacks import Callback, History, checked as checked_callbacks, tell_of_exceptions
@@ -51,7 +51,7 @@ class Training:
 
     def __init__(
         self,
-        model: Any,
+        model: Network,
         data: Any,
         *,
         epochs: int,

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...backend import philox
 from ...kernels.fused_cpu import tables as k
+from ...network.network import Network
 from ..plan import StageParts
 from .layout import Layout
 
@@ -55,7 +56,7 @@ class Binding:
     target_bytes  from one sample's target to the next, in the batch last given
     """
 
-    def __init__(self, model: Any, layout: Layout, parts: tuple[StageParts, ...]):
+    def __init__(self, model: Network, layout: Layout, parts: tuple[StageParts, ...]):
         self.model, self.layout, self.parts = model, layout, parts
         self.plan = plan = layout.plan
         self.accuracy, self.optimizer = model.accuracy, model.optimizer

@@ -21,6 +21,7 @@ from ...backend.cpu import launch
 from ...backend.interrupts import insist
 from ...kernels.cpu.waiting import APART
 from ...kernels.fused_cpu import tables as k
+from ...network.network import Network
 from ..plan import Plan, stage_parts
 from .binding import Binding
 from .calls import StepCalls
@@ -51,7 +52,7 @@ class FusedSteps(StepCalls):
 
     name = "fused"
 
-    def __init__(self, model: Any, plan: Plan):
+    def __init__(self, model: Network, plan: Plan):
         self.model = model
         self.parts = stage_parts(model)
         self.optimizer = model.optimizer

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import philox
+from ...network.network import Network
 from ...optimizers import moved
 from ..plan import Plan, StageParts
 
@@ -37,7 +38,7 @@ class Parameters:
                 optimizer does not have are one zero
     """
 
-    def __init__(self, model: Any, plan: Plan, parts: tuple[StageParts, ...]):
+    def __init__(self, model: Network, plan: Plan, parts: tuple[StageParts, ...]):
         xp, dtype = model.backend.xp, model.backend.dtype
         kept = STATES[plan.optimizer]
         self.parameters = xp.zeros(plan.parameters, dtype)
@@ -162,7 +163,7 @@ class Settings:
     penalties  True where a layer has L1 or L2
     """
 
-    def __init__(self, model: Any, parts: tuple[StageParts, ...], clip: float):
+    def __init__(self, model: Network, parts: tuple[StageParts, ...], clip: float):
         self._model, self._parts, self._clip = model, parts, clip
         self._xp, self._dtype = model.backend.xp, model.backend.dtype
         self.numbers = self._xp.zeros(10 + 5 * len(parts), self._dtype)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...backend.cuda.errors import reported
 from ...backend.numpy_backend import CLIP
+from ...network.network import Network
 from ..plan import Plan, stage_parts
 from . import build as cuda_kernel, device as cuda_device
 from .buffers import Parameters, Schedule, Settings
@@ -47,7 +48,7 @@ class KernelSteps:
 
     name = "fused"
 
-    def __init__(self, model: Any, plan: Plan, device: Device | None = None):
+    def __init__(self, model: Network, plan: Plan, device: Device | None = None):
         self.model, self.plan, self.backend = model, plan, model.backend
         self.xp, self._dtype = model.backend.xp, model.backend.dtype
         self._launcher = cuda_device.launcher_of(model.backend)
