@@ -18,6 +18,7 @@ from .network.network import Network
 from .training import inference
 from .training.callbacks import Callback, History
 from .training.loop import Training
+from .training.run import Run
 
 Array = Any
 
@@ -84,20 +85,8 @@ class Model(Network):
         validation = None
         if validation_data is not None:
             validation = validation_of(self, validation_data, check_finite)
-        return Training(
-            self,
-            data,
-            epochs=epochs,
-            batch_size=batch_size,
-            print_every=print_every,
-            validation=validation,
-            callbacks=callbacks,
-            shuffle=shuffle,
-            seed=seed,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            engine=engine,
-        ).run()
+        run = Run(self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed)
+        return Training(run, engine, checkpoint, checkpoint_every).train()
 
     # ---- using ----
     def evaluate(

@@ -166,10 +166,6 @@ class Mapped(InBlocks):
                 total = None if stop - start == end - batch else end - batch
                 yield total, *self._known(X, y, start)
 
-    def several(self, batch_size: int | None) -> bool:
-        """Whether a batch has several pieces."""
-        return min(batch_size or self.samples, self.samples) > self.block
-
     def _targets(self) -> Iterator[np.ndarray]:
         return (self.y[rows] for rows in self._blocks())
 
@@ -262,10 +258,6 @@ class Streamed(InBlocks):
                     yield None if whole else total, X[here], y[here]
                 done += here.stop - at
                 at = here.stop
-
-    def several(self, batch_size: int | None) -> bool:
-        """Blocks may end anywhere in a batch of more than one sample."""
-        return min(batch_size or self.samples, self.samples) > 1
 
     def _targets(self) -> Iterator[np.ndarray]:
         if self.runs_out:

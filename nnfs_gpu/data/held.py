@@ -112,10 +112,6 @@ class Held:
         for batch in self._batches[1][first:]:
             yield None, X[batch], y[batch]
 
-    def several(self, batch_size: int | None) -> bool:
-        """Whether a batch can have several pieces."""
-        return False
-
     def init_accuracy(self, accuracy: Any) -> None:
         """Show the targets to the accuracy."""
         accuracy.init(self.y)

@@ -171,8 +171,8 @@ class LayerSteps:
         optimizer.post_update_params()
 
 
-def steps_for(model: Network, engine: str, *, in_pieces: bool = False) -> Engine:
-    """The engine called `engine` for this model; `in_pieces`: batches may come in pieces.
+def steps_for(model: Network, engine: str) -> Engine:
+    """The engine called `engine` for this model.
 
     Raises ValueError for an unknown name, its subclass `fused.CannotFuse` for "fused" where the
     model cannot be fused.
@@ -181,10 +181,7 @@ def steps_for(model: Network, engine: str, *, in_pieces: bool = False) -> Engine
         raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
     if engine != "layers":
         try:
-            found = fused.engine(model)
-            if in_pieces and not hasattr(found, "accumulate"):
-                raise fused.CannotFuse("this fused step takes whole batches, and these are larger")
-            return found
+            return fused.engine(model)
         except fused.CannotFuse as reason:
             if engine == "fused":
                 raise fused.CannotFuse(
