@@ -10,10 +10,10 @@ from typing import Any
 from .. import checks
 from ..backend import get_backend
 from ..network.network import Network
+from ..parameters import PARAMETERS, STATE_ARRAYS
 from . import random_state
 from .tensor_file import Document
 from .tensor_reader import MOST_SHOWN, Forms, short
-from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS
 
 HISTORY = "training.history."  # what the names of a curve's tensors begin with
 
@@ -81,7 +81,7 @@ def _check_forms(shapes: dict[int, tuple[int, ...]], forms: Forms, dtype: str) -
     allowed = needed | {
         f"{n}.{name}": shape if name.startswith("weight") else (1, shape[1])
         for n, shape in shapes.items()
-        for name in OPTIMIZER_ARRAYS
+        for name in STATE_ARRAYS
     }
     found = {name: shape for name, (shape, _) in forms.items()}
     others = {kind for _, kind in forms.values()} - {dtype}
@@ -98,11 +98,11 @@ def parameter_names(names: Any) -> list[tuple[str, ...]]:
     """("n.weights", "n.biases") of every layer n that has either."""
     parts = [name.split(".") for name in names]
     numbers = sorted({int(p[0]) for p in parts if len(p) == 2 and _numbered(*p)})
-    return [tuple(f"{n}.{name}" for name in ARRAYS) for n in numbers]
+    return [tuple(f"{n}.{name}" for name in PARAMETERS) for n in numbers]
 
 
 def _numbered(number: str, name: str) -> bool:
-    return name in ARRAYS and number.isascii() and number.isdecimal() and len(number) < 9
+    return name in PARAMETERS and number.isascii() and number.isdecimal() and len(number) < 9
 
 
 def other_dtype(found: list[list[Any]], needed: list[list[Any]]) -> str:

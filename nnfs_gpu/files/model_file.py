@@ -31,6 +31,7 @@ import numpy as np
 from ..backend import get_backend, use_backend
 from ..network import checks as network_checks
 from ..network.network import Network
+from ..parameters import PARAMETERS, STATE_ARRAYS
 from . import (
     book_file as book_files,
     forms as file_forms,
@@ -43,7 +44,6 @@ from .book_pickle import is_pickle
 from .random_state import KEY as RANDOM_KEY, checked as checked_stream
 from .tensor_file import Document, ModelFileError, Tensors
 from .tensor_reader import Forms, Judge, reason, short
-from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS
 
 __all__ = ["ModelFileError", "load", "load_parameters", "save", "save_parameters"]
 
@@ -79,7 +79,7 @@ def contents(model: Network) -> tuple[Document, Tensors]:
     state["layers"] = [parts.get_state(layer) for layer in model.layers]
     document = {"kind": "model", **described, "state": state, "random": None}
     _claim_layers(model)  # what an earlier optimizer has left is no state of this model
-    return document, _arrays(model, ARRAYS + OPTIMIZER_ARRAYS)
+    return document, _arrays(model, PARAMETERS + STATE_ARRAYS)
 
 
 def describe(model: Network) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _arrays(model: Network, names: tuple[str, ...]) -> Tensors:
 def save_parameters(model: Network, path: str | os.PathLike) -> None:
     """Write weights and biases alone. Raises OSError where the folder cannot be written."""
     document = {"kind": "parameters", "dtype": model.backend.dtype.name}
-    tensor_file.write(path, document, _arrays(model, ARRAYS))
+    tensor_file.write(path, document, _arrays(model, PARAMETERS))
 
 
 # ---- loading ----
@@ -236,7 +236,7 @@ def checked_values(model: Network, document: Document, tensors: Tensors) -> Call
     def set_values() -> None:
         _claim_layers(model)
         for number, layer in enumerate(model.layers):
-            for name in ARRAYS + OPTIMIZER_ARRAYS:
+            for name in PARAMETERS + STATE_ARRAYS:
                 values = tensors.get(f"{number}.{name}")
                 if values is not None:
                     setattr(layer, name, layer.backend.copy(layer.backend.asarray(values)))

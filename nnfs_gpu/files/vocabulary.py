@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import accuracy, activations, checks, layers, losses, optimizers
-
-ARRAYS = ("weights", "biases")
-OPTIMIZER_ARRAYS = optimizers.STATE_ARRAYS
+from ..parameters import REGULARIZERS
 
 
 # ---- what a state may hold ----
@@ -63,10 +61,9 @@ def _optimizer(make: Callable[..., Any], *arguments: str) -> Part:
 
 
 _DENSE = ("n_inputs", "n_neurons")
-_PENALTIES = tuple(f"{p}_regularizer_{l}" for p in ("weight", "bias") for l in ("l1", "l2"))  # noqa: E741
 
 PARTS: dict[str, Part] = {
-    "Layer_Dense": Part(layers.Layer_Dense, (*_DENSE, *_PENALTIES)),
+    "Layer_Dense": Part(layers.Layer_Dense, (*_DENSE, *REGULARIZERS)),
     "Layer_Dropout": Part(
         layers.Layer_Dropout, ("rate", "seed"), {"seed": _seed, "calls": _count(32)}
     ),
@@ -140,7 +137,7 @@ def checked_arguments(part: Any, description: dict[str, Any], role: str) -> dict
     if name != type(part).__name__:
         raise ValueError(f"{role}: got {reprlib.repr(name)}, expected {type(part).__name__}")
     if name == "Layer_Dense":
-        return {one: checks.not_negative(description[one], one) for one in _PENALTIES}
+        return {one: checks.not_negative(description[one], one) for one in REGULARIZERS}
     fresh, flags = construct(description, role), PARTS[name].flags
     if any(getattr(fresh, flag) != getattr(part, flag) for flag in flags):
         raise ValueError(f"{role}: {name} of another kind: {', '.join(flags)}")

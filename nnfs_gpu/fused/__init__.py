@@ -2,7 +2,7 @@
 
 `engine(model)` gives the object that runs them on the model's backend, or raises `CannotFuse`
 with the reason; `explain(model)` says in words what would happen. Each module of `ENGINES` has
-`FusedSteps(model, plan)`, which makes one. All have the methods of `training.engines.Engine`,
+`FusedSteps(model, plan)`, which makes one. All have the methods of `network.engine.Engine`,
 `run`, and `describe`, which says for people what the engine will do.
 """
 

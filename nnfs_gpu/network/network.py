@@ -18,6 +18,7 @@ from ..optimizers import forget
 from ..own import parts as own_parts
 from ..own.parts import is_trainable, ours
 from ..own.values import AsGiven, as_given, form_of, result
+from ..parameters import Parameter, parameters_of
 from ..passing import NAMES
 from ..rollback import all_or_nothing
 from ..targets import Targets
@@ -166,6 +167,10 @@ class Network:
                     held.pop(name, None)
 
     # ---- parameters ----
+    def parameters(self) -> list[Parameter]:
+        """Weights and biases of every trainable layer, with gradients, factors and state."""
+        return [one for layer in self._trainable() for one in parameters_of(layer)]
+
     def get_parameters(self) -> list[tuple[Array, Array]]:
         """(weights, biases) of every trainable layer."""
         return [own_parts.get_parameters(layer) for layer in self._trainable()]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..data.held import Held
+from ..parameters import penalized
 from .callbacks import Callback
 from .run import METRICS, Run
 
@@ -62,15 +63,11 @@ def epochs_fit(run: Run, engine: Any) -> bool:
     """
     quiet = not (run.print_every or run.callbacks or run.validation)
     whole = isinstance(run.data, Held) and run.steps == 1 and not run.shuffle
-    return quiet and whole and hasattr(engine, "run") and not _penalized(run)
-
-
-def _penalized(run: Run) -> bool:
-    return any(
-        getattr(layer, f"{what}_regularizer_{kind}") > 0
-        for layer in run.model.trainable_layers
-        for what in ("weight", "bias")
-        for kind in ("l1", "l2")
+    return (
+        quiet
+        and whole
+        and hasattr(engine, "run")
+        and not any(map(penalized, run.model.trainable_layers))
     )
 
 
