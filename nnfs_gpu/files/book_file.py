@@ -121,7 +121,7 @@ def _description(record: Any) -> dict[str, Any] | None:
     if record is None:
         return None
     name = type(record).__name__
-    if not isinstance(record, Record) or name not in PARTS:
+    if not isinstance(record, Record) or name not in PARTS or PARTS[name].own:
         raise RefusedError(f"a {name} as a part of the model")
     held = record.attributes
     found = {a: _number(held[a], a) for a in PARTS[name].arguments if a in held}

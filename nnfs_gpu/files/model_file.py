@@ -16,7 +16,9 @@ Its JSON document:
                 arrays, such as iterations, dropout's seed and calls, a precision
     random      position of NumPy's global stream (MT19937) for models made after `init()`,
                 whose dropout draws from it; else null
-Loading builds only the classes of `parts.PARTS` and runs no code from the file. What one
+    Of a class of the user's own (`vocabulary.register`), whose arrays are the tensors n.name or
+    role.name, also: {"tensor": name}.
+Loading builds only the classes of `vocabulary.PARTS` and runs no code from the file. What one
 backend saved, another loads. Pickles of the book's programs load through `book_file.py`.
 """
 
@@ -31,7 +33,7 @@ import numpy as np
 from ..backend import get_backend, use_backend
 from ..network import checks as network_checks
 from ..network.network import Network
-from ..parameters import PARAMETERS, STATE_ARRAYS
+from ..parameters import PARAMETERS
 from . import (
     book_file as book_files,
     forms as file_forms,
@@ -41,6 +43,7 @@ from . import (
     vocabulary as parts,
 )
 from .book_pickle import is_pickle
+from .forms import SINGLE
 from .random_state import KEY as RANDOM_KEY, checked as checked_stream
 from .tensor_file import Document, ModelFileError, Tensors
 from .tensor_reader import Forms, Judge, reason, short
@@ -48,7 +51,6 @@ from .tensor_reader import Forms, Judge, reason, short
 __all__ = ["ModelFileError", "load", "load_parameters", "save", "save_parameters"]
 
 Made = TypeVar("Made", bound=Network)
-SINGLE = ("loss", "optimizer", "accuracy")
 # What a made-up document raises: names and types that are others, numbers that no float holds.
 NOT_A_MODEL = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
@@ -75,11 +77,15 @@ def contents(model: Network) -> tuple[Document, Tensors]:
     if not model.layers:
         raise ValueError("Model.save: the model has no layers; add some first")
     network_checks.check(model.layers, model.loss, model.accuracy, model.backend)
-    state: dict[str, Any] = {name: parts.get_state(getattr(model, name)) for name in SINGLE}
-    state["layers"] = [parts.get_state(layer) for layer in model.layers]
-    document = {"kind": "model", **described, "state": state, "random": None}
     _claim_layers(model)  # what an earlier optimizer has left is no state of this model
-    return document, _arrays(model, PARAMETERS + STATE_ARRAYS)
+    tensors = _arrays(model, parts.kept_on_layers(model.optimizer))
+    state: dict[str, Any] = {
+        name: parts.get_state(getattr(model, name), name, tensors) for name in SINGLE
+    }
+    state["layers"] = [
+        parts.get_state(layer, str(number), tensors) for number, layer in enumerate(model.layers)
+    ]
+    return {"kind": "model", **described, "state": state, "random": None}, tensors
 
 
 def describe(model: Network) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def describe(model: Network) -> dict[str, Any]:
 
 
 def _claim_layers(model: Network) -> None:
-    for layer in model.trainable_layers if model.optimizer is not None else ():
+    for layer in model.trainable_layers if hasattr(model.optimizer, "take_over") else ():
         model.optimizer.take_over(layer)
 
 
@@ -231,15 +237,16 @@ def checked_values(model: Network, document: Document, tensors: Tensors) -> Call
     """
     file_forms.check_tensors(model, tensor_reader.forms_of(tensors))
     first = document.get("format_version") == 1
-    states = [] if first else _checked_states(model, document["state"])
+    states = [] if first else _checked_states(model, document["state"], tensors)
 
     def set_values() -> None:
         _claim_layers(model)
         for number, layer in enumerate(model.layers):
-            for name in PARAMETERS + STATE_ARRAYS:
+            for name in parts.kept_on_layers(model.optimizer):
                 values = tensors.get(f"{number}.{name}")
                 if values is not None:
-                    setattr(layer, name, layer.backend.copy(layer.backend.asarray(values)))
+                    found = layer.backend.asarray(values, values.dtype)
+                    setattr(layer, name, layer.backend.copy(found))
                 elif getattr(layer, name, None) is not None:
                     delattr(layer, name)
         for part, one in states:
@@ -248,10 +255,12 @@ def checked_values(model: Network, document: Document, tensors: Tensors) -> Call
     return set_values
 
 
-def _checked_states(model: Network, state: Any) -> list[tuple[Any, dict[str, Any]]]:
+def _checked_states(
+    model: Network, state: Any, tensors: Tensors
+) -> list[tuple[Any, dict[str, Any]]]:
     targets = [*model.layers, *(getattr(model, name) for name in SINGLE)]
     states = [*state["layers"], *(state[name] for name in SINGLE)]
     if len(states) != len(targets):
         raise ValueError(f"got {len(states)} states for {len(targets)} parts")
     pairs = zip(targets, states, strict=True)
-    return [(part, parts.checked_state(part, one)) for part, one in pairs]
+    return [(part, parts.checked_state(part, one, tensors, model.backend)) for part, one in pairs]

@@ -101,8 +101,8 @@ class TiledSteps:
     def replace(self, sums: Sums) -> None:
         """See `Engine`."""
         self._batch.replace(sums.rows)
-        asarray, dtype = self.backend.asarray, self.backend.dtype
-        self._gradients = [(asarray(dw, dtype), asarray(db, dtype)) for dw, db in sums.gradients]
+        dtype = self.backend.dtype  # `astype` copies: the sums stay the caller's
+        self._gradients = [(dw.astype(dtype), db.astype(dtype)) for dw, db in sums.gradients]
         self._loss, self._right = sums.losses, sums.right
 
     def finish(self) -> tuple[Array, Array, Array]:
