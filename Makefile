@@ -9,7 +9,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-lowest check format bench gpu-check clean
+.PHONY: help train test test-lowest check lint format bench gpu-check clean
 
 help:
 	@sed -n '2,4s/^# //p' Makefile
@@ -53,12 +53,19 @@ $(LOWEST)/.installed-test: pyproject.toml
 test-lowest: $(LOWEST)/.installed-test
 	$(LOWEST)/bin/python -m pytest $(ARGS)
 
-# Format, lint, types, tests: what has to pass before a commit.
-check: $(VENV)/.installed-test
+$(VENV)/.installed-check: pyproject.toml | $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable ".[check]"
+	@touch $@
+
+# Format, lint, types, who imports whom, tests: what has to pass before a commit.
+check: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .

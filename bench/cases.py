@@ -82,7 +82,7 @@ class Case:
     divided     results, by number, that are divided by the number of rows
     whole       results are sums over all rows: all of them are compared, not the ends
     positional  results depend on their place in the array: the beginning is compared
-    peers       PyTorch's ways by name
+    peers       PyTorch's contenders by name
     """
 
     name: str

@@ -121,7 +121,7 @@ def jax_array(jax: Any, a: Any) -> Any:
 
 # ---- PyTorch: what bench/cases.py does not name already ----
 def torch_operation(torch: Any, name: str, a: dict[str, Any]) -> Callable[[], Any] | None:
-    """PyTorch's own way of operation `name` on tensors `a`; None where there is none.
+    """What PyTorch has for operation `name` on tensors `a`; None where there is none.
 
     `name` is a case's of bench/cases.py. Losses of PyTorch clip elsewhere than the book,
     or not at all, which the data of the cases does not reach.

@@ -59,9 +59,10 @@ class Loss(Part):
         if not ours(self, "forward"):
             what = f"{type(self).__name__}, losses"
             sample_losses = per_row(self.backend, sample_losses, output, what, y)
-        self.accumulated_sum = self.accumulated_sum + self.backend.sum(sample_losses)
+        total = self.backend.sum(sample_losses)
+        self.accumulated_sum = self.accumulated_sum + total
         self.accumulated_count += sample_losses.shape[0]
-        data_loss = self.backend.mean(sample_losses)
+        data_loss = self.backend.mean(sample_losses, total)
         if include_regularization:
             return data_loss, self.regularization_loss()
         return data_loss

@@ -83,7 +83,8 @@ class Optimizer:
 
     def _state(self, layer: Any, name: str, w: Any) -> Any:
         """The layer's array `name`, of zeros the first time it is asked for."""
-        self.take_over(layer)
+        if getattr(layer, "optimizer_kind", None) != type(self).__name__:
+            self.take_over(layer)
         state = getattr(layer, name, None)
         if state is None:
             state = backend_of(layer).zeros(w.shape, w.dtype)

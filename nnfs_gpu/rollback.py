@@ -1,10 +1,16 @@
-"""All or nothing: what fails in the middle leaves every object as it was."""
+"""All or nothing: what fails in the middle leaves every object as it was.
+
+For a call `all_or_nothing`; for a training step, which must be quick, `undo.py`. Both put back
+what an object holds in the place where it lies, as others may hold that, too.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
+
+from .backend.interrupts import insist
 
 
 @contextlib.contextmanager
@@ -14,20 +20,29 @@ def all_or_nothing(*objects: Any) -> Iterator[None]:
     The attributes themselves are put back, not what is in them: a block that changes a list
     or an array in its place has to make a new one instead.
     """
-    before = [(one, dict(vars(one))) for one in objects if hasattr(one, "__dict__")]
+    kept = [(held, held.copy()) for held in map(attributes, objects)]
+
+    def put_back() -> None:
+        for held, items in kept:
+            refill(held, items)
+
     try:
         yield
     except BaseException:
-        for one, attributes in before:
-            _put_back(one, attributes)
+        insist(put_back)
         raise
 
 
-def _put_back(one: Any, attributes: dict[str, Any]) -> None:
-    try:
-        object.__setattr__(one, "__dict__", attributes)  # at once, whatever interrupts
-    except AttributeError:  # its class allows no other, as types.SimpleNamespace
-        held = vars(one)
-        held.update(attributes)
-        for name in held.keys() - attributes.keys():
-            del held[name]
+def attributes(one: Any) -> dict[str, Any]:
+    """Those of an object; {} of one that keeps them in slots: they are not put back."""
+    return getattr(one, "__dict__", {})
+
+
+def refill(held: dict[Any, Any], items: dict[Any, Any], kept: Set[Any] = frozenset()) -> None:
+    """Make `held` hold `items`, and of the rest what is `kept`.
+
+    Without a moment in which it holds less; may be done again.
+    """
+    held.update(items)
+    for name in held.keys() - items.keys() - kept:
+        held.pop(name, None)

@@ -2,11 +2,11 @@
 
 It may fail anywhere: at Ctrl-C, for lack of memory, in a part of the user's own. Used by the
 engines that go through the layers: a fused engine changes everything in one call instead.
+`rollback.py` does the same for a call, where nothing need be quick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
 from operator import attrgetter, is_
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from .network.network import Network
 from .own.state import OF_A_BATCH, OwnState, is_own
+from .rollback import attributes, refill
 
 Array = Any
 
@@ -56,7 +57,7 @@ class Undo:
         if self._own.parts:
             self._own.take(vars(model.input_layer).get("output"))
         sums = _sums_of(model.loss), _sums_of(model.accuracy)
-        self._saved = [sums, _attributes(model.optimizer).copy(), counts, random, False]
+        self._saved = [sums, attributes(model.optimizer).copy(), counts, random, False]
 
     def keep(self) -> None:
         """Before the update."""
@@ -76,8 +77,7 @@ class Undo:
         sums, settings, counts, random, kept = self._saved
         if kept:
             self._copies.put_back()
-        _attributes(model.optimizer).update(settings)
-        _drop_others(_attributes(model.optimizer), settings.keys())
+        refill(attributes(model.optimizer), settings)
         for one, values in zip((model.loss, model.accuracy), sums, strict=True):
             if values is not None:
                 one.accumulated_sum, one.accumulated_count = values
@@ -108,7 +108,7 @@ class Undo:
             own = is_own(layer)
             self._draws |= own or (hasattr(layer, "seed") and layer.backend.book_random)
             if own or not hasattr(layer, "weights"):
-                held = _attributes(layer)
+                held = attributes(layer)
                 names = [name for name, value in held.items() if type(value) in (int, float)]
                 found.append((held, tuple(name for name in names if name != "seed")))
         self._counted = [(held, names) for held, names in found if names]
@@ -139,6 +139,7 @@ class Copies:
         for held, count, names, arrays, *_ in self._looked:
             if len(held) != count or not all(map(is_, map(held.get, names), arrays)):
                 self._looked = []
+                break
         if not self._looked:
             self._look()
         if self._flat:
@@ -155,13 +156,12 @@ class Copies:
         for array, room in self._odd:
             array[...] = room
         for held, *_, before, names in self._looked:
-            held.update(before)
-            _drop_others(held, names)
+            refill(held, before, names)
 
     def _look(self) -> None:
         looked, found = [], []
         for layer in self._layers:
-            held = _attributes(layer)
+            held = attributes(layer)
             own = [getattr(layer, name, None) for name in ("weights", "biases")]
             shapes = [array.shape for array in own if array is not None]
             written = [
@@ -183,20 +183,9 @@ class Copies:
         self._looked = looked
 
 
-def _attributes(one: Any) -> dict[str, Any]:
-    """Those of an object; {} of one that keeps them in slots: they are not put back."""
-    return getattr(one, "__dict__", {})
-
-
 def _sums_of(one: Any) -> Any:
     """Sum and count of a loss or an accuracy, of one that has them."""
     try:
         return _sums(one)
     except AttributeError:
         return None
-
-
-def _drop_others(held: dict[str, Any], names: Set[str]) -> None:
-    """The attributes of an object that have come since it had `names`."""
-    for name in held.keys() - names:
-        held.pop(name, None)

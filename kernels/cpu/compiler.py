@@ -22,7 +22,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import NativeLowering, NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes
 
 # What is not said here a callee would inherit from whichever caller it is first compiled for.
 OPTIONS = {
@@ -34,6 +35,10 @@ OPTIONS = {
     "no_cpython_wrapper": False,
     "no_cfunc_wrapper": True,
 }
+
+
+# Passes of Numba for what no kernel has: closures and comprehensions, expressions of whole arrays.
+UNUSED = (InlineClosureLikes, NopythonRewrites)
 
 
 # ---- LLVM code ----
@@ -83,7 +88,7 @@ class _LowerCallee(NativeLowering):
 
 
 def _pipeline(lowering):
-    """Numba's passes with `lowering` in place of its own."""
+    """Numba's passes that kernels need, with `lowering` in place of its own."""
 
     class Compiler(CompilerBase):
         def define_pipelines(self):
@@ -91,6 +96,7 @@ def _pipeline(lowering):
             manager.passes = [
                 (lowering if step is NativeLowering else step, name)
                 for step, name in manager.passes
+                if step not in UNUSED
             ]
             manager.finalize()
             return [manager]
@@ -122,6 +128,7 @@ class Kernel(CPUDispatcher):
         super().__init__(py_func, locals or {}, targetoptions, pipeline_class=_KERNEL)
         bare = {**self.targetoptions, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         self.callee = Callee(py_func, self.locals, bare, pipeline_class=_CALLEE)
+        self._addresses = {}  # by types: to ask Numba for one takes a tenth of a millisecond
 
     def compile(self, sig):
         with _no_collection():
@@ -129,10 +136,13 @@ class Kernel(CPUDispatcher):
 
     def address(self, *args):
         """Where the machine code for arguments of these types begins: a C function."""
-        self._compilation_chain_init_hook()
-        self.compile(args)
-        compiled = self.overloads[args]
-        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+        if args not in self._addresses:
+            self._compilation_chain_init_hook()
+            self.compile(args)
+            code = self.overloads[args]
+            name = code.fndesc.llvm_cfunc_wrapper_name
+            self._addresses[args] = code.library.get_pointer_to_function(name)
+        return self._addresses[args]
 
     # ---- for callers ----
     def get_call_template(self, args, kws):

@@ -59,6 +59,6 @@ def device(function):
 
 
 def _is_ours(value):
-    """Whether a global of a row function is a function of this folder."""
-    folder = __name__.rpartition(".")[0]
-    return callable(value) and getattr(value, "__module__", "").startswith(folder)
+    """Whether a global of a row function is a function of kernels/."""
+    kernels = __name__.rsplit(".", 2)[0]
+    return callable(value) and getattr(value, "__module__", "").startswith(kernels)

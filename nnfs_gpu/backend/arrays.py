@@ -19,6 +19,7 @@ Array = Any
 KDL_CUDA = 2  # DLPack's number for CUDA memory
 KDL_HOST = (1, 3)  # ... for the CPU's own, and for the part of it that a GPU reads
 TO_HOST = ("get", "cpu", "copy_to_host")  # what CuPy, PyTorch and Numba call it; JAX: np.asarray
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)  # that kernels exist for
 # What np.asarray reads; of an object with none of them only DLPack knows what it holds.
 NUMPY_READS = ("__array__", "__array_interface__", "__array_struct__")
 
@@ -125,8 +126,9 @@ def check_shapes(first: Array, *others: Array, indices: bool = False) -> None:
     Raises ValueError.
     """
     for other in others:
-        labels = indices and other.dtype.kind in "iu" and other.shape == first.shape[:1]
-        if other.shape != first.shape and not labels:
+        if other.shape == first.shape:
+            continue
+        if not (indices and other.dtype.kind in "iu" and other.shape == first.shape[:1]):
             classes = f", or {first.shape[:1]} for whole numbers" if indices else ""
             raise ValueError(
                 f"arrays of shapes {first.shape} and {other.shape} do not fit: expected "
@@ -161,14 +163,19 @@ def common_dtype(*arrays: Array) -> Any:
 
     Kernels exist for float32 and float64.
     """
-    found = {a.dtype for a in arrays if a.dtype.kind == "f"}
-    if len(found) > 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
-        names = " and ".join(sorted(dtype.name for dtype in found))
-        raise TypeError(
-            f"arrays of {names}: expected one dtype, float32 or float64; "
-            "convert with backend.asarray(x)"
-        )
-    return found.pop() if found else None
+    found = None
+    for a in arrays:
+        dtype = a.dtype
+        if dtype is found or dtype.kind != "f":  # asked for every kernel: nothing slow
+            continue
+        if dtype not in FLOATS or (found is not None and dtype != found):
+            names = {a.dtype.name for a in arrays if a.dtype.kind == "f"}
+            raise TypeError(
+                f"arrays of {' and '.join(sorted(names))}: expected one dtype, float32 or float64; "
+                "convert with backend.asarray(x)"
+            )
+        found = dtype
+    return found
 
 
 def mean_over(samples: int | None, rows: int) -> int:

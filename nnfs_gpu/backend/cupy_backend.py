@@ -250,7 +250,7 @@ class CupyBackend(NumpyBackend):
         self._calls.run("elementwise", "threshold", blocks_for(x.size), arguments, dtype=x.dtype)
         return y
 
-    def mean(self, a: Array) -> Array:
+    def mean(self, a: Array, total: Array | None = None) -> Array:
         if a.dtype.kind in "iub":
             return self.sum(a) / a.size
         partial, mean = self._calls.partial_sums(a), self.xp.empty((), a.dtype)

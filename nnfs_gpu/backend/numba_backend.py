@@ -39,8 +39,16 @@ EXP, ROOT = 4, 3
 
 @functools.lru_cache(maxsize=2)  # all layers of a step ask for the same two
 def _correction(beta: float, step: int) -> float:
-    """1 - beta^step; the power is our own, whose bits are the same everywhere."""
-    return 1 - optimizers.power(float(beta), step)
+    """1 / (1 - beta^step); the power is our own, whose bits are the same everywhere."""
+    return 1 / (1 - optimizers.power(float(beta), step))
+
+
+def _added(partial: Array) -> Array:
+    """The sum of the rows, as one row. To add up a single one takes as long as a kernel."""
+    if partial.shape[0] > 1:
+        return partial.sum(axis=0, keepdims=True)
+    partial += 0  # in a sum -0 becomes 0
+    return partial
 
 
 class NumbaBackend(NumpyBackend):
@@ -58,7 +66,7 @@ class NumbaBackend(NumpyBackend):
         check_shapes(*inputs)
         check_reals(*inputs)
         out = np.empty(inputs[0].shape, inputs[0].dtype)
-        flat = [np.ascontiguousarray(a).reshape(-1) for a in inputs]
+        flat = [a.reshape(-1) for a in inputs]
         launch(kernel, out.size, flat, (out.reshape(-1),), scalars, work=cost * out.size)
         return out
 
@@ -79,11 +87,13 @@ class NumbaBackend(NumpyBackend):
         """A kernel that writes `written`; False, and nothing done, where the layout forbids."""
         arrays = (*written, *inputs)
         check_shapes(*arrays)
-        if not all(a.flags.c_contiguous and a.dtype == written[0].dtype for a in arrays):
-            return False
-        flat = [a.reshape(-1) for a in arrays]
+        dtype, flat = written[0].dtype, []
+        for a in arrays:
+            if a.dtype != dtype or not a.flags.c_contiguous:
+                return False
+            flat.append(a.reshape(-1))
         n = len(written)
-        reals = [float(value) for value in scalars]
+        reals = list(map(float, scalars))
         launch(kernel, flat[0].size, flat[n:], flat[:n], reals, work=ROOT * flat[0].size)
         return True
 
@@ -99,7 +109,7 @@ class NumbaBackend(NumpyBackend):
     def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
         partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
         launch(reductions.column_sum_chunks, partial.shape[0], (dy,), (partial,), work=dy.size)
-        return self._dot(dy, w.T), self._dot(x.T, dy), partial.sum(axis=0, keepdims=True)
+        return self._dot(dy, w.T), self._dot(x.T, dy), _added(partial)
 
     def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:
         y = np.ascontiguousarray(self._dot(x, w))
@@ -116,7 +126,7 @@ class NumbaBackend(NumpyBackend):
         partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
         kernel, outputs = dense.relu_backward_column_sums, (dz, partial)
         launch(kernel, partial.shape[0], (dy, y), outputs, work=dy.size)
-        return self._dot(dz, w.T), self._dot(x.T, dz), partial.sum(axis=0, keepdims=True)
+        return self._dot(dz, w.T), self._dot(x.T, dz), _added(partial)
 
     # ---- activations ----
     def relu_forward(self, x: Array) -> Array:
@@ -274,8 +284,8 @@ class NumbaBackend(NumpyBackend):
         launch(reductions.argmax, x.shape[0], (x,), (columns,), work=x.size)
         return columns
 
-    def mean(self, a: Array) -> Array:
-        mean = self.sum(a) / a.size
+    def mean(self, a: Array, total: Array | None = None) -> Array:
+        mean = (self.sum(a) if total is None else total) / a.size
         return a.dtype.type(mean) if a.dtype.kind == "f" else mean
 
     def sum(self, a: Array) -> Array:
@@ -284,7 +294,7 @@ class NumbaBackend(NumpyBackend):
         partial = np.empty(self._chunks(a.size))
         flat = np.ascontiguousarray(a).reshape(-1)
         launch(reductions.sum_chunks, partial.size, (flat,), (partial,), work=a.size)
-        return partial.sum()
+        return partial[0] if partial.size == 1 else partial.sum()
 
     # ---- random numbers ----
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:

@@ -233,7 +233,7 @@ class NumbaCudaBackend(NumpyBackend):
         beta_2: float,
         step: int,
     ) -> None:
-        corrections = 1 - beta_1**step, 1 - beta_2**step
+        corrections = 1 / (1 - beta_1**step), 1 / (1 - beta_2**step)
         scalars = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, *corrections)
         if not self._calls.step(cuda_elements.adam_step, (w, m, cache), (dw,), *scalars):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)
@@ -244,8 +244,9 @@ class NumbaCudaBackend(NumpyBackend):
         self._calls.launch(cuda_grids.argmax, column.size, (x,), (column,))
         return column
 
-    def mean(self, a: Array) -> Array:
-        return (self.sum(a) / a.size).astype(a.dtype if a.dtype.kind == "f" else np.float64)
+    def mean(self, a: Array, total: Array | None = None) -> Array:
+        mean = (self.sum(a) if total is None else total) / a.size
+        return mean.astype(a.dtype if a.dtype.kind == "f" else np.float64)
 
     def sum(self, a: Array) -> Array:
         return self._calls.total(self._calls.chunk_sums(cuda_blocks.sums, a, np.float64))

@@ -261,7 +261,7 @@ class NumpyBackend:
     def close(self, a: Array, b: Array, tolerance: float) -> Array:
         return self.xp.abs(a - b) < tolerance
 
-    def mean(self, a: Array) -> Array:
+    def mean(self, a: Array, total: Array | None = None) -> Array:
         return a.mean()
 
     def sum(self, a: Array) -> Array:

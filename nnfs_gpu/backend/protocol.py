@@ -241,8 +241,11 @@ class Backend(Protocol):
     def close(self, a: Array, b: Array, tolerance: float) -> Array:
         """True where |a - b| < tolerance; bool, their shape."""
 
-    def mean(self, a: Array) -> Array:
-        """Mean of all elements, a scalar of a's dtype; of whole numbers and bools, float64."""
+    def mean(self, a: Array, total: Array | None = None) -> Array:
+        """Mean of all elements, a scalar of a's dtype; of whole numbers and bools, float64.
+
+        `total` is sum(a), where it is known: a backend may divide it instead of adding again.
+        """
 
     def sum(self, a: Array) -> Array:
         """Sum of all elements (numbers or bools), a float64 scalar: epochs add many up."""

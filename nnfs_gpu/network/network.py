@@ -145,9 +145,10 @@ class Network:
         layers, combined = self._calls, self.softmax_classifier_output
         if combined is not None:
             # One difference instead of the softmax's and the loss's gradients one by one.
-            known = type(combined) is Activation_Softmax_Loss_CategoricalCrossentropy
-            targets = y if known else as_given(y)
-            dvalues = result(combined.backward(output, targets), combined, "dinputs")
+            if type(combined) is Activation_Softmax_Loss_CategoricalCrossentropy:
+                dvalues = combined.backward(output, y)
+            else:
+                dvalues = result(combined.backward(output, as_given(y)), combined, "dinputs")
             self.layers[-1].dinputs = dvalues
             layers = layers[:-1]
         else:

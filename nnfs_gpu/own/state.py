@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.numpy_backend import NumpyBackend
+from ..rollback import refill
 from .parts import NEIGHBOURS
 
 OF_A_BATCH = {"inputs", "output", "dinputs", "binary_mask", "dweights", "dbiases"}
@@ -92,11 +93,4 @@ class OwnState:
             self._restores.append(partial(array.__setitem__, ..., array.copy()))
 
     def _keep_dict(self, held: dict[Any, Any]) -> None:
-        self._restores.append(partial(_fill, held, held.copy()))
-
-
-def _fill(held: dict[Any, Any], items: dict[Any, Any]) -> None:
-    """Make `held` hold `items`, without a moment in which it holds less."""
-    held.update(items)
-    for name in held.keys() - items.keys():
-        del held[name]
+        self._restores.append(partial(refill, held, held.copy()))

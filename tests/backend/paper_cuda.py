@@ -1,6 +1,6 @@
-"""CuPy on paper, as far as `cuda_launch` asks: devices, streams, modules, kernels that record.
+"""CuPy on paper, as far as a launch asks: devices, streams, modules, kernels that record.
 
-`launcher(monkeypatch, cupy)` is the real `cuda_launch` over it, with or without CuPy installed.
+`launcher(monkeypatch, cupy)` is the real backend/cuda/launch.py over it, with CuPy or without.
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ class Nvrtc:
 
 
 def launching(monkeypatch, cupy: Paper) -> Any:
-    """The module `cuda_launch`, once more, over `cupy`."""
+    """The module cuda/launch.py, once more, over `cupy`."""
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    place = f"{nnfs_gpu.backend.__path__[0]}/cuda_launch.py"
-    spec = importlib.util.spec_from_file_location("nnfs_gpu.backend.cuda_launch_on_paper", place)
+    place = f"{nnfs_gpu.backend.__path__[0]}/cuda/launch.py"
+    spec = importlib.util.spec_from_file_location("nnfs_gpu.backend.cuda.launch_on_paper", place)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from helpers import DTYPES, WIDTHS, array, assert_close, call, philox_words, usable_backends
-from operation_oracles import EPS64
+from operation_oracles import EPS64, spiral_point
 
 from nnfs_gpu import get_backend
 
@@ -37,6 +37,14 @@ def test_comparisons_with_nan_are_false_and_argmax_is_the_specifications(backend
     x = array(backend, [1, nan, 2], [nan, 1, nan], [3, 2, nan], [nan, nan, nan])
     expected = call(oracle, "argmax", x.astype(np.float64))
     assert_close(call(backend, "argmax", x), expected, np.int32)
+
+
+@pytest.mark.parametrize("size", [1, 300, 9_001])
+def test_a_mean_of_a_known_sum_has_the_same_bits(backend, size):
+    a = backend.asarray(np.random.RandomState(size).randn(size))
+    mean, again = backend.mean(a), backend.mean(a, backend.sum(a))
+    assert again.dtype == a.dtype
+    assert backend.to_numpy(mean).tobytes() == backend.to_numpy(again).tobytes()
 
 
 @pytest.mark.parametrize("name", ["mean", "sum"])
@@ -92,12 +100,10 @@ def test_spiral_blocks_far_out(backend):
     points, labels = spiral_points(backend, samples, 3, 5, start, start + 3)
     words = philox_words(2 * start, 6, 5, 2).tolist()
     for k in range(3):
-        u, v = (words[2 * k] + 0.5) / 2**32, words[2 * k + 1] / 2**32
-        g = math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v)
-        r = (start + k - 2 * samples) / (samples - 1)
-        angle = 20 + 10 * r + 0.5 * g
-        expected = [r * math.sin(angle), r * math.cos(angle)]
-        assert_close(points[k], expected, backend.dtype, magnitude=r * 40)
+        row = start + k - 2 * samples  # of the last class
+        expected, _ = spiral_point(*words[2 * k : 2 * k + 2], 2, row, samples)
+        magnitude = row / (samples - 1) * 40
+        assert_close(points[k], expected, backend.dtype, magnitude=magnitude)
     assert labels.tolist() == [2, 2, 2]
 
 

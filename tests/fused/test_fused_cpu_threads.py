@@ -4,30 +4,21 @@ A shared step gives what one thread gives, bit for bit, in whole steps, many ste
 blocks of a batch, and the numbers of the layers.
 """
 
-# ruff: noqa: F811 - tests name the fixture that is imported
-
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from fused_networks import (
-    Network,
-    assert_gradients,
-    backend_of,
-    copy_state,
-    gradients,
-)
-from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
+from fused_sharing import (
     NETWORKS,
     at_the_same_time,
-    crew,
     each_network,
     everything,
     history,
     made,
-    sharing,
-    until,
 )
+from fused_state import assert_gradients, backend_of, copy_state, gradients, layer_steps
+from networks import Network
+from worker_meetings import until
 
 from nnfs_gpu import fused
 from nnfs_gpu.fused.cpu import calls as cpu_calls, groups
@@ -50,6 +41,7 @@ def test_same_bits_with_any_number_of_threads(sharing, network, dtype):
 def test_same_bits_in_a_batch_of_many_waves(sharing, monkeypatch):
     """More groups than there is room for: a step is many calls, and so is each of a run."""
     monkeypatch.setattr(groups, "MOST_GROUPS", 4)
+    monkeypatch.setattr(groups, "MORE_GROUPS", 1)
     monkeypatch.setattr(groups, "MOST_GROUP", 1)
     network, n = NETWORKS["narrow"], 2_000
     assert made(network, n)[1].groups.in_a_call(n) < n // 2
@@ -93,6 +85,13 @@ def test_no_call_is_long(monkeypatch, network, n):
     assert max(work) <= max(groups.LONG_CALL, groups.CALL) + one_group
     assert len(calls) > 1
     assert sum(steps * rows for rows, steps in calls) == n * (3 if n > 300 else 2_000)
+
+
+def test_a_step_over_a_million_narrow_samples_is_one_call():
+    """Between calls the threads wait; more samples are cut, so that Ctrl-C is heard."""
+    cut = made(Network((2, 64, 3)), 30)[1].groups
+    assert cut.in_a_call(1_000_000) >= 1_000_000
+    assert cut.work(cut.in_a_call(10_000_000)) <= 1.01 * groups.SHORT_CALL
 
 
 def test_same_bits_of_two_engines_at_the_same_time(sharing):
@@ -158,7 +157,7 @@ def test_the_last_of_many_shared_steps_is_the_layers_step(sharing, network):
     engine.run(X, y, 4)
     model, engine, X, y = made(network, 700, "float64")
     losses, penalties, _, _ = engine.run(X, y, 5)
-    exact, slow = network.layer_steps(backend_of("float64"))
+    exact, slow = layer_steps(network, backend_of("float64"))
     network.data_of(exact, X, y)
     copy_state(before, exact)
     exact.optimizer.iterations = 4

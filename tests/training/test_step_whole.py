@@ -11,8 +11,8 @@ import os
 import numpy as np
 import pytest
 from emulation.backend import EmulatedCupyBackend
-from fused_networks import Network
 from interruptions import cut_off, instructions
+from networks import Network
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
@@ -102,7 +102,13 @@ CASES = {
 }
 SETTINGS = {  # of what is cut into calls, so that a small batch is
     "fused calls": {"CALL": 1},
-    "fused cut": {"MOST_GROUPS": 4, "MOST_GROUP": 1, "GROUP_SAMPLES": 1, "GROUP_FLOPS": 1},
+    "fused cut": {
+        "MOST_GROUPS": 4,
+        "MORE_GROUPS": 1,
+        "MOST_GROUP": 1,
+        "GROUP_SAMPLES": 1,
+        "GROUP_FLOPS": 1,
+    },
 }
 
 
