@@ -206,8 +206,8 @@ def train(
                         places = X, y, order + begin * 8
                     else:
                         places = X + begin * wide, y + begin * target_bytes, order
-                    given = tables, work, *places, first, stop, row, step, at, out, like
-                    call(head[k.GROUP_POINTER], 0, (*given, *shape))
+                    given = (first, stop, row, step, at, out, like)
+                    call(head[k.GROUP_POINTER], 0, (tables, work, *places, *given, *shape))
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
             while what & (k.COLLECT | k.FINISH):

@@ -26,8 +26,8 @@ NAMES = [
     *("three layers", "penalties alone"),
 ]
 ALL = NETS | {
-    "three layers": net(5, 33, 17, 2, end="squared", optimizer="rmsprop", penalty=1e-2),
-    "penalties alone": net(3, 4, optimizer="sgd", penalty=0.1, activations=()),
+    "three layers": net(5, 33, 17, 2, loss="squared_error", optimizer="rmsprop", l1=1e-2),
+    "penalties alone": net(3, 4, optimizer="sgd", l1=0.1),
 }
 NEAR = {"float32": 2e-5, "float64": 1e-11}
 
@@ -73,7 +73,7 @@ def made(request):
 def expected(name, dtype, first, last):
     """Gradients, losses and right answers of these rows: the book's passes, without a penalty."""
     of = ALL[name]
-    model = on_numpy(replace(of, penalty=0.0), "float64")
+    model = on_numpy(replace(of, l1=0.0), "float64")
     X, y = of.data(model)
     rows = slice(first, last)
     output = model.forward(X[rows])
