@@ -1,8 +1,8 @@
 """The rules that `backend/protocol.py` states for every operation hold on every backend.
 
-Proves, over `operation_table.OPERATIONS`: the same operations and no others; overrides few levels
-deep; arguments left as they are, except those that a step writes;
-the same bits for the same call; dtypes as stated; results that share memory with nothing.
+Proves, over `selftest.operations.OPERATIONS`: the same operations and no others; overrides few
+levels deep; arguments left as they are, except those that a step writes; the same bits for the same
+call; dtypes as stated; results that share memory with nothing.
 Memory layouts: test_contract_layouts.py; threads: test_contract_threads.py.
 """
 
@@ -13,12 +13,12 @@ import inspect
 import numpy as np
 import pytest
 from helpers import EMULATED, as_tuple, assert_close, bits, host, run, to_backend
-from operation_table import OPERATIONS
 
 from nnfs_gpu import get_backend
 from nnfs_gpu.backend import protocol
 from nnfs_gpu.backend.kernel_backend import KernelBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 PROTOCOL = {
     name: function

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import bits, run
-from operation_table import OPERATIONS
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.id)
 

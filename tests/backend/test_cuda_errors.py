@@ -16,7 +16,6 @@ from device_arrays import DeviceArray
 from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend, FakeCupy
 from fused_cuda_networks import NETS
-from operation_table import OPERATIONS
 
 from nnfs_gpu.backend.cuda.errors import LOST, DeviceError, DeviceMemoryError, in_words, reported
 from nnfs_gpu.backend.cupy_backend import CupyBackend
@@ -27,6 +26,7 @@ from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda import build as cuda_kernel
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels here")
 

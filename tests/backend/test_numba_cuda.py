@@ -22,12 +22,12 @@ import numpy as np
 import pytest
 from conftest import ROOT, program_output, simulator_started, start_program
 from helpers import DTYPES
-from operation_table import OPERATIONS
 
 from nnfs_gpu.backend.cuda import probe as cuda_probe
 from nnfs_gpu.backend.driver import UnavailableError
 from nnfs_gpu.backend.numba_cuda import launch as launching
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 CHECKS = (  # of simulator/checks.py
     "sums_of_several_chunks",

@@ -9,7 +9,6 @@ import warnings
 import numpy as np
 import pytest
 from helpers import as_tuple, assert_close, run, summing
-from operation_table import OPERATIONS
 
 from nnfs_gpu import (
     Activation_ReLU,
@@ -21,6 +20,7 @@ from nnfs_gpu import (
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.kernels.numba_cuda import blocks as cuda_blocks
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 THREADS = 8
 CHECKS = []
