@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # `bench` is not installed
 
 from bench import __main__ as command, book, peers, report, sheet, trainers  # noqa: E402
-from bench.cases_torch import PEERS
+from bench.cases_torch import PEERS  # noqa: E402
 from bench.suites import combined, jacobian, ops, scaling, train  # noqa: E402
 from nnfs_gpu import get_backend  # noqa: E402
 from nnfs_gpu.backend.protocol import Backend  # noqa: E402
