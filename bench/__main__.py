@@ -7,8 +7,10 @@
     python -m bench train    [--sizes 64x300,64-64x30000]  hidden widths x batch
     python -m bench batches  [--sizes 2-64-3x32]        widths x batch
     python -m bench scaling  [--sizes 100,1000000]      samples
+    python -m bench ladder   [OPERATION ...] [--sizes 3,10,100]  classes; of a step, samples
     python -m bench start
     python -m bench report   [--out DIR]                pictures and README tables from JSON
+    python -m bench goals    [--out DIR]                what was aimed at beside what was measured
     python -m bench compare OLD.json NEW.json           what became slower
 
 Results are checked against the specification in float64 before anything is timed. A suite's
@@ -29,13 +31,12 @@ from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
 
-from . import compare, peers, report
+from . import compare, goals, peers, report
 from .sheet import Sheet, fail
-from .suites import batches, combined, jacobian, ops, scaling, start, train
+from .suites import batches, combined, jacobian, ladder, ops, scaling, start, train
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK_RESULTS = ROOT / "bench" / "results", ROOT / "build" / "bench"
-README = ROOT / "README.md"
 
 # suite: (module, sizes, quick sizes, its share of the time of `all`)
 SUITES: dict[str, tuple[Any, Any, Any, float]] = {
@@ -44,6 +45,7 @@ SUITES: dict[str, tuple[Any, Any, Any, float]] = {
     "combined": (combined, combined.SIZES, combined.QUICK, 0.05),
     "train": (train, train.NETS, train.QUICK, 0.34),
     "batches": (batches, batches.NETS, batches.QUICK, 0.08),
+    "ladder": (ladder, None, None, 0.12),
     "scaling": (scaling, scaling.SIZES, scaling.QUICK, 0.18),
     "ops": (ops, ops.CLASSES, (3,), 0.17),
 }
@@ -56,11 +58,15 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suite", choices=[*SUITES, "all", "report", "compare"], metavar="SUITE")
-    parser.add_argument("files", nargs="*", type=Path, help="of compare: OLD.json NEW.json")
+    parser.add_argument(
+        "suite", choices=[*SUITES, "all", "report", "goals", "compare"], metavar="SUITE"
+    )
+    parser.add_argument(
+        "what", nargs="*", help="of compare: OLD.json NEW.json; of ladder: operations"
+    )
     parser.add_argument("--backend", default="auto", metavar="NAME,...", help="auto: the fastest")
     parser.add_argument("--peers", default=",".join(peers.NAMES), metavar="NAME,...|none")
-    parser.add_argument("--sizes", help="as shown above")
+    parser.add_argument("--sizes", "--classes", help="as shown above")
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where a suite's figures go")
     parser.add_argument("--out", type=Path, metavar="DIR", help="of all and report: JSON, pictures")
@@ -78,13 +84,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     out = options.out or (QUICK_RESULTS if options.quick else RESULTS)
     if options.suite == "compare":
-        if len(options.files) != 2:
+        if len(options.what) != 2:
             return fail("compare: expected two files, OLD.json NEW.json")
-        return compare.run(*options.files)
-    if options.files:
-        return fail(f"{options.suite}: takes no files, got {options.files[0]}")
+        return compare.run(*map(Path, options.what))
+    if options.what and options.suite != "ladder":
+        return fail(f"{options.suite}: expected no argument after it, got {options.what[0]!r}")
     if options.suite == "report":
-        return report.run(out, README)
+        return report.run(out, ROOT)
+    if options.suite == "goals":
+        for kind in report.KINDS:
+            if found := report.read(out, kind):
+                print(goals.text(found))
+        return 0
     backends, absent = choose_backends(options.backend)
     found = peers.find([] if options.peers == "none" else options.peers.split(","))
     unknown = set(options.peers.split(",")) - {*peers.NAMES, "none"}
@@ -116,10 +127,10 @@ def _run(options: argparse.Namespace) -> int:
             PARSERS[name](options.sizes) if options.sizes else quick if options.quick else sizes
         )
         with sheet.finishing():
-            module.run(sheet, backends, found, chosen)
+            module.run(sheet, backends, found, chosen, *([options.what] if options.what else []))
         wrong += sheet.found["wrong"]
     if options.suite == "all":
-        report.run(out, None if options.quick else README)
+        report.run(out, None if options.quick else ROOT)
     for what in wrong:
         print(f"WRONG, not timed: {what}", file=sys.stderr)
     return 1 if wrong else 0
@@ -179,7 +190,13 @@ def _nothing(text: str) -> None:
 
 PARSERS: dict[str, Callable[[str], Any]] = {
     **{"jacobian": _pairs, "combined": _pairs, "ops": _numbers},
-    **{"train": _nets, "batches": _nets, "scaling": _numbers, "start": _nothing},
+    **{
+        "train": _nets,
+        "batches": _nets,
+        "scaling": _numbers,
+        "ladder": _numbers,
+        "start": _nothing,
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""The notes' own way of training, in NumPy, as the thing to compare with.
+"""Training as the notes write it, in NumPy, as the thing to compare with.
 
 The same array expressions in the same order as the classes in the notes (Kinsley and Kukiela,
 chapters 9 and 10), the habits that cost time included: a Python loop over samples for the
@@ -8,6 +8,7 @@ Parameters and data are float32, as after `nnfs.init()`; matrix products are BLA
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,17 @@ class BookNetwork:
 
     parameters  (weights, biases) of each layer; copied
     optimizer   "adam" or "sgd"
+    derivative  of loss and softmax: `combined` or `separate`
     """
 
     def __init__(
-        self, parameters: list[tuple[np.ndarray, np.ndarray]], optimizer: str, rate: float
+        self,
+        parameters: list[tuple[np.ndarray, np.ndarray]],
+        optimizer: str,
+        rate: float,
+        derivative: Callable[[np.ndarray, np.ndarray], np.ndarray] = combined,
     ):
+        self._derivative = derivative
         self.layers = [(w.copy(), b.copy()) for w, b in parameters]
         self._state = [[(np.zeros_like(p), np.zeros_like(p)) for p in pair] for pair in self.layers]
         self._adam, self._rate, self.iterations, self.loss = optimizer == "adam", rate, 0, np.nan
@@ -71,7 +78,7 @@ class BookNetwork:
         confidences = np.clip(output, CLIP, 1 - CLIP)[range(samples), y]
         self.loss = float(np.mean(-np.log(confidences)))
         self.accuracy = np.mean(np.argmax(output, axis=1) == y)
-        dvalues = combined(output, y)
+        dvalues = self._derivative(output, y)
         gradients: list[Any] = [None] * len(self.layers)
         for number in reversed(range(len(self.layers))):
             w, _ = self.layers[number]

@@ -66,7 +66,7 @@ class Case:
 
     @property
     def peers(self) -> dict[str, Peer]:
-        """PyTorch's ways by name."""
+        """PyTorch's contenders by name."""
         found = PEERS[self.name]
         return {} if isinstance(found, str) else found
 

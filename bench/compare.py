@@ -20,10 +20,10 @@ THRESHOLD = 1.10
 
 @dataclass(frozen=True)
 class Change:
-    """One of our ways in one case: how much longer it takes, beside the same others."""
+    """One of our contenders in one case: how much longer it takes, beside the same others."""
 
     case: str
-    way: str
+    contender: str
     factor: float  # median over the others
     sure: bool  # the spreads of old and new do not overlap, for most of the others
     beside: tuple[str, ...]
@@ -43,7 +43,7 @@ def run(old_path: Path, new_path: Path) -> int:
             factor = max(change.factor, 1 / change.factor)
             sure = "" if change.sure else " (within the spread)"
             beside = ", ".join(change.beside)
-            print(f"{factor:.2f}x {word}{sure}: {change.case}: {change.way}, beside {beside}")
+            print(f"{factor:.2f}x {word}{sure}: {change.case}: {change.contender}, beside {beside}")
     for text in missing:
         print(f"not compared: {text}")
     slower = [c for c in found if c.sure and c.factor > THRESHOLD]
@@ -53,7 +53,7 @@ def run(old_path: Path, new_path: Path) -> int:
 
 
 def changes(old: list[Row], new: list[Row]) -> tuple[list[Change], list[str]]:
-    """Every way of ours that both runs have; what could not be compared, and why."""
+    """Every contender of ours that both runs have; what could not be compared, and why."""
     before = {row["case"]: row for row in old}
     found, missing = [], [f"{row['case']}: not in the new run" for row in old]
     for row in new:
@@ -62,27 +62,32 @@ def changes(old: list[Row], new: list[Row]) -> tuple[list[Change], list[str]]:
             missing.append(f"{case}: not in the old run")
             continue
         missing.remove(f"{case}: not in the new run")
-        for way in of_role(row, "ours"):
+        for contender in of_role(row, "ours"):
             others = _beside(before[case], row)
-            if way not in before[case]["ways"] or not others:
-                missing.append(f"{case}: {way}: nothing to compare with in both runs")
+            if contender not in before[case]["contenders"] or not others:
+                missing.append(f"{case}: {contender}: nothing to compare with in both runs")
                 continue
-            found.append(_change(before[case], row, way, others))
+            found.append(_change(before[case], row, contender, others))
     return found, missing
 
 
 def _beside(old: Row, new: Row) -> tuple[str, ...]:
     for role in ("peer", "book", "limit"):
-        names = [name for name in of_role(new, role) if name in old["ways"]]
+        names = [name for name in of_role(new, role) if name in old["contenders"]]
         if names:
             return tuple(names)
     return ()
 
 
-def _change(old: Row, new: Row, way: str, others: tuple[str, ...]) -> Change:
-    factors = [times(new, way, other) / times(old, way, other) for other in others]
+def _change(old: Row, new: Row, contender: str, others: tuple[str, ...]) -> Change:
+    factors = [times(new, contender, other) / times(old, contender, other) for other in others]
     apart = 0
     for other in others:
-        (old_low, old_high), (new_low, new_high) = spread(old, way, other), spread(new, way, other)
+        (old_low, old_high), (new_low, new_high) = (
+            spread(old, contender, other),
+            spread(new, contender, other),
+        )
         apart += new_low > old_high or new_high < old_low
-    return Change(new["case"], way, statistics.median(factors), 2 * apart > len(others), others)
+    return Change(
+        new["case"], contender, statistics.median(factors), 2 * apart > len(others), others
+    )

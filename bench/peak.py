@@ -16,10 +16,10 @@ from numba.extending import intrinsic
 from nnfs_gpu.backend.cpu import launch
 from nnfs_gpu.kernels.cpu.common import jit
 from nnfs_gpu.kernels.cpu.vectors import HARDWARE_BYTES, Emitter
-from nnfs_gpu.selftest.timing import Way, threads
+from nnfs_gpu.selftest.timing import Contender, threads
 
 NAME = "limit: multiply-adds"
-SUMS = 12  # four or five cycles for two multiply-adds in each: ten are under way
+SUMS = 12  # four or five cycles for two multiply-adds in each: ten are in flight
 LOOPS = 1_000_000  # some milliseconds: until the workers have come is none of it
 LANES = HARDWARE_BYTES // 4
 
@@ -73,6 +73,6 @@ class Peak:
             work=self.flops,
         )
 
-    def way(self, flops: float) -> Way:
+    def contender(self, flops: float) -> Contender:
         """What `flops` operations take at the peak, for a row of a `Sheet`."""
-        return Way(self.run, "limit", flops / self.flops)
+        return Contender(self.run, "limit", flops / self.flops)

@@ -1,5 +1,4 @@
-"""The pictures of a run, each a function of the suites' JSON: throughput, roofline, Jacobian,
-scaling.
+"""The pictures of a run, each a function of the suites' JSON.
 
 Contenders differ in colour (Okabe and Ito's, for all kinds of colour vision), in marker and in
 line, so that a print in grey can be read. Ours are thick. Axes are logarithmic: times span decades.
@@ -9,11 +8,13 @@ from __future__ import annotations
 
 import io
 import math
+import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nnfs_gpu.cli.picture import FAINT, GREY, INK, STYLE
 
+from .peak import NAME as PEAK
 from .sheet import Row, of_role
 
 Result = dict[str, Any]
@@ -44,11 +45,11 @@ LOOKS: tuple[tuple[str, str, str, Any], ...] = (
 )
 
 
-def look(way: str) -> dict[str, Any]:
-    """How a way is drawn, in every picture the same."""
-    fits = (rest for ending, *rest in LOOKS if way.endswith(ending))
+def look(contender: str) -> dict[str, Any]:
+    """How a contender is drawn, in every picture the same."""
+    fits = (rest for ending, *rest in LOOKS if contender.endswith(ending))
     colour, marker, style = next(fits, (INK, ".", "-"))
-    ours = way.startswith("nnfs_gpu")
+    ours = contender.startswith("nnfs_gpu")
     return {
         "color": colour,
         "marker": marker,
@@ -68,8 +69,8 @@ def throughput(train: Result) -> bytes:
     nets = {net: rows for net, rows in nets.items() if len(rows) > 1}
 
     def draw(axes: Any, rows: list[Row]) -> None:
-        for name, points in _by_way(
-            rows, lambda row, way: (row["batch"], row["batch"] / way["median"])
+        for name, points in _by_contender(
+            rows, lambda row, contender: (row["batch"], row["batch"] / contender["median"])
         ).items():
             axes.plot(*zip(*points, strict=True), label=name, **look(name))
         axes.set_xlabel("samples in a step")
@@ -83,9 +84,12 @@ def jacobian(result: Result) -> bytes:
     """Nanoseconds an element of softmax backward against the number of classes."""
 
     def draw(axes: Any) -> None:
-        for name, points in _by_way(
+        for name, points in _by_contender(
             result["rows"],
-            lambda row, way: (row["classes"], 1e9 * way["median"] / row["rows"] / row["classes"]),
+            lambda row, contender: (
+                row["classes"],
+                1e9 * contender["median"] / row["rows"] / row["classes"],
+            ),
         ).items():
             axes.plot(*zip(*points, strict=True), label=name, **look(name))
         axes.set_xlabel("classes")
@@ -100,8 +104,9 @@ def scaling(result: Result) -> bytes:
     rows = [row for row in result["rows"] if "thread" not in row["case"]]
 
     def draw_time(axes: Any) -> None:
-        for name, points in _by_way(
-            rows, lambda row, way: (row["samples"], 1e9 * way["median"] / row["samples"])
+        for name, points in _by_contender(
+            rows,
+            lambda row, contender: (row["samples"], 1e9 * contender["median"] / row["samples"]),
         ).items():
             axes.plot(*zip(*points, strict=True), label=name, **look(name))
         axes.set_xlabel("samples")
@@ -141,13 +146,12 @@ NAMED = {
 def roofline(ops: Result, train: Result | None) -> bytes:
     """Arithmetic a second against arithmetic a byte, under the two limits of the machine."""
     rows = {row["case"]: row for row in ops["rows"]}
-    add, copy = rows["limit: add of two arrays"], rows["limit: copy"]
-    gemm = next(row for case, row in rows.items() if case.endswith("matrix product"))
+    limits = {"add": rows["limit: add of two arrays"], "copy": rows["limit: copy"]}
     bandwidth = {
-        name: row["bytes"] / row["ways"][row["reference"]]["median"]
-        for name, row in (("copy", copy), ("add", add))
+        name: row["bytes"] / row["contenders"][row["reference"]]["median"]
+        for name, row in limits.items()
     }
-    peak = gemm["flops"] / gemm["ways"][gemm["reference"]]["median"]
+    peak, whose = _arithmetic(ops, train)
 
     def draw(axes: Any) -> None:
         ridge, beside = peak / bandwidth["add"], {"textcoords": "offset points", "ha": "right"}
@@ -155,10 +159,11 @@ def roofline(ops: Result, train: Result | None) -> bytes:
         roof = [min(peak, bandwidth["add"] * one) / 1e9 for one in x]
         axes.plot(x, roof, color=INK, linewidth=2)
         axes.fill_between(x, roof, 1e-2, color=FAINT, alpha=0.45, linewidth=0)
-        memory = f"memory {bandwidth['add'] / 1e9:.0f} GB/s (copy {bandwidth['copy'] / 1e9:.0f})"
+        rates = tuple(f"{bandwidth[kind] / 1e9:.0f}" for kind in ("add", "copy"))
+        memory = "memory {} GB/s:\nadding two arrays into\na third (copying: {})".format(*rates)
         place = (ridge / 2, bandwidth["add"] * ridge / 2e9)
         axes.annotate(memory, place, xytext=(-10, 0), **beside)
-        arithmetic = f"arithmetic {peak / 1e9:.0f} GFLOP/s (matrix product)"
+        arithmetic = f"arithmetic {peak / 1e9:.0f} GFLOP/s: {whose}"
         axes.annotate(arithmetic, (MOST, peak / 1e9), xytext=(-4, 8), **beside)
         for case, (name, offset) in NAMED.items():
             if case in rows and rows[case]["flops"]:
@@ -173,17 +178,29 @@ def roofline(ops: Result, train: Result | None) -> bytes:
     return _picture("Roofline: our kernels under what the machine can do", ops, [("", draw)])
 
 
+def _arithmetic(ops: Result, train: Result | None) -> tuple[float, str]:
+    """The roof, and whose limit it is: our loop of multiply-adds, of the rounds in which steps were
+    timed; where there is none (a GPU), a matrix product of the array library."""
+    rows = [row for row in (train["rows"] if train else []) if PEAK in row["contenders"]]
+    peaks = [row["flops"] / row["contenders"][PEAK]["median"] for row in rows]
+    if peaks:
+        return statistics.median(peaks), "multiply-adds in registers (bench/peak.py)"
+    gemm = next(row for row in ops["rows"] if row["case"].endswith("matrix product"))
+    seconds = gemm["contenders"][gemm["reference"]]["median"]
+    return gemm["flops"] / seconds, "the array library's matrix product"
+
+
 def _operation(axes: Any, row: Row, name: str, offset: tuple[int, int]) -> None:
     from matplotlib.patheffects import withStroke
 
     intensity = row["flops"] / row["bytes"]
-    for way in [*of_role(row, "peer")[:1], row["reference"]]:
-        y = row["flops"] / row["ways"][way]["median"] / 1e9
-        if way == row["reference"]:
+    for contender in [*of_role(row, "peer")[:1], row["reference"]]:
+        y = row["flops"] / row["contenders"][contender]["median"] / 1e9
+        if contender == row["reference"]:
             drawn = look("nnfs_gpu numba") | {"marker": "*", "markersize": 13}
             drawn["label"] = "nnfs_gpu, one operation"
         else:
-            drawn = look(way)
+            drawn = look(contender)
         axes.plot(intensity, y, **(drawn | {"linestyle": ""}))
     axes.annotate(
         name,
@@ -197,7 +214,7 @@ def _operation(axes: Any, row: Row, name: str, offset: tuple[int, int]) -> None:
 
 
 def _largest_steps(rows: list[Row]) -> Iterable[Row]:
-    """Of each net the row with the largest batch that all kinds of ways have."""
+    """Of each net the row with the largest batch that all contenders have."""
     largest: dict[str, Row] = {}
     for row in rows:
         if row["net"] not in largest or row["batch"] > largest[row["net"]]["batch"]:
@@ -206,25 +223,24 @@ def _largest_steps(rows: list[Row]) -> Iterable[Row]:
 
 
 def _step(axes: Any, row: Row) -> None:
-    """A training step: all its ways, one above the other."""
-    x = row["flops"] / row["bytes"]
-    heights = {n: row["flops"] / way["median"] / 1e9 for n, way in row["ways"].items()}
-    for name, y in heights.items():
+    """A training step: all its contenders, one above the other, under the roof."""
+    x, lowest = row["flops"] / row["bytes"], float("inf")
+    for name in of_role(row, "ours", "book", "peer"):
+        y = row["flops"] / row["contenders"][name]["median"] / 1e9
         axes.plot(x, y, **(look(name) | {"linestyle": ""}), label=name)
+        lowest = min(lowest, y)
     below = {"xytext": (0, -12), "textcoords": "offset points", "rotation": 90}
-    axes.annotate(
-        f"step of {row['net']}", (x, min(heights.values())), **below, ha="center", va="top"
-    )
+    axes.annotate(f"step of {row['net']}", (x, lowest), **below, ha="center", va="top")
 
 
 # ---- what they share ----
-def _by_way(
+def _by_contender(
     rows: Iterable[Row], point: Callable[[Row, dict[str, Any]], tuple[float, float]]
 ) -> dict[str, Points]:
     found: dict[str, Points] = {}
     for row in rows:
-        for name, way in row["ways"].items():
-            found.setdefault(name, []).append(point(row, way))
+        for name, contender in row["contenders"].items():
+            found.setdefault(name, []).append(point(row, contender))
     return {name: sorted(points) for name, points in found.items()}
 
 

@@ -1,8 +1,9 @@
 """python -m bench report: pictures and the README's tables, from JSON files alone.
 
 Reads DIR/<suite>_cpu.json and DIR/<suite>_gpu.json, as far as they are there, writes pictures
-beside them, DIR/tables.md with every row, and what stands between the two markers of the README.
-No figure there is written by hand: a test makes the section anew and compares.
+beside them, DIR/tables.md with goals and every row, and what stands between the two markers of
+README.md and of kernels/README.md. No figure there is written by hand: a test makes both sections
+anew and compares.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from nnfs_gpu.files.tensor_file import write_atomically
 
 from . import pictures, tables
 from .sheet import load
+from .suites import ladder
 
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"
 KINDS = {"cpu": "CPU", "gpu": "GPU"}
-SUITES = ("train", "batches", "jacobian", "ops", "combined", "scaling", "start")
+SUITES = ("train", "batches", "jacobian", "ops", "combined", "scaling", "start", "ladder")
 Results = dict[str, dict[str, Any]]  # of one machine, by suite
 
 # picture: (file name, suites that it needs, how it is drawn)
@@ -31,8 +33,8 @@ PICTURES: tuple[tuple[str, tuple[str, ...], Callable[[Results], bytes]], ...] = 
 )
 
 
-def run(folder: Path, readme: Path | None) -> int:
-    """Write pictures and tables; the README's section where `readme` is given."""
+def run(folder: Path, root: Path | None) -> int:
+    """Write pictures and tables; the sections of DOCUMENTS below `root` where that is given."""
     machines = {kind: read(folder, kind) for kind in KINDS}
     if not any(machines.values()):
         raise ValueError(f"{folder}: no results there; make some with: python -m bench all")
@@ -44,12 +46,12 @@ def run(folder: Path, readme: Path | None) -> int:
     everything = "\n".join(tables.everything(found) for found in machines.values() if found)
     write_atomically(folder / "tables.md", everything.encode())
     print(f"wrote {folder / 'tables.md'}")
-    if readme is not None:
-        text = readme.read_text(encoding="utf-8")
-        changed = replaced(text, section(machines))
+    for name, make in DOCUMENTS.items() if root is not None else ():
+        text = (root / name).read_text(encoding="utf-8")
+        changed = replaced(text, make(machines))
         if changed != text:
-            write_atomically(readme, changed.encode())
-        print(f"wrote the section on speed in {readme}")
+            write_atomically(root / name, changed.encode())
+        print(f"wrote the section of figures in {root / name}")
     return 0
 
 
@@ -63,12 +65,32 @@ def section(machines: dict[str, Results]) -> str:
     """What stands between the markers: of full runs alone. Raises ValueError for a quick one."""
     parts = []
     for kind, found in machines.items():
-        for suite, result in found.items():
-            if result["quick"]:
-                raise ValueError(f"{suite}_{kind}.json is of a --quick run: not for the README")
+        _refuse_quick(kind, found)
         if found:
             parts.append(tables.summary(found, kind, KINDS[kind], drawn(found)))
     return "\n\n".join(parts)
+
+
+def ladders(machines: dict[str, Results]) -> str:
+    """What stands between the markers of kernels/README.md: of full runs alone, too."""
+    parts = []
+    for kind, found in machines.items():
+        if "ladder" in found:
+            _refuse_quick(kind, {"ladder": found["ladder"]})
+            parts += [tables.machine({"ladder": found["ladder"]}), *ladder.tables(found["ladder"])]
+    return "\n\n".join(parts)
+
+
+def _refuse_quick(kind: str, found: Results) -> None:
+    for suite, result in found.items():
+        if result["quick"]:
+            raise ValueError(f"{suite}_{kind}.json is of a --quick run: not for the README")
+
+
+DOCUMENTS: dict[str, Callable[[dict[str, Results]], str]] = {
+    "README.md": section,
+    "kernels/README.md": ladders,
+}
 
 
 def drawn(found: Results) -> list[str]:

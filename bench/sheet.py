@@ -10,9 +10,9 @@ A file holds
     rows                   in the order of measuring
 and a row
     case                   its name, the same in every run
-    reference              the way that the printed ratios are to
-    ways                   name: role, clock, seconds of all rounds, their median, low and high
-    left_out               ways that make no sense at this size, each with its reason
+    reference              the contender that the printed ratios are to
+    contenders             name: role, clock, seconds of all rounds, their median, low and high
+    left_out               contenders that make no sense at this size, each with its reason
     ...                    what else the suite says: sizes, bytes, floating-point operations
 so that everything else (tables, pictures, comparisons) is a function of such files.
 """
@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from nnfs_gpu.files.tensor_file import write_atomically
-from nnfs_gpu.selftest.timing import Way, environment, ratio, ratios, time_in_turns
+from nnfs_gpu.selftest.timing import Contender, environment, ratio, ratios, time_in_turns
 
 Row = dict[str, Any]
-WRONG = "wrong result"  # how the reason begins for a way that must not be timed
+WRONG = "wrong result"  # how the reason begins for a contender that must not be timed
 
 
 class Sheet:
@@ -78,34 +78,43 @@ class Sheet:
     def measure(
         self,
         case: str,
-        ways: dict[str, Way],
+        contenders: dict[str, Contender],
         *,
         reference: str,
         left_out: dict[str, str] | None = None,
         rounds: int | None = None,
+        say: Callable[[Row], str] | None = None,
         **facts: Any,
     ) -> Row | None:
-        """Time `ways` in turns, add a row, print and write it. They have been checked.
+        """Time `contenders` in turns, add a row, print and write it. They have been checked.
 
-        Without the reference there is no row: the case is named with the reasons.
+        Without the reference there is no row: the case is named with the reasons. `say` gives the
+        row's text instead of `line`.
         """
-        if reference not in ways:
+        if reference not in contenders:
             return self.skip(case, left_out or {})
         rounds = rounds or (3 if self.quick else 7)
         effort = {"least": 0.003, "most": 0.5} if self.quick else {}
-        seconds = time_in_turns(ways, rounds=rounds, **effort)
+        seconds = time_in_turns(contenders, rounds=rounds, **effort)
         found = {
-            name: {"role": way.role, "clock": way.clock.name, **_spread(seconds[name])}
-            for name, way in ways.items()
+            name: {"role": contender.role, "clock": contender.clock.name, **_spread(seconds[name])}
+            for name, contender in contenders.items()
         }
-        return self.add(case, found, reference=reference, left_out=left_out or {}, **facts)
+        facts |= {"reference": reference, "left_out": left_out or {}}
+        return self.add(case, found, say=say, **facts)
 
-    def add(self, case: str, ways: dict[str, Any], **facts: Any) -> Row:
+    def add(
+        self,
+        case: str,
+        contenders: dict[str, Any],
+        say: Callable[[Row], str] | None = None,
+        **facts: Any,
+    ) -> Row:
         """A row that something else has measured, as a process of its own."""
-        row = {"case": case, **facts, "ways": ways}
+        row = {"case": case, **facts, "contenders": contenders}
         self.found["rows"].append(row)
         self._note_wrong(case, row.get("left_out", {}))
-        print(line(row), flush=True)
+        print((say or line)(row), flush=True)
         self.write()
         return row
 
@@ -146,7 +155,7 @@ class Sheet:
 
 
 def measured(seconds: list[float], role: str = "ours", clock: str = "host") -> dict[str, Any]:
-    """A way's entry in a row, for `Sheet.add`."""
+    """A contender's entry in a row, for `Sheet.add`."""
     return {"role": role, "clock": clock, **_spread(seconds)}
 
 
@@ -189,33 +198,35 @@ def load(path: Path) -> dict[str, Any]:
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or not {"suite", "rows", "environment"} <= set(found):
         raise ValueError(f"{path}: no result of python -m bench")
+    if any("contenders" not in row for row in found["rows"]):
+        raise ValueError(f"{path}: of an older python -m bench; measure again")
     return found
 
 
 def times(row: Row, slow: str, fast: str) -> float:
     """How many times longer `slow` took than `fast`: median of the rounds' ratios."""
-    return ratio(row["ways"][slow]["rounds"], row["ways"][fast]["rounds"])
+    return ratio(row["contenders"][slow]["rounds"], row["contenders"][fast]["rounds"])
 
 
 def spread(row: Row, slow: str, fast: str) -> tuple[float, float]:
     """Lowest and highest of these ratios."""
-    found = ratios(row["ways"][slow]["rounds"], row["ways"][fast]["rounds"])
+    found = ratios(row["contenders"][slow]["rounds"], row["contenders"][fast]["rounds"])
     return min(found), max(found)
 
 
 def of_role(row: Row, *roles: str) -> list[str]:
-    """Names of the row's ways with one of `roles`, the fastest first."""
-    names = [name for name, way in row["ways"].items() if way["role"] in roles]
-    return sorted(names, key=lambda name: row["ways"][name]["median"])
+    """Names of the row's contenders with one of `roles`, the fastest first."""
+    names = [name for name, contender in row["contenders"].items() if contender["role"] in roles]
+    return sorted(names, key=lambda name: row["contenders"][name]["median"])
 
 
 def line(row: Row) -> str:
-    """A row for people: every way's median, and how many times the reference's."""
+    """A row for people: every contender's median, and how many times the reference's."""
     reference = row.get("reference")
     cells = []
-    for name, way in row["ways"].items():
-        cell = f"{name} {duration(way['median'])}"
-        if reference in row["ways"] and name != reference:
+    for name, contender in row["contenders"].items():
+        cell = f"{name} {duration(contender['median'])}"
+        if reference in row["contenders"] and name != reference:
             cell += f" ({times(row, name, reference):.3g}x)"
         cells.append(cell)
     missing = "".join(f"\n      not {name}: {why}" for name, why in row.get("left_out", {}).items())

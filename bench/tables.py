@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from . import goals
+from .cells import crossovers, faster_elsewhere, names, ratio_of, share_of_peak, short
+from .markdown import table
 from .peak import NAME as PEAK
 from .sheet import Row, duration, of_role, times
 from .suites.limits import page_fault, rate
@@ -15,7 +18,6 @@ from .suites.ops import best_percent
 
 Results = dict[str, dict[str, Any]]
 BUSY = 1.5  # load a core: the benchmark itself makes 1
-NEAR = 0.95  # a ratio above it is not called faster: the spread is as large
 SHOWN = (  # operations in the README; all are in tables.md
     *("softmax_forward", "softmax_backward", "softmax_cross_entropy", "relu_forward"),
     *("relu_backward", "dropout_forward", "linear_forward", "linear_backward", "adam_step", "sum"),
@@ -25,7 +27,7 @@ SHOWN = (  # operations in the README; all are in tables.md
 # ---- the README's section ----
 def summary(found: Results, kind: str, name: str, pictures: Sequence[str]) -> str:
     """Everything about one machine. `pictures` are those that were drawn."""
-    parts = [f"### Measured on a {name}", _machine(found)]
+    parts = [f"### Measured on a {name}", machine(found)]
     for suite, title, text in (
         ("train", "Training steps", _train),
         ("batches", "Epochs of mini-batches", _batches),
@@ -50,7 +52,8 @@ PICTURE_OF = {
 }
 
 
-def _machine(found: Results) -> str:
+def machine(found: Results) -> str:
+    """Processor, versions, date and load of a run; what was absent from it."""
     result = next(iter(found.values()))
     e = result["environment"]
     versions = ", ".join(
@@ -78,28 +81,28 @@ def _machine(found: Results) -> str:
 def _train(result: dict[str, Any]) -> str:
     nets = list(dict.fromkeys(row["net"] for row in result["rows"]))
     rows = sorted(result["rows"], key=lambda row: (nets.index(row["net"]), row["batch"]))
-    others = _names(rows, "book", "peer")
-    ours = _names(rows, "ours")
-    peak = any(PEAK in row["ways"] for row in rows)
+    others = names(rows, "book", "peer")
+    ours = names(rows, "ours")
+    peak = any(PEAK in row["contenders"] for row in rows)
     cells = []
     for row in rows:
         best = of_role(row, "ours")[0]
-        seconds = row["ways"][best]["median"]
+        seconds = row["contenders"][best]["median"]
         cells.append(
             [
                 row["net"],
                 f"{row['batch']:,}",
                 duration(seconds),
-                *([_share(row, best)] if peak else []),
-                _short(best),
-                *(_times(row, name, best) for name in (*ours, *others)),
+                *([share_of_peak(row, best)] if peak else []),
+                short(best),
+                *(ratio_of(row, name, best) for name in (*ours, *others)),
             ]
         )
     head = ["net", "batch", "a step", *(["of the peak"] if peak else []), "by"]
-    head += map(_short, (*ours, *others))
-    text = "Time of a step by the fastest of our ways; how many times longer each way takes."
+    head += map(short, (*ours, *others))
+    text = "Time of a step by the fastest of ours; how many times longer each contender takes."
     text += f"{PEAK_NOTE if peak else ''}\n\n"
-    return text + table(head, cells) + _faster_elsewhere(rows) + _crossovers(rows)
+    return text + table(head, cells) + faster_elsewhere(rows) + crossovers(rows)
 
 
 PEAK_NOTE = (
@@ -108,68 +111,66 @@ PEAK_NOTE = (
 )
 
 
-def _share(row: Row, name: str) -> str:
-    """What part of a way's time the operations would take at the peak."""
-    return f"{100 * times(row, PEAK, name):.0f} %" if PEAK in row["ways"] else "-"
-
-
 def _batches(result: dict[str, Any]) -> str:
     rows = result["rows"]
-    ours, others = _names(rows, "ours"), _names(rows, "peer")
+    ours, others = names(rows, "ours"), names(rows, "peer")
     cells = []
     for row in rows:
         best = of_role(row, "ours")[0]
         cells.append(
             [
                 row["case"],
-                duration(row["ways"][best]["median"]),
-                _share(row, best),
-                _short(best),
-                *(_times(row, name, best) for name in (*ours, *others)),
+                duration(row["contenders"][best]["median"]),
+                share_of_peak(row, best),
+                short(best),
+                *(ratio_of(row, name, best) for name in (*ours, *others)),
             ]
         )
-    head = ["net", "a batch", "of the peak", "by", *map(_short, (*ours, *others))]
-    text = "Time of a batch within an epoch of many; how many times longer each way takes.\n\n"
-    return text + table(head, cells) + _faster_elsewhere(rows)
+    head = ["net", "a batch", "of the peak", "by", *map(short, (*ours, *others))]
+    text = (
+        "Time of a batch within an epoch of many; how many times longer each contender takes.\n\n"
+    )
+    return text + table(head, cells) + faster_elsewhere(rows)
 
 
 def _jacobian(result: dict[str, Any]) -> str:
     rows = result["rows"]
-    ours = _names(rows, "ours")
-    others = [name for name in _names(rows, "book", "peer", "limit")]
+    ours = names(rows, "ours")
+    others = [name for name in names(rows, "book", "peer", "limit")]
     cells = []
     for row in rows:
         cells.append(
             [
                 row["case"],
-                duration(row["ways"][row["reference"]]["median"]),
+                duration(row["contenders"][row["reference"]]["median"]),
                 *(
-                    ("~" if name in row["scaled"] else "") + _times(row, name, row["reference"])
+                    ("~" if name in row["scaled"] else "") + ratio_of(row, name, row["reference"])
                     for name in (*ours[1:], *others)
                 ),
             ]
         )
-    head = ["rows x classes", _short(ours[0]), *map(_short, (*ours[1:], *others))]
+    head = ["rows x classes", short(ours[0]), *map(short, (*ours[1:], *others))]
     note = (
-        "How many times longer than our kernel each way takes; ~ is scaled from fewer rows, a dash "
-        "does not fit into memory. The limit adds two arrays into a third: the same bytes.\n\n"
+        "How many times longer than our kernel each contender takes; ~ is scaled from fewer rows, "
+        "a dash does not fit into memory. The limit adds two arrays into a third: the same "
+        "bytes.\n\n"
     )
-    return note + table(head, cells) + _faster_elsewhere(rows)
+    return note + table(head, cells) + faster_elsewhere(rows)
 
 
 def _combined(result: dict[str, Any]) -> str:
     rows = result["rows"]
     kinds = dict.fromkeys(
         name.removesuffix(" separate")
-        for name in _names(rows, "book", "ours", "peer")
+        for name in names(rows, "book", "ours", "peer")
         if name.endswith(" separate")
     )
     cells = [
-        [row["case"], *(_times(row, f"{kind} separate", f"{kind} combined") for kind in kinds)]
+        [row["case"], *(ratio_of(row, f"{kind} separate", f"{kind} combined") for kind in kinds)]
         for row in rows
     ]
     note = "How many times longer the separate derivatives take. (The notes print 6.92.)\n\n"
-    return note + table(["rows x classes", *map(_short, kinds)], cells)
+    return note + table(["rows x classes", *map(short, kinds)], cells)
 
 
 def _ops(result: dict[str, Any]) -> str:
@@ -180,7 +181,7 @@ def _ops(result: dict[str, Any]) -> str:
     return (
         text
         + _operations(rows)
-        + _faster_elsewhere([row for row in result["rows"] if "operation" in row])
+        + faster_elsewhere([row for row in result["rows"] if "operation" in row])
     )
 
 
@@ -197,7 +198,7 @@ def _limits_text(rows: list[Row]) -> str:
     for case, row in found.items():
         if case.startswith("transfer"):
             there, back = (
-                row["bytes"] / row["ways"][f"to the {end}"]["median"] / 1e9
+                row["bytes"] / row["contenders"][f"to the {end}"]["median"] / 1e9
                 for end in ("device", "host")
             )
             text += f" {case.capitalize()}: {there:.1f} GB/s to the device, {back:.1f} back."
@@ -212,8 +213,8 @@ def _operations(rows: list[Row]) -> str:
         cells.append(
             [
                 row["case"],
-                duration(row["ways"][ours]["median"]),
-                f"{row['bytes'] / row['ways'][ours]['median'] / 1e9:.1f}",
+                duration(row["contenders"][ours]["median"]),
+                f"{row['bytes'] / row['contenders'][ours]['median'] / 1e9:.1f}",
                 f"{best_percent(row, ours):.0f} %",
                 f"{best_percent(row, ours, 'limit: add'):.0f} %",
                 f"{times(row, peers[0], ours):.2f} ({peers[0]})" if peers else "-",
@@ -225,15 +226,15 @@ def _operations(rows: list[Row]) -> str:
 
 def _scaling(result: dict[str, Any]) -> str:
     rows = [row for row in result["rows"] if "thread" not in row["case"]]
-    names = list(dict.fromkeys(name for row in result["rows"] for name in row["ways"]))
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row["contenders"]))
 
     def cell(row: Row, name: str) -> str:
-        if name not in row["ways"]:
+        if name not in row["contenders"]:
             return "-"
         memory = row["peak"][name] / 2**20
-        return f"{duration(row['ways'][name]['median'])}, {memory:,.0f} MiB"
+        return f"{duration(row['contenders'][name]['median'])}, {memory:,.0f} MiB"
 
-    head = ["samples", *map(_short, names)]
+    head = ["samples", *map(short, names)]
     text = (
         "Time of an epoch of 2-64-3, and memory beyond the data; a dash: no room, or too long.\n\n"
     )
@@ -241,7 +242,7 @@ def _scaling(result: dict[str, Any]) -> str:
     threads = [row for row in result["rows"] if "thread" in row["case"]]
     if threads:
         text += "\n\n" + table(
-            ["samples, threads", *map(_short, names)],
+            ["samples, threads", *map(short, names)],
             [[row["case"], *(cell(row, name) for name in names)] for row in threads],
         )
     return text
@@ -250,85 +251,32 @@ def _scaling(result: dict[str, Any]) -> str:
 def _start(result: dict[str, Any]) -> str:
     lines = []
     for row in result["rows"]:
-        ways = (f"{_short(name)} {duration(way['median'])}" for name, way in row["ways"].items())
-        lines.append(f"* {row['case']}: {', '.join(ways)}")
+        contenders = (
+            f"{short(name)} {duration(contender['median'])}"
+            for name, contender in row["contenders"].items()
+        )
+        lines.append(f"* {row['case']}: {', '.join(contenders)}")
     return "\n".join(lines)
 
 
 # ---- every row ----
 def everything(found: Results) -> str:
-    """Every row of every suite, with spreads and with what was left out and why."""
-    parts = []
+    """Goals, then every row of every suite, with spreads and with what was left out and why."""
+    parts = [f"# goals\n\n{goals.text(found)}"]
     for suite, result in found.items():
-        parts.append(f"# {suite}\n\n{_machine({suite: result})} State: {result['state']}.")
+        parts.append(f"# {suite}\n\n{machine({suite: result})} State: {result['state']}.")
         if suite == "ops":
             parts.append(_operations([row for row in result["rows"] if "operation" in row]))
-        head = ["case", "way", "median", "low", "high", "times the reference", "left out"]
+        head = ["case", "contender", "median", "low", "high", "times the reference", "left out"]
         cells = []
         for row in result["rows"]:
-            for name, way in row["ways"].items():
-                seconds = [duration(way[key]) for key in ("median", "low", "high")]
-                cells.append([row["case"], name, *seconds, _times(row, name, row["reference"]), ""])
+            for name, contender in row["contenders"].items():
+                seconds = [duration(contender[key]) for key in ("median", "low", "high")]
+                cells.append(
+                    [row["case"], name, *seconds, ratio_of(row, name, row["reference"]), ""]
+                )
             for name, reason in row.get("left_out", {}).items():
                 cells.append([row["case"], name, "-", "-", "-", "-", reason.replace("|", "/")])
         parts.append(table(head, cells))
         parts += [f"* cut: {case}" for case in result["cut"]]
     return "\n\n".join(parts) + "\n"
-
-
-# ---- words and cells ----
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _names(rows: list[Row], *roles: str) -> list[str]:
-    return list(
-        dict.fromkeys(
-            name for row in rows for name, way in row["ways"].items() if way["role"] in roles
-        )
-    )
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("nnfs_gpu ")
-
-
-def _times(row: Row, slow: str, fast: str) -> str:
-    if slow not in row["ways"] or fast not in row["ways"]:
-        return "-"
-    value = times(row, slow, fast)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
-
-
-def _faster_elsewhere(rows: list[Row]) -> str:
-    """Where a peer or the book beats all our ways."""
-    found = []
-    for row in rows:
-        ours, others = of_role(row, "ours"), of_role(row, "book", "peer")
-        if ours and others and times(row, others[0], ours[0]) < NEAR:
-            factor = times(row, ours[0], others[0])
-            found.append(f"{row['case']} ({_short(others[0])}, {factor:.2f} times as fast)")
-    if not found:
-        return f"\n\nIn none of these {len(rows)} cases is another library's way faster."
-    return f"\n\nAnother way is faster in {len(found)} of {len(rows)} cases: {'; '.join(found)}."
-
-
-def _crossovers(rows: list[Row]) -> str:
-    """Along the batch: from where on another way is the fastest of all."""
-    nets: dict[str, list[Row]] = {}
-    for row in rows:
-        nets.setdefault(row["net"], []).append(row)
-    lines = []
-    for net, cases in nets.items():
-        cases.sort(key=lambda row: row["batch"])
-        winners: list[str] = []
-        last = None
-        for row in cases:
-            fastest = of_role(row, "ours", "book", "peer")[0]
-            if fastest != last:
-                winners.append(f"{_short(fastest)} from {row['batch']:,}")
-                last = fastest
-        lines.append(f"{net}: {', '.join(winners)}")
-    return f" Fastest of all by batch: {'; '.join(lines)}." if lines else ""

@@ -7,6 +7,7 @@ the last step, before its update; `parameters()` are (weights, biases) of each l
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,6 +32,46 @@ Parameters = list[tuple[np.ndarray, np.ndarray]]
 RATE = 0.01
 
 
+def parameters(widths: tuple[int, ...], biases: float = 0.0) -> Parameters:
+    """Weights and biases of every layer, float32, the same in every run; `biases` is how far the
+    latter spread around 0."""
+    rng, found = np.random.default_rng(0), []
+    for i, o in itertools.pairwise(widths):
+        w = (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32)
+        b = biases * rng.standard_normal((1, o)) if biases else np.zeros((1, o))
+        found.append((w, b.astype(np.float32)))
+    return found
+
+
+def network(backend: Any, start: Parameters, optimizer: Any) -> Model:
+    """Dense, ReLU, ..., softmax on a backend, from these parameters."""
+    with use_backend(backend):
+        model = Model()
+        for number, (w, b) in enumerate(start):
+            layer = Layer_Dense(*w.shape)
+            layer.set_parameters(w, b)
+            model.add(layer)
+            model.add(Activation_Softmax() if number == len(start) - 1 else Activation_ReLU())
+        model.set(
+            loss=Loss_CategoricalCrossentropy(),
+            optimizer=optimizer,
+            accuracy=Accuracy_Categorical(),
+        )
+        model.finalize()
+    return model
+
+
+def name_of(widths: tuple[int, ...]) -> str:
+    """Such as 2-64-3."""
+    return "-".join(map(str, widths))
+
+
+def flops(widths: tuple[int, ...]) -> int:
+    """Of a sample's matrix products: forward, weights' gradients, inputs' but the first's."""
+    products = [2 * i * o for i, o in itertools.pairwise(widths)]
+    return 3 * sum(products) - products[0]
+
+
 class Trainer(Protocol):
     """See the file's docstring."""
 
@@ -45,7 +86,7 @@ Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
 
 
 def trainers(backends: list[Any], peers: Peers) -> dict[str, tuple[str, Make]]:
-    """(role, how one is made) of every way by name."""
+    """(role, how one is made) of every contender by name."""
     found: dict[str, tuple[str, Make]] = {"book": ("book", Book)}
     for backend in backends:
         for engine in ("layers", "fused"):
@@ -69,9 +110,15 @@ class Book:
     """The notes' classes."""
 
     def __init__(
-        self, parameters: Parameters, X: np.ndarray, y: np.ndarray, optimizer: str, rate: float
+        self,
+        parameters: Parameters,
+        X: np.ndarray,
+        y: np.ndarray,
+        optimizer: str,
+        rate: float,
+        **settings: Any,
     ):
-        self._network, self._X, self._y = BookNetwork(parameters, optimizer, rate), X, y
+        self._network, self._X, self._y = BookNetwork(parameters, optimizer, rate, **settings), X, y
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
@@ -108,20 +155,8 @@ class Ours:
             "print_every": None,
         }
         self.backend = backend
-        with use_backend(backend):
-            self.model = Model()
-            for number, (w, b) in enumerate(parameters):
-                layer = Layer_Dense(*w.shape)
-                layer.set_parameters(w, b)
-                self.model.add(layer)
-                last = number == len(parameters) - 1
-                self.model.add(Activation_Softmax() if last else Activation_ReLU())
-            self.model.set(
-                loss=Loss_CategoricalCrossentropy(),
-                optimizer=Optimizer_Adam(rate) if optimizer == "adam" else Optimizer_SGD(rate),
-                accuracy=Accuracy_Categorical(),
-            )
-            self.model.finalize()
+        made = Optimizer_Adam(rate) if optimizer == "adam" else Optimizer_SGD(rate)
+        self.model = network(backend, parameters, made)
         self._X, self._y = backend.asarray(X), backend.asarray(y, np.int32)
         self._loss = np.nan
 
@@ -195,7 +230,15 @@ class Torch:
         return self._last
 
     def parameters(self) -> Parameters:
-        arrays = [a.detach().cpu().numpy().copy() for a in self._parameters]
+        return self._pairs(self._parameters)
+
+    def gradients(self) -> Parameters:
+        """Of the last step, in the shape of `parameters()`."""
+        return self._pairs([a.grad for a in self._parameters])
+
+    @staticmethod
+    def _pairs(tensors: list[Any]) -> Parameters:
+        arrays = [a.detach().cpu().numpy().copy() for a in tensors]
         return [(w.T, b[None]) for w, b in zip(arrays[::2], arrays[1::2], strict=True)]
 
 

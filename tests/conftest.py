@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import BACKENDS, DTYPES, EMULATED, EMULATED_MODULES, MUST_WORK
+from emulation.emulator import COMPILER
+from helpers import BACKENDS, DTYPES, EMULATED, EMULATED_MODULES, MUST_WORK, status_of
+from processes import SIMULATOR, simulator_started
 
 import nnfs_gpu.backend
-from nnfs_gpu import available_backends, get_backend, use_backend
+from nnfs_gpu import get_backend, use_backend
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-if shutil.which("g++") is None:
+if COMPILER is None:
     assert not os.environ.get("CI"), "CI must have g++: the CUDA kernels are run through it"
-
-
-# ---- programs that need a process of their own ----
-SIMULATOR = pytest.StashKey[subprocess.Popen]()
-
-
-def start_program(name: str, *options: str, **environment: str) -> subprocess.Popen:
-    """A program of simulator/, started, on the package that is tested here."""
-    package = Path(nnfs_gpu.__file__).resolve().parent.parent
-    return subprocess.Popen(
-        [sys.executable, *options, str(Path(__file__).parent / "simulator" / name)],
-        env=os.environ | environment | {"PYTHONPATH": str(package)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def program_output(program: subprocess.Popen):
-    """The JSON that it writes, when it has ended."""
-    out, err = program.communicate()
-    assert program.returncode == 0, err
-    return json.loads(out)
-
-
-def simulator_started(config) -> subprocess.Popen:
-    """Numba's simulator at work: one run for all tests."""
-    if SIMULATOR not in config.stash:
-        program = start_program("run.py", "-W", "error", NUMBA_ENABLE_CUDASIM="1")
-        config.stash[SIMULATOR] = program
-    return config.stash[SIMULATOR]
 
 
 def pytest_collection_finish(session):
@@ -72,23 +34,14 @@ def pytest_unconfigure(config):
         config.stash[SIMULATOR].communicate()
 
 
-@functools.cache
-def _status(name: str):
-    if name == EMULATED:
-        missing = shutil.which("g++") is None
-        reason = "g++ is missing: it compiles the CUDA kernels for the CPU"
-        return nnfs_gpu.backend.BackendStatus(name, not missing, reason, "install g++")
-    return available_backends()[name]
-
-
 def pytest_generate_tests(metafunc):
     """Every backend that works here, and in the modules that prove operations the emulated one.
 
     What does not work is skipped once, with its reason, by test_backends.py.
     """
     if "backend_name" in metafunc.fixturenames:
-        names = [name for name in BACKENDS if name in MUST_WORK or _status(name).usable]
-        if metafunc.module.__name__.startswith(EMULATED_MODULES) and _status(EMULATED).usable:
+        names = [name for name in BACKENDS if name in MUST_WORK or status_of(name).usable]
+        if metafunc.module.__name__.startswith(EMULATED_MODULES) and status_of(EMULATED).usable:
             names.append(EMULATED)
         metafunc.parametrize("backend_name", names, indirect=True)
 
@@ -132,6 +85,13 @@ def backend(request, backend_name, dtype):
     if request.node.get_closest_marker("default_backend"):
         use_backend(chosen)
     return chosen
+
+
+@pytest.fixture
+def compiler():
+    """What runs the CUDA kernels on the CPU needs it: g++."""
+    if COMPILER is None:
+        pytest.skip("g++ is not installed: the CUDA kernels cannot run on the CPU")
 
 
 @pytest.fixture

@@ -8,11 +8,16 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
+import pickle
+import shutil
 
 import numpy as np
 
-from nnfs_gpu import available_backends
+from nnfs_gpu import available_backends, use_backend
+from nnfs_gpu.backend import BackendStatus
 
 BACKENDS = ("numpy", "numba", "cupy", "numba-cuda")
 MUST_WORK = {"numpy", "numba"}  # these fail where others are skipped
@@ -25,6 +30,16 @@ WIDTHS = (1, 2, 3, 4, 5, 10, 31, 32, 33, 100, 1025)  # classes around what kerne
 def usable_backends():
     """The names of those that work here."""
     return [name for name, status in available_backends().items() if status.usable]
+
+
+@functools.cache
+def status_of(name: str):
+    """Whether a backend works here, also the emulated one."""
+    if name == EMULATED:
+        missing = shutil.which("g++") is None
+        reason = "g++ is missing: it compiles the CUDA kernels for the CPU"
+        return BackendStatus(name, not missing, reason, "install g++")
+    return available_backends()[name]
 
 
 # ---- comparison ----
@@ -167,3 +182,17 @@ def bits(value):
 def host(backend, value):
     """An array or a scalar of the backend as NumPy's; anything else as it is."""
     return np.array(backend.to_numpy(value)) if hasattr(value, "dtype") else value
+
+
+# ---- copies ----
+COPIES = {
+    "pickle": lambda one: pickle.loads(pickle.dumps(one)),
+    "old pickle": lambda one: pickle.loads(pickle.dumps(one, protocol=2)),
+    "deepcopy": copy.deepcopy,
+}
+
+
+def plain(name="numpy", **settings):
+    """The default backend from here on, with settings that no other test has left."""
+    usual = {"dtype": "float32", "precise_dot": False, "book_random": False}
+    return use_backend(name, **usual | settings)

@@ -16,10 +16,6 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
-    Activation_ReLU,
-    Activation_Softmax,
-    Layer_Dense,
     Loss_CategoricalCrossentropy,
     Model,
     Optimizer_Adam,
@@ -31,6 +27,8 @@ from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.training.engines import LayerSteps
 
+from .. import trainers
+from ..trainers import name_of
 from .notebook import Notebook
 
 NETS = ((2, 64, 3), (2, 128, 3), (2, 64, 64, 3), (2, 128, 128, 3))
@@ -42,24 +40,9 @@ WATCHED_ROWS = (70, 6_001)  # one block of threads, and many
 
 
 def network(backend: Any, widths: tuple[int, ...], rate: float = 0.05) -> Model:
-    """Dense, ReLU, ..., softmax; weights drawn on the host, the same on every backend."""
-    rng = np.random.default_rng(0)
-    with use_backend(backend):
-        model = Model()
-        for inputs, outputs in pairwise(widths):
-            layer = Layer_Dense(inputs, outputs)
-            weights = rng.standard_normal((inputs, outputs)) * np.sqrt(2 / inputs)
-            layer.weights = weights.astype(np.float32)
-            model.add(layer)
-            model.add(Activation_ReLU())
-        model.layers[-1] = Activation_Softmax()
-        model.set(
-            loss=Loss_CategoricalCrossentropy(),
-            optimizer=Optimizer_Adam(learning_rate=rate, decay=5e-7),
-            accuracy=Accuracy_Categorical(),
-        )
-        model.finalize()
-    return model
+    """From the same weights on every backend, with the book's optimizer."""
+    optimizer = Optimizer_Adam(learning_rate=rate, decay=5e-7)
+    return trainers.network(backend, trainers.parameters(widths), optimizer)
 
 
 def data(backend: Any, rows: int, classes: int = 3) -> tuple[Any, Any]:
@@ -68,10 +51,6 @@ def data(backend: Any, rows: int, classes: int = 3) -> tuple[Any, Any]:
         X, y = spiral_data(-(-rows // classes), classes, seed=1)
         labels = Loss_CategoricalCrossentropy().targets(y[:rows], classes, rows)
     return X[:rows], labels
-
-
-def name_of(widths: tuple[int, ...]) -> str:
-    return "-".join(map(str, widths))
 
 
 def gradients(model: Model) -> list[np.ndarray]:
@@ -103,7 +82,7 @@ def compare(
     wide = oracle.asarray(backend.to_numpy(X))
     labels = reference.loss.targets(backend.to_numpy(y.values), widths[-1], rows)
     expected = [float(v) for v in LayerSteps(reference).step(wide, labels)]
-    for way, step in (("at once", at_once), ("in blocks", in_blocks)):
+    for how, step in (("at once", at_once), ("in blocks", in_blocks)):
         model = network(backend, widths)
         measured = [float(v) for v in step(FusedSteps(model, make_plan(model)), X, y)]
         error = largest_error(gradients(model), gradients(reference))
@@ -111,17 +90,17 @@ def compare(
             "fused right",
             net=name_of(widths),
             rows=rows,
-            way=way,
+            how=how,
             gradient_error=error,
             loss=measured[0],
             expected_loss=expected[0],
         )
         if not error <= BOUND:
-            notebook.problem(f"{what}, {way}: gradients differ by {error:.3g}, allowed {BOUND}")
+            notebook.problem(f"{what}, {how}: gradients differ by {error:.3g}, allowed {BOUND}")
         # A sample whose two largest scores are equal but for rounding may count on one side only.
         if not np.allclose(measured, expected, rtol=BOUND, atol=2 / rows):
             notebook.problem(
-                f"{what}, {way}: loss, penalty, accuracy {measured}, expected {expected}"
+                f"{what}, {how}: loss, penalty, accuracy {measured}, expected {expected}"
             )
 
 

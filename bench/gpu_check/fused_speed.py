@@ -19,9 +19,10 @@ import numpy as np
 
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda.choose import FusedSteps
-from nnfs_gpu.selftest.timing import Clock, Way, clock_of, ratio, time_in_turns
+from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
-from .fused import NETS, data, gradients, largest_error, name_of, network
+from ..trainers import Torch, name_of, parameters, torch_forwards
+from .fused import NETS, data, gradients, largest_error, network
 from .notebook import Notebook
 
 BATCHES = (300, 30_000, 1_000_000)
@@ -63,8 +64,8 @@ def measure(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int
             what = f"{name}, {name_of(widths)}, {rows:,} rows"
             notebook.problem(f"{what}: its gradient differs from ours by {error:.3g}, not timed")
     clock = clock_of(backend)
-    ways = {name: way(clock, call) for name, call in candidates.items()}
-    seconds = time_in_turns(ways, rounds=ROUNDS, least=SECONDS)
+    contenders = {name: contender(clock, call) for name, call in candidates.items()}
+    seconds = time_in_turns(contenders, rounds=ROUNDS, least=SECONDS)
     step = {name: statistics.median(each) for name, each in seconds.items()}
     notebook.add(
         "fused speed",
@@ -81,64 +82,43 @@ def measure(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int
     )
 
 
-def way(clock: Clock, call: Steps) -> Way:
+def contender(clock: Clock, call: Steps) -> Contender:
     """As many steps a call as take about SECONDS; the first ones compile and are not counted."""
     call(3)
     once = clock.seconds(lambda: call(3), 1) / 3
     count = max(3, min(10_000, int(SECONDS / max(once, 1e-9))))
-    return Way(lambda: call(count), scale=1 / count, clock=clock)
+    return Contender(lambda: call(count), scale=1 / count, clock=clock)
 
 
 # ---- PyTorch ----
 def find_peers(
     notebook: Notebook, backend: Any, widths: tuple[int, ...], X: Any, y: Any
 ) -> dict[str, tuple[Steps, list[np.ndarray]]]:
-    """PyTorch's step on the same memory from the same parameters, eager and compiled with CUDA
-    graphs, each with its gradients; none without it."""
+    """PyTorch's steps from the same parameters on the same data, eager and compiled with CUDA
+    graphs, each with the gradients of its first step; none without it."""
     if not importlib.util.find_spec("torch"):
         return {}
-    found = {"torch": peer(backend, widths, X, y, False)}
-    if widths in COMPILED:
+    import torch
+
+    device = torch.from_dlpack(X[:1]).device.type
+    host = backend.to_numpy(X), backend.to_numpy(y.values)
+    found: dict[str, tuple[Steps, list[np.ndarray]]] = {}
+    for name, forward in torch_forwards(torch, device).items():
+        if name != "torch" and widths not in COMPILED:
+            continue
+        settings = {"torch": torch, "device": device, "forward": forward}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # its advice on precision is not about us
-                found["torch compiled"] = peer(backend, widths, X, y, True)
+                trainer = Torch(parameters(widths), *host, "adam", 1e-3, **settings)
+                trainer.run(1)
         except Exception as error:  # no Triton, no compiler: PyTorch's own matter
-            notebook.note(f"torch.compile does not work here: {type(error).__name__}")
+            if name == "torch":
+                raise
+            notebook.note(f"{name} does not work here: {type(error).__name__}")
+            continue
+        found[name] = trainer.run, [a for pair in trainer.gradients() for a in pair]
     return found
-
-
-def peer(
-    backend: Any, widths: tuple[int, ...], X: Any, y: Any, compiled: bool
-) -> tuple[Steps, list[np.ndarray]]:
-    """Steps with fused Adam, and the gradients of the first, ours in order and shape."""
-    import torch
-
-    x, t = torch.from_dlpack(X), torch.from_dlpack(y.values).long()
-    parts: list[Any] = []
-    for layer in network(backend, widths).trainable_layers:
-        linear = torch.nn.Linear(layer.n_inputs, layer.n_neurons)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(np.array(backend.to_numpy(layer.weights)).T))
-            linear.bias.zero_()
-        parts += [linear, torch.nn.ReLU()]
-    net = torch.nn.Sequential(*parts[:-1]).to(x.device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
-
-    def loss() -> Any:
-        return torch.nn.functional.cross_entropy(net(x), t)
-
-    forward = torch.compile(loss, mode="reduce-overhead") if compiled else loss
-
-    def steps(count: int) -> None:
-        for _ in range(count):
-            optimizer.zero_grad(set_to_none=True)
-            forward().backward()
-            optimizer.step()
-
-    steps(1)
-    first = [p.grad.detach().cpu().numpy() for p in net.parameters()]
-    return steps, [a.T if a.ndim == 2 else a[None] for a in first]
 
 
 # ---- the book's run ----
@@ -160,7 +140,9 @@ def fused_book(notebook: Notebook, backend: Any) -> None:
             steps.run(X, y, EPOCHS)
 
         steps.run(X, y, 2)  # compiles
-        found = time_in_turns({"ours": Way(run, clock=clock_of(backend))}, rounds=ROUNDS, least=0.0)
+        found = time_in_turns(
+            {"ours": Contender(run, clock=clock_of(backend))}, rounds=ROUNDS, least=0.0
+        )
         accuracy = float(model.accuracy.calculate_accumulated())
         took = 1e3 * statistics.median(found["ours"])
         notebook.add(

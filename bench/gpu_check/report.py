@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ..markdown import Record, goal, goal_table, table, verdict
 from . import report_fused
-from .tables import Record, Results, goal, most, number, records, table
+from .tables import Results, most, number, records
 
 UNFINISHED = ("cut", "timed out", "running", "waiting")  # states of a step
 REHEARSED = "rehearsal"  # in the place of a device's name
@@ -28,7 +29,7 @@ def goals(results: Results) -> list[Record]:
         ("softmax_backward", 85, 90, 1.8),
         ("softmax_cross_entropy", 85, 85, 2.5),
     ):
-        lines = [r for r in timed if r["name"] == name and "cupy" in r["ways"]]
+        lines = [r for r in timed if r["name"] == name and "cupy" in r["contenders"]]
         below = [r for r in lines if r["classes"] < NARROW]
         above = [r for r in lines if r["classes"] >= NARROW]
         for which, part, least in (
@@ -36,11 +37,11 @@ def goals(results: Results) -> list[Record]:
             (f"C >= {NARROW}", above, wide),
         ):
             what = f"P3 {name}, {which}: % of the copy's rate"
-            found.append(_least(what, part, lambda r: r["ways"]["cupy"]["percent"], least))
-        ratio = [r for r in lines if "torch" in r["ways"]["cupy"]["faster_than"]]
+            found.append(_least(what, part, lambda r: r["contenders"]["cupy"]["percent"], least))
+        ratio = [r for r in lines if "torch" in r["contenders"]["cupy"]["faster_than"]]
         what = f"P3 {name}: times PyTorch eager"
         found.append(
-            _least(what, ratio, lambda r: r["ways"]["cupy"]["faster_than"]["torch"], faster)
+            _least(what, ratio, lambda r: r["contenders"]["cupy"]["faster_than"]["torch"], faster)
         )
     for key, what in (("launch_us", "a launch"), ("operation_us", "a whole operation")):
         found.append(most(f"P6 CPU time of {what}, us", records(results, "launch"), key, 5.0))
@@ -69,10 +70,6 @@ def _determinism(results: Results) -> Record:
     if not training:  # the goal speaks of gradients: without a training run it is open
         return goal(what, wanted, f"{same} of {len(lines)}, no training run", None)
     return goal(what, wanted, f"{same} of {len(lines)}", same == len(lines))
-
-
-def verdict(found: Record) -> str:
-    return {True: "met", False: "MISSED", None: "not measured"}[found["met"]]
 
 
 # ---- what is left to do ----
@@ -120,9 +117,8 @@ def markdown(results: Results) -> str:
         *go_on(results),
     ]
     rows = [[s["name"], s["status"], f"{s['seconds']:.1f}", s["summary"]] for s in steps]
-    lines += ["## Steps", "", *table(["step", "status", "seconds", "found"], rows)]
-    rows = [[g["goal"], g["wanted"], g["measured"], verdict(g)] for g in goals(results)]
-    lines += ["## Goals", "", *table(["goal", "wanted", "measured (the worst)", ""], rows)]
+    lines += ["## Steps", "", table(["step", "status", "seconds", "found"], rows), ""]
+    lines += ["## Goals", "", goal_table(goals(results)), ""]
     for step in steps:
         for title in ("problems", "cuts", "notes"):
             if step.get(title):
@@ -145,7 +141,7 @@ def _machine(results: Results) -> Iterator[str]:
             rows += [[key, value] for key, value in record.items() if key != "kind"]
     rows += [[f"backend {r['name']}", r["found"]] for r in records(results, "backend")]
     rows += [[f"library {r['name']}", r["found"]] for r in records(results, "library")]
-    yield from table(["", ""], rows)
+    yield from (table(["", ""], rows), "")
 
 
 def _throughput(results: Results) -> Iterator[str]:
@@ -157,13 +153,13 @@ def _throughput(results: Results) -> Iterator[str]:
         yield ""
     rows = []
     for r in records(results, "throughput"):
-        for way, w in r["ways"].items():
+        for contender, w in r["contenders"].items():
             faster = ", ".join(f"{x:.2f} ({name})" for name, x in w["faster_than"].items())
             percent = f"{w['percent']:.0f} ({w['percent_low']:.0f}-{w['percent_high']:.0f})"
             size = f"{r['rows']:,} x {r['classes']:,}"
             row = [
                 r["name"],
-                way,
+                contender,
                 size,
                 f"{1e6 * w['seconds']:.1f}",
                 number(w["gbs"]),
@@ -172,7 +168,7 @@ def _throughput(results: Results) -> Iterator[str]:
             ]
             rows.append(row)
     heads = ["operation", "by", "rows x classes", "us", "GB/s", "% of copy", "times faster than"]
-    yield from table(heads, rows)
+    yield from (table(heads, rows), "")
 
 
 def _launches(results: Results) -> Iterator[str]:
@@ -181,7 +177,7 @@ def _launches(results: Results) -> Iterator[str]:
         [r["operation"], number(r["operation_us"]), number(r["launch_us"])]
         for r in records(results, "launch")
     ]
-    yield from table(["operation", "whole operation", "its launch"], rows)
+    yield from (table(["operation", "whole operation", "its launch"], rows), "")
 
 
 def _accuracy(results: Results) -> Iterator[str]:
@@ -197,7 +193,7 @@ def _accuracy(results: Results) -> Iterator[str]:
         ]
         for r in records(results, "accuracy", "accuracy")
     ]
-    yield from table(["operation", "rows x classes", "units", "allowed"], rows)
+    yield from (table(["operation", "rows x classes", "units", "allowed"], rows), "")
     rows = [
         [r["operation"], f"{r['rows']:,} x {r['classes']:,}", "right" if r["ok"] else "WRONG"]
         for r in records(results, "beyond")
@@ -205,7 +201,8 @@ def _accuracy(results: Results) -> Iterator[str]:
     yield from (
         "Beyond 2^31 elements, against a small batch:",
         "",
-        *table(["operation", "rows x classes", ""], rows),
+        table(["operation", "rows x classes", ""], rows),
+        "",
     )
 
 
@@ -219,7 +216,7 @@ def _crosscheck(results: Results) -> Iterator[str]:
             lines[r["operation"]]["allowed"] = number(r["bound"])
         heads = ["float32", "float64", "allowed"]
         rows = [[name, *(found.get(head, "") for head in heads)] for name, found in lines.items()]
-        yield from table(["operation", *heads], rows)
+        yield from (table(["operation", *heads], rows), "")
 
 
 def _training(results: Results) -> Iterator[str]:
@@ -237,4 +234,4 @@ def _training(results: Results) -> Iterator[str]:
     for r in records(results, "speed"):
         what = f"samples a second, layer by layer, batch {r['batch']:,}, {r['backend']}"
         rows.append([what, number(r["samples_a_second"])])
-    yield from table(["", ""], rows)
+    yield from (table(["", ""], rows), "")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .tables import Record, Results, goal, number, records, table
+from ..markdown import Record, goal, table
+from .tables import Results, number, records
 
 NET, ROWS = "2-64-3", 1_000_000  # of goal P4
-FASTER = {"torch": ("PyTorch eager", 12.0), "torch compiled": ("torch.compile", 6.0)}
+FASTER = {"torch": ("PyTorch eager", 12.0), "torch.compile": ("torch.compile", 6.0)}
 
 
 def goals(results: Results) -> list[Record]:
@@ -52,12 +53,12 @@ def _reached(what: str, lines: list[Record], key: str) -> Record:
 def section(results: Results) -> Iterator[str]:
     """Speed, the book's run, then what was compared; each where it was measured."""
     yield from ("## Fused training step, float32", "")
-    yield "Whole steps with Adam; medians over rounds taken in turns, after all ways were found to"
+    yield "Whole steps with Adam; medians over rounds taken in turns, after all were found to"
     yield "compute the same gradient."
     yield ""
     for heads, rows in (_speed(results), _book(results), _right(results), _repeated(results)):
         if rows:
-            yield from table(heads, rows)
+            yield from (table(heads, rows), "")
 
 
 Table = tuple[list[str], list[list[str]]]
@@ -83,7 +84,7 @@ def _book(results: Results) -> Table:
 
 def _right(results: Results) -> Table:
     rows = [
-        [f"{r['net']}, {r['way']}", f"{r['rows']:,}", number(r["gradient_error"])]
+        [f"{r['net']}, {r['how']}", f"{r['rows']:,}", number(r["gradient_error"])]
         for r in records(results, "fused right")
     ]
     return ["against float64 layer by layer", "samples", "largest error"], rows

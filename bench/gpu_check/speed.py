@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.selftest.timing import Clock, Way, clock_of, ratio, time_in_turns
+from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from ..cases import CASES, PERIOD, Buffers, Case, filled
 from ..cases_torch import tensors
@@ -81,8 +81,8 @@ def throughput(
             if notebook.late(f"throughput from {what} on"):
                 return
             with notebook.attempt(what, backends[0]):
-                ways = _ways(notebook, what, case, c, backends, torch, buffers)
-                seconds_of = _in_turns(ways | {"copy": copies}, clock, rounds)
+                contenders = _contenders(notebook, what, case, c, backends, torch, buffers)
+                seconds_of = _in_turns(contenders | {"copy": copies}, clock, rounds)
                 n = case.of.rows(elements, c)
                 moved = 4 * case.moved(n, c)
                 record = _compared(seconds_of, moved, copy_bytes)
@@ -97,7 +97,7 @@ def _copies(xp: Any, size: int) -> list[Callable[[], None]]:
     return [lambda pair=pair: xp.copyto(pair[1], pair[0]) for pair in pairs]
 
 
-def _ways(
+def _contenders(
     notebook: Notebook,
     what: str,
     case: Case,
@@ -109,14 +109,14 @@ def _ways(
     """Who does it, a call for each set of buffers. What is wrong is reported and not timed."""
     n = case.of.rows(buffers.size, c)
     sets = [buffers.arguments(case.of, number, n, c) for number in range(buffers.sets)]
-    ways: dict[str, Calls] = {}
+    contenders: dict[str, Calls] = {}
 
     def add(name: str, calls: Callable[[], Calls], compared: bool = True) -> None:
         with notebook.attempt(f"{name}: {what}", backends[0]):
             made = calls()
             if compared:
                 check(case, n, c, sets[0], made[0])
-            ways[name] = made
+            contenders[name] = made
 
     for backend in backends:
         both = any(part in case.name for part in BOTH)
@@ -124,29 +124,29 @@ def _ways(
             add(backend.name, lambda b=backend: [lambda a=a: case.run(b, a) for a in sets])
     for name, peer in case.peers.items() if torch is not None else ():
         add(name, lambda p=peer: [p(torch, tensors(torch, a)) for a in sets], not case.of.writes)
-    return ways
+    return contenders
 
 
-def _in_turns(ways: dict[str, Calls], clock: Clock, rounds: int) -> dict[str, list[float]]:
-    """Seconds a call, round by round; the calls of a way, one for each set of buffers, in turn."""
+def _in_turns(contenders: dict[str, Calls], clock: Clock, rounds: int) -> dict[str, list[float]]:
+    """Seconds a call, round by round; a contender's calls, one for each set of buffers, in turn."""
 
-    def way(calls: Calls) -> Way:
+    def contender(calls: Calls) -> Contender:
         each = cycle(calls)
-        return Way(lambda: next(each)(), clock=clock)
+        return Contender(lambda: next(each)(), clock=clock)
 
-    named = {name: way(calls) for name, calls in ways.items()}
+    named = {name: contender(calls) for name, calls in contenders.items()}
     return time_in_turns(named, rounds=rounds, least=MEASURE)
 
 
 def _compared(seconds: dict[str, list[float]], moved: float, copied: float) -> dict[str, Any]:
     """Rates, shares of the copy's rate and ratios to PyTorch's time."""
     rate = [copied / s for s in seconds["copy"]]
-    record: dict[str, Any] = {"copy_gbs": statistics.median(rate) / 1e9, "ways": {}}
+    record: dict[str, Any] = {"copy_gbs": statistics.median(rate) / 1e9, "contenders": {}}
     for name, values in seconds.items():
         if name == "copy":
             continue
         share = [100 * moved / s / r for s, r in zip(values, rate, strict=False)]
-        record["ways"][name] = {
+        record["contenders"][name] = {
             "seconds": statistics.median(values),
             "gbs": moved / statistics.median(values) / 1e9,
             "percent": statistics.median(share),
@@ -211,8 +211,8 @@ def _note_launch(
     rounds: int,
 ) -> None:
     clock = Issuing(backend)
-    ways = {"whole": Way(whole, clock=clock), "alone": Way(alone, clock=clock)}
-    found = time_in_turns(ways, rounds=rounds, least=ISSUE)
+    contenders = {"whole": Contender(whole, clock=clock), "alone": Contender(alone, clock=clock)}
+    found = time_in_turns(contenders, rounds=rounds, least=ISSUE)
     backend.synchronize()
     notebook.add(
         "launch",

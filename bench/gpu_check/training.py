@@ -9,17 +9,11 @@ repeat   a run twice on one backend: the same bits
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
-    Activation_ReLU,
-    Activation_Softmax,
-    Layer_Dense,
-    Loss_CategoricalCrossentropy,
     Model,
     Optimizer_Adam,
     Optimizer_SGD,
@@ -28,6 +22,7 @@ from nnfs_gpu import (
     use_backend,
 )
 
+from .. import trainers
 from .notebook import Notebook
 
 SIZES = (2, 64, 64, 3)
@@ -40,23 +35,9 @@ REPEATED = 50  # steps of the run that is made twice
 LARGE = {"cupy": (1_000_000, 20), "numba": (100_000, 2)}  # batch and steps that are timed
 
 
-def network(backend: Any, optimizer: Any, seed: int = 0) -> Model:
-    """2-64-64-3 with weights drawn on the host: the same on every backend."""
-    rng = np.random.default_rng(seed)
-    with use_backend(backend):
-        model = Model()
-        for inputs, outputs in pairwise(SIZES):
-            layer = Layer_Dense(inputs, outputs)
-            layer.weights = rng.standard_normal((inputs, outputs)) * np.sqrt(2 / inputs)
-            model.add(layer)
-            model.add(Activation_ReLU() if outputs != SIZES[-1] else Activation_Softmax())
-        model.set(
-            loss=Loss_CategoricalCrossentropy(),
-            optimizer=optimizer,
-            accuracy=Accuracy_Categorical(),
-        )
-        model.finalize()
-    return model
+def network(backend: Any, optimizer: Any) -> Model:
+    """2-64-64-3, from the same weights on every backend."""
+    return trainers.network(backend, trainers.parameters(SIZES), optimizer)
 
 
 def points(backend: Any, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,13 +19,24 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.selftest.timing import HOST, Way
+from nnfs_gpu.selftest.timing import HOST, Contender
 from nnfs_gpu.training.loop import epoch_order
 
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers
 from ..sheet import Sheet, attempt
-from ..trainers import RATE, Jax, Ours, Parameters, Torch, Trainer, torch_forwards
+from ..trainers import (
+    RATE,
+    Jax,
+    Ours,
+    Parameters,
+    Torch,
+    Trainer,
+    flops,
+    name_of,
+    parameters,
+    torch_forwards,
+)
 
 SEED, TOLERANCE = 0, 1e-4
 BATCHES = 120  # of an epoch
@@ -39,8 +50,7 @@ def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Nets) -> None:
     """A row for each net and batch, shuffled and not."""
     for widths, batches in nets:
         for batch, shuffle in itertools.product(batches, (False, True)):
-            name = "-".join(map(str, widths))
-            case = f"{name}, batch {batch}{', shuffled' if shuffle else ''}"
+            case = f"{name_of(widths)}, batch {batch}{', shuffled' if shuffle else ''}"
             if not sheet.late(case):
                 _case(sheet, case, widths, batch, shuffle, backends, peers)
 
@@ -58,17 +68,11 @@ def _case(
     rng = np.random.default_rng(0)
     X = rng.standard_normal((samples, widths[0]), dtype=np.float32)
     y = rng.integers(0, widths[-1], samples).astype(np.int32)
-    start: Parameters = [
-        (
-            (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32),
-            np.zeros((1, o), np.float32),
-        )
-        for i, o in itertools.pairwise(widths)
-    ]
+    start = parameters(widths)
     exact = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     oracle = _ours(exact, "layers", batch, shuffle)(start, X, y, "sgd", RATE)
     oracle.run(1)
-    ways: dict[str, Way] = {}
+    contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     epochs = EPOCHS.get(batch, 4)
     for name, (role, make) in _trainers(backends, peers, batch, shuffle).items():
@@ -80,27 +84,21 @@ def _case(
         )
         if made is not None:
             scale = batch / (epochs * samples)
-            ways[name] = Way(lambda t=made[1]: t.run(epochs), role, scale, HOST)
-    fused = [name for name in ways if name.endswith("fused")]
-    flops = batch * _flops(widths)
+            contenders[name] = Contender(lambda t=made[1]: t.run(epochs), role, scale, HOST)
+    fused = [name for name in contenders if name.endswith("fused")]
+    work = batch * flops(widths)
     if backends[0].name == "numba":
-        ways[PEAK] = Peak().way(flops)
+        contenders[PEAK] = Peak().contender(work)
     sheet.measure(
         case,
-        ways,
-        reference=(fused or list(ways) or [""])[0],
+        contenders,
+        reference=(fused or list(contenders) or [""])[0],
         left_out=left_out,
-        net="-".join(map(str, widths)),
+        net=name_of(widths),
         batch=batch,
         shuffled=shuffle,
-        flops=flops,
+        flops=work,
     )
-
-
-def _flops(widths: tuple[int, ...]) -> int:
-    """Of a sample's matrix products: forward, weights' gradients, inputs' but the first's."""
-    products = [2 * i * o for i, o in itertools.pairwise(widths)]
-    return 3 * sum(products) - products[0]
 
 
 def _check(trainer: Trainer, start: Parameters, oracle: Trainer) -> None:

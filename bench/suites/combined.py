@@ -24,7 +24,7 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
-from nnfs_gpu.selftest.timing import HOST, Way, clock_of
+from nnfs_gpu.selftest.timing import HOST, Contender, clock_of
 
 from .. import book
 from ..cases_torch import less_one
@@ -67,7 +67,7 @@ def _case(
         p.astype(np.float64), t
     )
     tolerance = 1e-5 if p.dtype == np.float32 else 1e-12
-    ways: dict[str, Way] = {}
+    contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
 
     def add(name: str, call: Any, role: str, to_numpy: Any = np.asarray, clock: Any = HOST) -> None:
@@ -76,7 +76,7 @@ def _case(
             assert error <= tolerance, f"relative error {error:.2e}; not timed"
 
         if attempt(left_out, name, lambda: call, check) is not None:
-            ways[name] = Way(call, role, clock=clock)
+            contenders[name] = Contender(call, role, clock=clock)
 
     add("book separate", lambda: book.separate(p, t), "book")
     add("book combined", lambda: book.combined(p, t), "book")
@@ -92,7 +92,7 @@ def _case(
         add(f"jax {kind}", call, "peer")
     row = sheet.measure(
         case,
-        ways,
+        contenders,
         reference=f"nnfs_gpu {main.name} combined",
         left_out=left_out,
         rows=len(p),
@@ -102,8 +102,8 @@ def _case(
         return
     pairs = {
         name.removesuffix(" separate"): times(row, name, name.replace("separate", "combined"))
-        for name in ways
-        if name.endswith("separate") and name.replace("separate", "combined") in ways
+        for name in contenders
+        if name.endswith("separate") and name.replace("separate", "combined") in contenders
     }
     print("      separate / combined: " + ", ".join(f"{k} {v:.2f}" for k, v in pairs.items()))
 

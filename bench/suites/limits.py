@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfs_gpu.selftest.timing import Stream, Way, clock_of, threads
+from nnfs_gpu.selftest.timing import Contender, Stream, clock_of, threads
 
 from ..sheet import Row, Sheet, of_role
 
@@ -39,13 +39,13 @@ def measure(sheet: Sheet, backend: Any, elements: int) -> dict[str, Row]:
         streams["1 thread"] = Stream(xp, elements)
     found = {}
     for kind, width in (("copy", 8), ("add", 12), ("fresh", 12)):
-        ways = {
-            name: Way(getattr(stream, kind), "limit", clock=clock)
+        contenders = {
+            name: Contender(getattr(stream, kind), "limit", clock=clock)
             for name, stream in streams.items()
         }
         found[kind] = sheet.measure(
             f"limit: {_TITLES[kind]}",
-            ways,
+            contenders,
             reference=all_of_them,
             bytes=width * elements,
             pages=4 * elements // PAGE,
@@ -55,7 +55,7 @@ def measure(sheet: Sheet, backend: Any, elements: int) -> dict[str, Row]:
     a, b = (xp.asarray(rng.standard_normal((n, n), dtype=np.float32)) for _ in range(2))
     found["gemm"] = sheet.measure(
         f"limit: {n} x {n} matrix product",
-        {all_of_them: Way(lambda: a @ b, "limit", clock=clock)},
+        {all_of_them: Contender(lambda: a @ b, "limit", clock=clock)},
         reference=all_of_them,
         bytes=12 * n * n,
         flops=2 * n**3,
@@ -83,20 +83,20 @@ def _transfers(sheet: Sheet, xp: Any, elements: int) -> None:
         return run
 
     for name, memory_of in (("ordinary", host), ("pinned", pinned)):
-        ways = {
-            "to the device": Way(waited(lambda m=memory_of: device.set(m)), "limit"),
-            "to the host": Way(waited(lambda m=memory_of: device.get(out=m)), "limit"),
+        contenders = {
+            "to the device": Contender(waited(lambda m=memory_of: device.set(m)), "limit"),
+            "to the host": Contender(waited(lambda m=memory_of: device.get(out=m)), "limit"),
         }
         case = f"transfer: {name} memory"
-        sheet.measure(case, ways, reference="to the device", bytes=host.nbytes)
+        sheet.measure(case, contenders, reference="to the device", bytes=host.nbytes)
 
 
 def rate(row: Row) -> float:
-    """Bytes a second of a limit's row, by its fastest way."""
-    return row["bytes"] / row["ways"][of_role(row, "limit")[0]]["median"]
+    """Bytes a second of a limit's row, by its fastest contender."""
+    return row["bytes"] / row["contenders"][of_role(row, "limit")[0]]["median"]
 
 
 def page_fault(add: Row, fresh: Row) -> float:
     """Seconds that a page of a new array costs beyond the work: the difference of the rows."""
-    seconds = [row["ways"][row["reference"]]["median"] for row in (add, fresh)]
+    seconds = [row["contenders"][row["reference"]]["median"] for row in (add, fresh)]
     return max(0.0, seconds[1] - seconds[0]) / add["pages"]

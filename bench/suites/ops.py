@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnfs_gpu.selftest.timing import HOST, Stream, Way, clock_of, last_level_cache, threads
+from nnfs_gpu.selftest.timing import HOST, Contender, Stream, clock_of, last_level_cache, threads
 
 from ..cases import CASES, WIDTH, Buffers, Case
 from ..cases_torch import tensors
@@ -61,12 +61,12 @@ def run(sheet: Sheet, backends: list[Any], peers: Peers, classes: tuple[int, ...
                 continue
             n = case.of.rows(elements, c)
             arguments = buffers.arguments(case.of, 0, n, c)
-            ways, left_out = _ways(case, n, c, arguments, backends, peers)
+            contenders, left_out = _contenders(case, n, c, arguments, backends, peers)
             reference = f"nnfs_gpu {main.name}"
             moved = 4 * case.moved(n, c)
             row = sheet.measure(
                 name,
-                ways | stream.ways(clock_of(main)),
+                contenders | stream.contenders(clock_of(main)),
                 reference=reference,
                 left_out=left_out,
                 rounds=None if sheet.quick else 5,
@@ -81,25 +81,25 @@ def run(sheet: Sheet, backends: list[Any], peers: Peers, classes: tuple[int, ...
             if row is None:
                 continue
             best = best_percent(row, reference)
-            rate = moved / row["ways"][reference]["median"] / 1e9
+            rate = moved / row["contenders"][reference]["median"] / 1e9
             print(f"      {rate:.1f} GB/s, {best:.0f} % of {row['limit']}")
 
 
 def limit_of(case: Case) -> str:
-    """The way that is this case's limit."""
+    """The contender that is this case's limit."""
     return "limit: add" if case.operation.endswith(IN_PLACE) else "limit: add, new array"
 
 
-def best_percent(row: dict[str, Any], way: str, limit: str | None = None) -> float:
-    """Percent of the limit's bandwidth that `way` reaches, within the rounds."""
-    return 100 * times(row, limit or row["limit"], way) * row["bytes"] / row["limit_bytes"]
+def best_percent(row: dict[str, Any], contender: str, limit: str | None = None) -> float:
+    """Percent of the limit's bandwidth that `contender` reaches, within the rounds."""
+    return 100 * times(row, limit or row["limit"], contender) * row["bytes"] / row["limit_bytes"]
 
 
-def _ways(
+def _contenders(
     case: Case, n: int, c: int, arguments: dict[str, Any], backends: list[Any], peers: Peers
-) -> tuple[dict[str, Way], dict[str, str]]:
+) -> tuple[dict[str, Contender], dict[str, str]]:
     """Who can do it, each checked against the specification in float64."""
-    ways: dict[str, Way] = {}
+    contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     clock = clock_of(backends[0])
 
@@ -111,7 +111,7 @@ def _ways(
                 call()  # PyTorch's optimizers keep a state of their own
 
         if attempt(left_out, name, lambda: call, right) is not None:
-            ways[name] = Way(call, role, clock=clock)
+            contenders[name] = Contender(call, role, clock=clock)
 
     for backend in backends:
         call = lambda backend=backend: case.run(backend, arguments)  # noqa: E731
@@ -123,4 +123,4 @@ def _ways(
     if peers.jax and case.operation in JAX_OPERATIONS:
         found = jax_operation(peers.jax, case.operation, arguments)
         add("jax", found, "peer", HOST)
-    return ways, left_out
+    return contenders, left_out

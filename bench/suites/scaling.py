@@ -26,8 +26,8 @@ from nnfs_gpu.selftest.timing import threads as available_threads
 
 from .. import peers
 from ..sheet import Sheet, measured, short
-from ..trainers import RATE, Ours, trainers
-from .train import no_room, parameters
+from ..trainers import RATE, Ours, parameters, trainers
+from .train import no_room
 
 SIZES = (100, 10_000, 1_000_000, 10_000_000, 100_000_000)
 QUICK = (100, 1_000)
@@ -72,7 +72,7 @@ def _row(
     backend: Any,
     last: dict[str, tuple[int, float]],
 ) -> None:
-    ways, left_out, peak = {}, {}, {}
+    contenders, left_out, peak = {}, {}, {}
     for name in names:
         before, seconds = last.get(name, (samples, 0.0))
         needed = BYTES * samples if name.split()[-1] not in ("fused", "batches") else 0
@@ -84,20 +84,22 @@ def _row(
         if reason:
             left_out[name] = reason
             continue
-        spec = {"way": name, "samples": samples, "backend": backend.name, "threads": threads}
+        spec = {"contender": name, "samples": samples, "backend": backend.name, "threads": threads}
         answer = child(spec | {"quick": sheet.quick})
         if "error" in answer:
             left_out[name] = answer["error"]
             last[name] = samples, float("inf")
             continue
         role = "ours" if name.startswith("nnfs_gpu") else "book" if name == "book" else "peer"
-        ways[name] = measured(answer["seconds"], role)
+        contenders[name] = measured(answer["seconds"], role)
         peak[name] = answer["peak"]
-        last[name] = samples, ways[name]["median"]
-    ours = [name for name in names[::-1] if name in ways and ways[name]["role"] == "ours"]
+        last[name] = samples, contenders[name]["median"]
+    ours = [
+        name for name in names[::-1] if name in contenders and contenders[name]["role"] == "ours"
+    ]
     facts = {"samples": samples, "threads": threads, "peak": peak, "data": 12 * samples}
     if ours:
-        sheet.add(case, ways, reference=ours[0], left_out=left_out, **facts)
+        sheet.add(case, contenders, reference=ours[0], left_out=left_out, **facts)
     else:
         sheet.skip(case, left_out)
 
@@ -129,7 +131,7 @@ def child(spec: dict[str, Any]) -> dict[str, Any]:
 # ---- in the process of its own ----
 def _measure(spec: dict[str, Any]) -> dict[str, Any]:
     """Seconds of an epoch, several times, and the bytes that it took at most."""
-    name, samples = spec["way"], spec["samples"]
+    name, samples = spec["contender"], spec["samples"]
     if hasattr(os, "sched_setaffinity"):  # JAX has no variable for the number of its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: spec["threads"]])
     backend = get_backend(spec["backend"], dtype="float32")
@@ -140,7 +142,7 @@ def _measure(spec: dict[str, Any]) -> dict[str, Any]:
         )
     else:
         made = trainers([backend], peers.find(wanted))[name][1]
-    start = parameters(HIDDEN)
+    start = parameters((2, *HIDDEN, 3))
     X, y = (backend.to_numpy(a) for a in backend.spiral(-(-samples // 3), 3, 0))
     small = slice(0, min(len(X), 300))
     made(start, X[small], y[small], "adam", RATE).run(2)  # compiles

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.selftest.timing import Way
+from nnfs_gpu.selftest.timing import Contender
 
 from .. import peers
 from ..sheet import Sheet, measured, short
-from ..trainers import RATE, trainers
-from .train import data, parameters
+from ..trainers import RATE, parameters, trainers
+from .train import data
 
 PROCESS = 120.0  # seconds after which a process is given up
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,18 +46,18 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
         codes = {"python alone": ("pass", "limit"), "numpy": ("import numpy", "book")}
         codes["nnfs_gpu"] = ("import nnfs_gpu", "ours")
         codes |= {name: (f"import {name}", "peer") for name in found.modules}
-        ways = {
-            name: Way(lambda code=code: _process(["-c", code]), role)
+        contenders = {
+            name: Contender(lambda code=code: _process(["-c", code]), role)
             for name, (code, role) in codes.items()
         }
-        sheet.measure("import", ways, reference="nnfs_gpu", rounds=rounds)
+        sheet.measure("import", contenders, reference="nnfs_gpu", rounds=rounds)
     ours = [f"nnfs_gpu {b.name} {kind}" for b in backends for kind in ("layers", "fused")]
     theirs = [
         name for name in ("torch", "torch.compile", "jax") if name.split(".")[0] in found.modules
     ]
     with tempfile.TemporaryDirectory() as folder:
         cold: dict[str, Any] = {}
-        cached: dict[str, Way] = {}
+        cached: dict[str, Contender] = {}
         left_out: dict[str, str] = {}
         for name in (*ours, *theirs):
             if sheet.late(f"first step of {name}"):
@@ -72,7 +72,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
                 left_out[name] = short(said[-1] if said else str(error))
                 continue
             cold[name] = measured([time.perf_counter() - begin], role)
-            cached[name] = Way(lambda n=name, c=caches: _first_step(n, c), role)
+            cached[name] = Contender(lambda n=name, c=caches: _first_step(n, c), role)
         reference = next((name for name in ours[::-1] if name in cold), None)
         if reference is None:
             sheet.skip("first step", left_out)
@@ -103,7 +103,7 @@ def _main(name: str) -> None:
     package = name.split()[0].split(".")[0]
     found = peers.find([package])
     backend = get_backend(name.split()[1] if package == "nnfs_gpu" else "numpy", dtype="float32")
-    trainer = trainers([backend], found)[name][1](parameters((64,)), *data(300), "adam", RATE)
+    trainer = trainers([backend], found)[name][1](parameters((2, 64, 3)), *data(300), "adam", RATE)
     trainer.run(1)
     assert np.isfinite(trainer.loss())
 

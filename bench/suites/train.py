@@ -16,19 +16,18 @@ operations at the peak of multiply-adds, measured in the same rounds, are a limi
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import get_backend
-from nnfs_gpu.selftest.timing import HOST, Way, memory
+from nnfs_gpu.selftest.timing import HOST, Contender, memory
 
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers
 from ..sheet import Sheet, attempt
-from ..trainers import RATE, Parameters, Trainer, trainers
+from ..trainers import RATE, Parameters, Trainer, flops, name_of, parameters, trainers
 
 # (hidden widths, batches): between 2 inputs and 3 classes. What matters most comes first.
 NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
@@ -42,6 +41,7 @@ NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((512,), (300_000,)),
 )
 QUICK = (((8,), (30, 300)), ((16, 16), (300,)))
+BIASES = 0.1  # how far they spread at the start
 STEPS = 5  # of Adam before a trainer is timed
 TOLERANCE, LOSS_TOLERANCE = 2e-4, 1e-3  # of gradients to the largest, of the loss after STEPS
 ROUNDING = 4e-9  # more for each sample: NumPy's and PyTorch's float32 sums of 1 M are off by 2e-3
@@ -53,27 +53,14 @@ def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Any) -> None:
     """A row for each net and batch."""
     for hidden, batches in nets:
         for batch in batches:
-            case = f"{name_of(hidden)}, batch {batch:,}"
+            case = f"{name_of(widths_of(hidden))}, batch {batch:,}"
             if not sheet.late(case):
                 _case(sheet, case, hidden, batch, backends, peers)
 
 
-def name_of(hidden: tuple[int, ...]) -> str:
-    """Such as 2-64-3."""
-    return "-".join(str(width) for width in (2, *hidden, 3))
-
-
-def parameters(hidden: tuple[int, ...]) -> Parameters:
-    """Weights and biases of every layer, float32, the same in every run."""
-    rng = np.random.default_rng(0)
-    widths = (2, *hidden, 3)
-    return [
-        (
-            (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32),
-            (0.1 * rng.standard_normal((1, o))).astype(np.float32),
-        )
-        for i, o in itertools.pairwise(widths)
-    ]
+def widths_of(hidden: tuple[int, ...]) -> tuple[int, ...]:
+    """From the spiral's points to its arms."""
+    return (2, *hidden, 3)
 
 
 def data(samples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,13 +68,6 @@ def data(samples: int) -> tuple[np.ndarray, np.ndarray]:
     X, y = get_backend("numpy", dtype="float32").spiral(-(-samples // 3), 3, 0)
     mixed = np.random.default_rng(1).permutation(len(X))[:samples]
     return X[mixed], y[mixed]
-
-
-def flops(hidden: tuple[int, ...]) -> int:
-    """Of a sample's matrix products: forward, weights' gradients, inputs' but the first's."""
-    widths = (2, *hidden, 3)
-    products = [2 * i * o for i, o in itertools.pairwise(widths)]
-    return 3 * sum(products) - products[0]
 
 
 def _case(
@@ -99,9 +79,10 @@ def _case(
     peers: Peers,
 ) -> None:
     X, y = data(batch)
-    start = parameters(hidden)
+    widths = widths_of(hidden)
+    start = parameters(widths, BIASES)
     exact = _oracle(start, X, y)
-    ways: dict[str, Way] = {}
+    contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     needed = 4 * batch * sum(hidden) * 8  # activations, sums, gradients and their copies
     for name, (role, make) in trainers(backends, peers).items():
@@ -116,29 +97,30 @@ def _case(
             lambda pair: _check(pair, start, exact, batch),
         )
         if made is not None:
-            trainer, steps = made[1], _steps(made[1])
-            ways[name] = Way(lambda t=trainer, n=steps: t.run(n), role, 1 / steps, HOST)
-    ours = [name for name, way in ways.items() if way.role == "ours"]
+            trainer, steps = made[1], steps_of_a_call(made[1])
+            call = partial(trainer.run, steps)
+            contenders[name] = Contender(call, role, 1 / steps, HOST)
+    ours = [name for name, contender in contenders.items() if contender.role == "ours"]
     fused = [name for name in ours if "fused" in name]
     if not ours:
         sheet.skip(case, left_out)
         return
     if backends[0].name == "numba":
-        ways[PEAK] = Peak().way(flops(hidden) * batch)
+        contenders[PEAK] = Peak().contender(flops(widths) * batch)
     sheet.measure(
         case,
-        ways,
+        contenders,
         reference=(fused or ours)[0],
         left_out=left_out,
         rounds=None if sheet.quick else 5,
-        net=name_of(hidden),
+        net=name_of(widths),
         batch=batch,
-        flops=flops(hidden) * batch,
+        flops=flops(widths) * batch,
         bytes=12 * batch,  # two numbers and a label a sample: what cannot be avoided
     )
 
 
-def _steps(trainer: Trainer) -> int:
+def steps_of_a_call(trainer: Trainer) -> int:
     """How many steps of this trainer go into a timed call."""
     steps = 1
     while steps < MOST_STEPS:

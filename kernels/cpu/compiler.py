@@ -22,7 +22,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import NativeLowering, NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes
 
 # What is not said here a callee would inherit from whichever caller it is first compiled for.
 OPTIONS = {
@@ -34,6 +35,10 @@ OPTIONS = {
     "no_cpython_wrapper": False,
     "no_cfunc_wrapper": True,
 }
+
+
+# Passes of Numba for what no kernel has: closures and comprehensions, expressions of whole arrays.
+UNUSED = (InlineClosureLikes, NopythonRewrites)
 
 
 # ---- LLVM code ----
@@ -83,7 +88,7 @@ class _LowerCallee(NativeLowering):
 
 
 def _pipeline(lowering):
-    """Numba's passes with `lowering` in place of its own."""
+    """Numba's passes that kernels need, with `lowering` in place of its own."""
 
     class Compiler(CompilerBase):
         def define_pipelines(self):
@@ -91,6 +96,7 @@ def _pipeline(lowering):
             manager.passes = [
                 (lowering if step is NativeLowering else step, name)
                 for step, name in manager.passes
+                if step not in UNUSED
             ]
             manager.finalize()
             return [manager]

@@ -76,17 +76,21 @@ def adam_step(
     rest_1,
     beta_2,
     rest_2,
-    correct_1,
-    correct_2,
+    factor_1,
+    factor_2,
     w,
     m,
     cache,
 ):
-    """m and cache are moving averages of dw and dw^2; rest = 1 - beta, correct = 1 - beta^t."""
+    """m and cache are moving averages of dw and dw^2; rest = 1 - beta, factor = 1 / (1 - beta^t).
+
+    A division takes as long as ten multiplications: the corrections come in as factors.
+    """
+    corrected = rate * factor_1
     for k in range(start, stop):
         m[k] = beta_1 * m[k] + rest_1 * dw[k]
         cache[k] = beta_2 * cache[k] + rest_2 * (dw[k] * dw[k])
-        w[k] -= rate * (m[k] / correct_1) / (math.sqrt(cache[k] / correct_2) + epsilon)
+        w[k] -= corrected * m[k] / (math.sqrt(cache[k] * factor_2) + epsilon)
 
 
 @jit

@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from ..cpu.common import row
 from ..cpu.vectors import NUMBER, REGISTER_BYTES
 from . import tables as k
+from .turn import SIDE_BYTES
 
 
 # ---- arrays ----
@@ -98,6 +99,7 @@ def _constant(of_size):
 
 
 lanes = _constant(lambda size: REGISTER_BYTES // size)  # numbers in a register
+side = _constant(lambda size: SIDE_BYTES // size)  # of a square that is turned in registers
 itemsize = _constant(lambda size: size)
 
 

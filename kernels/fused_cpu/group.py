@@ -8,9 +8,9 @@ What the functions know about a network lies in the tables (tables.py); `work` i
 address of a thread's workspace, `like` a zero of the dtype.
 """
 
-from ..cpu.common import row
+from ..cpu.common import jit, pointer, row
 from . import tables as k
-from .addresses import call, itemsize, lanes, matrix, tile_of, vector
+from .addresses import call, head_of, itemsize, lanes, matrix, table_of, tile_of, vector
 from .products import add_dots, multiply
 from .samples import samples_of
 from .tiles import multiply_tile, to_rows
@@ -30,9 +30,12 @@ def _forward(tables, head, table, work, n, width, row, step, like):
         )
         x = tile_of(head, work, table[s, k.X_AT], inputs, like)
         y = tile_of(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
-        w, b = vector(table[s, k.W], inputs * outputs, like), vector(table[s, k.B], outputs, like)
+        w, b = (
+            vector(table[s, k.PACKED], inputs * outputs, like),
+            vector(table[s, k.B], outputs, like),
+        )
         end = RELU if activation == k.RELU_ACTIVATION else PLAIN
-        multiply(w, 1, outputs, x, y, outputs, inputs, width, BIAS, b, end, y)
+        multiply(w, True, 1, outputs, x, y, outputs, inputs, width, BIAS, b, end, y)
         if s == last:
             break
         if activation == k.SIGMOID_ACTIVATION:
@@ -42,8 +45,9 @@ def _forward(tables, head, table, work, n, width, row, step, like):
 
 
 @row
-def _backward(tables, head, table, work, gradient, n, width, like):
-    """Adds the tile's gradients to the sums at the address `gradient` and to the registers."""
+def _backward(tables, head, table, work, gradient, n, width, into, like):
+    """Adds the tile's gradients to the registers and, `into` ADD, to the sums at the address
+    `gradient`; PLAIN: they become the sums."""
     pitch, size = head[k.PITCH], itemsize(like)
     for back in range(head[k.STAGES]):
         s = head[k.STAGES] - 1 - back
@@ -56,11 +60,12 @@ def _backward(tables, head, table, work, gradient, n, width, like):
             add_dots(x, d, registers, inputs + 1, outputs, width)
         else:
             padded = table[s, k.PADDED]
-            turned = matrix(work + head[k.TURNED_AT] * size, n, padded, like)
-            to_rows(d, n, outputs, turned)
+            turned = matrix(work + head[k.TURNED_AT] * size, n, padded + lanes(like), like)
+            to_rows(d, n, outputs, padded, turned)
             sums = matrix(gradient + table[s, k.GRADIENT_AT] * size, inputs + 1, padded, like)
             flat = vector(work + table[s, k.X_AT] * size, (inputs + 1) * pitch, like)
-            multiply(flat, pitch, 1, turned, sums, inputs + 1, n, padded, ZEROS, flat, ADD, sums)
+            rows = inputs + 1
+            multiply(flat, False, pitch, 1, turned, sums, rows, n, padded, ZEROS, flat, into, sums)
         if s == 0:
             break
         p = s - 1
@@ -68,7 +73,7 @@ def _backward(tables, head, table, work, gradient, n, width, like):
         y = tile_of(head, work, table[p, k.Y_AT], inputs, like)
         w = vector(table[s, k.W], inputs * outputs, like)
         end = GATE if table[p, k.ACTIVATION] == k.RELU_ACTIVATION else PLAIN
-        multiply(w, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
+        multiply(w, False, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
         if table[p, k.DROPOUT]:
             mask = tile_of(head, work, table[p, k.MASK_AT], inputs, like)
             multiply_tile(before, mask, before, inputs, width)
@@ -77,38 +82,59 @@ def _backward(tables, head, table, work, gradient, n, width, like):
 
 
 # ---- a group of samples ----
-@row
-def group(tables, head, table, work, X, y, order, first, stop, row, step, gradient, out, like):
+@jit
+def clear(a):
+    """a = 0."""
+    for j in range(a.shape[0]):
+        a[j] = a.dtype.type(0)
+
+
+@pointer
+def group(
+    tables,
+    work,
+    X,
+    y,
+    order,
+    first,
+    stop,
+    row,
+    step,
+    gradient,
+    out,
+    like,
+    inputs,
+    outputs,
+):
     """Samples first..stop-1 of the block at X and y; sample 0 of it is row `row` of the batch.
 
-    order          see samples.py
-    gradient, out  the addresses of the group's sums, and of its sum of losses and right answers
+    order            see samples.py
+    gradient, out    the addresses of the group's sums, and of its sum of losses and right answers
+    inputs, outputs  of the network: `narrow_group`, which is called in the same way, has a function
+                     for each pair
     """
-    if head[k.GROUP_POINTER]:
-        shape = table[0, k.INPUTS], head[k.NARROW]
-        given = (tables, work, X, y, order, first, stop, gradient, out, like, *shape)
-        call(head[k.GROUP_POINTER], 0, given)
-        return
+    head = head_of(tables)
+    table = table_of(head)
     size, lane = itemsize(like), lanes(like)
-    vector(gradient, head[k.GRADIENTS], like)[:] = like
     for s in range(head[k.STAGES]):
         if table[s, k.BY_LANES]:
             count = (table[s, k.INPUTS] + 1) * table[s, k.OUTPUTS] * lane
-            vector(work + table[s, k.LANES_AT] * size, count, like)[:] = like
-    features = table[0, k.INPUTS]
-    samples = tile_of(head, work, table[0, k.X_AT], features, like)
+            clear(vector(work + table[s, k.LANES_AT] * size, count, like))
+    samples = tile_of(head, work, table[0, k.X_AT], inputs, like)
     totals = vector(out, 2, 0.0)
     totals[0] = totals[1] = 0.0
     for at in range(first, stop, head[k.TILE]):
         n = min(head[k.TILE], stop - at)
         width = (n + lane - 1) // lane * lane
-        targets = samples_of(head, table, work, X, y, order, at, n, width, samples, like)
+        targets = samples_of(tables, head, work, X, y, order, at, n, width, samples, like)
         _forward(tables, head, table, work, n, width, row + at, step, like)
         call(head[k.LOSS_POINTER], 0, (tables, work, targets, at, n, width, out, like))
-        _backward(tables, head, table, work, gradient, n, width, like)
+        into = PLAIN if at == first else ADD
+        _backward(tables, head, table, work, gradient, n, width, into, like)
     for s in range(head[k.STAGES]):
         if table[s, k.BY_LANES]:
             _add_lanes(table, work, gradient, s, like)
+    return 0
 
 
 @row

@@ -29,10 +29,10 @@ from ..cpu.common import pointer, row
 from ..cpu.lane_sums import total
 from . import tables as k
 from .addresses import call, head_of, itemsize, lanes, matrix, table_of, vector
+from .group import clear
 from .narrow_blocks import fold, narrow_backward, narrow_forward
-from .products import add_dots
 from .samples import samples_of
-from .vectors import sum_lanes
+from .vectors import dots_11, sum_lanes
 
 FAR = 1e30  # means beyond are no numbers to centre by
 
@@ -107,9 +107,25 @@ def _gradients(units, s, biases, endless, means, hidden, db1, dw1, dw2):
 
 
 @pointer
-def narrow_group(tables, work, X, y, order, first, stop, gradient, out, like, inputs, outputs):
+def narrow_group(
+    tables,
+    work,
+    X,
+    y,
+    order,
+    first,
+    stop,
+    row,
+    step,
+    gradient,
+    out,
+    like,
+    inputs,
+    outputs,
+):
     """`fused_group.group` for a network whose head has NARROW: units, and some that do nothing.
 
+    row, step        of dropout, which there is none of
     inputs, outputs  I and D, literals
     """
     head = head_of(tables)
@@ -134,27 +150,26 @@ def narrow_group(tables, work, X, y, order, first, stop, gradient, out, like, in
     w1, b1 = matrix(table[0, k.W], inputs, hidden, like), vector(table[0, k.B], hidden, like)
     w2, b2 = matrix(table[1, k.W], hidden, C, like), vector(table[1, k.B], C, like)
 
-    n = min(tile, stop - first)
-    samples_of(head, table, work, X, y, order, first, n, n, x, like)
-    for i in range(inputs):
-        means[i] = _centre(x[i], n, p[0])
-    _units(w1, b1, w2, b2, means, units, start)
-    sums[:] = like
-    biases[:] = like
-    endless[:] = like
+    clear(sums)
+    clear(biases)
+    clear(endless)
     totals = vector(out, 2, 0.0)
     totals[0] = totals[1] = 0.0
     for at in range(first, stop, tile):
         n = min(tile, stop - at)
         width = (n + lane - 1) // lane * lane
-        targets = samples_of(head, table, work, X, y, order, at, n, width, x, like)
+        targets = samples_of(tables, head, work, X, y, order, at, n, width, x, like)
+        if at == first:
+            for i in range(inputs):
+                means[i] = _centre(x[i], n, p[0])
+            _units(w1, b1, w2, b2, means, units, start)
         for i in range(inputs):
             mean = type(like)(means[i])
             for t in range(width):
                 x[i, t] -= mean
         narrow_forward(inputs, outputs, units, start, x, z, masks, width)
         if outputs < C:
-            z[C - 1, :width] = like
+            clear(z[C - 1])
         call(head[k.LOSS_POINTER], 0, (tables, work, targets, at, n, width, out, like))
         for d in range(outputs):
             for t in range(width):
@@ -162,8 +177,10 @@ def narrow_group(tables, work, X, y, order, first, stop, gradient, out, like, in
             for i in range(inputs):
                 for t in range(width):
                     p[(i + 1) * outputs + d, t] = x[i, t] * z[d, t]
-        add_dots(ones, z, biases, 1, outputs, width)
-        add_dots(x, zeros, endless, inputs, 1, width)  # infinity times 0 is no number
+        for d in range(outputs):
+            dots_11(ones, 0, z, d, width, biases, outputs)
+        for i in range(inputs):
+            dots_11(x, i, zeros, 0, width, endless, 1)  # infinity times 0 is no number
         narrow_backward(inputs, outputs, units, x, p, masks, width, sums, ones)
     for register in range(0, rows * padded, lane):
         fold(sums, register, flat, register)

@@ -108,40 +108,43 @@ LOSSES = {
 
 # ---- optimizers ----
 @row
-def _finish(rule, tables, p, scale, iteration, like):
-    """Piece p: its gradient and its update by `rule`; its penalty."""
+def _finish(rule, tables, p, groups, scale, iteration, like):
+    """Piece p: its gradient and its update by `rule`; its penalty. groups: see `finish`."""
     head = head_of(tables)
     factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
     rules = vector(head[k.RULES], k.RULE_FIELDS, 0.0)
     gradient = vector(head[k.GRADIENT], head[k.GRADIENTS], 0.0)
+    sums = vector(head[k.SUMS], groups * head[k.GRADIENTS], like)
     piece = matrix(head[k.PIECES], head[k.PIECE_COUNT], k.PIECE_FIELDS, np.int64(0))[p]
     table = table_of(head)
-    return updates.finish(rule, table, factors, rules, gradient, piece, scale, iteration, like)
+    return updates.finish(
+        rule, table, factors, rules, groups, sums, gradient, piece, scale, iteration, like
+    )
 
 
 @pointer
-def sgd(tables, p, scale, iteration, like):
-    return _finish(updates.sgd, tables, p, scale, iteration, like)
+def sgd(tables, p, groups, scale, iteration, like):
+    return _finish(updates.sgd, tables, p, groups, scale, iteration, like)
 
 
 @pointer
-def momentum(tables, p, scale, iteration, like):
-    return _finish(updates.momentum, tables, p, scale, iteration, like)
+def momentum(tables, p, groups, scale, iteration, like):
+    return _finish(updates.momentum, tables, p, groups, scale, iteration, like)
 
 
 @pointer
-def adagrad(tables, p, scale, iteration, like):
-    return _finish(updates.adagrad, tables, p, scale, iteration, like)
+def adagrad(tables, p, groups, scale, iteration, like):
+    return _finish(updates.adagrad, tables, p, groups, scale, iteration, like)
 
 
 @pointer
-def rmsprop(tables, p, scale, iteration, like):
-    return _finish(updates.rmsprop, tables, p, scale, iteration, like)
+def rmsprop(tables, p, groups, scale, iteration, like):
+    return _finish(updates.rmsprop, tables, p, groups, scale, iteration, like)
 
 
 @pointer
-def adam(tables, p, scale, iteration, like):
-    return _finish(updates.adam, tables, p, scale, iteration, like)
+def adam(tables, p, groups, scale, iteration, like):
+    return _finish(updates.adam, tables, p, groups, scale, iteration, like)
 
 
 UPDATES = {

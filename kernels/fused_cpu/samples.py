@@ -6,22 +6,26 @@ network sees is the same.
 
 import numpy as np
 
-from ..cpu.common import jit, row
+from ..cpu.common import jit, pointer, row
 from . import tables as k
-from .addresses import itemsize, matrix, stay_apart, vector
+from .addresses import call, head_of, itemsize, matrix, side, stay_apart, table_of, tile_of, vector
 from .tiles import BLOCK, clear_columns, to_columns
+from .turn import turn_gathered
 
 
 @jit
 def gather_columns(x, order, n, width, tile):
     """tile[i, t] = x[order[t], i] for n samples, 0 for the columns n..width-1."""
     stay_apart()
-    features = x.shape[1]
-    for first in range(0, n, BLOCK):
-        last = min(first + BLOCK, n)
-        for i in range(features):
-            for t in range(first, last):
-                tile[i, t] = x[np.uint64(order[t]), i]
+    features, square = x.shape[1], side(tile[0, 0])
+    whole, turned = n // square * square, features // square * square
+    for first in range(0, whole, BLOCK):
+        for i in range(0, turned, square):
+            for t in range(first, min(first + BLOCK, whole), square):
+                turn_gathered(x, order, t, i, tile)
+    for i in range(features):
+        for t in range(whole if i < turned else 0, n):
+            tile[i, t] = x[np.uint64(order[t]), i]
     clear_columns(tile, features, n, width)
 
 
@@ -34,24 +38,34 @@ def gather_targets(y, order, n, targets):
             targets[t, c] = y[np.uint64(order[t]), c]
 
 
-@row
-def samples_of(head, table, work, X, y, order, at, n, width, tile, like):
-    """Samples at..at+n-1 to the columns of `tile`; where the targets are of which that of sample
-    `at` is number `at`: an address.
-
-    order  the address of row numbers, or 0: sample k is row k. Rows have no end here.
-    """
+@pointer
+def gather(tables, work, X, y, order, at, n, width, like):
+    """`samples_of` in an order: a kernel of its own, which only shuffled batches need."""
+    head = head_of(tables)
+    table = table_of(head)
     features, outputs = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
-    size = itemsize(like)
-    if order == 0:
-        to_columns(matrix(X + at * features * size, n, features, like), n, width, tile)
-        return y
     rows = vector(order + at * 8, n, np.int64(0))
+    tile = tile_of(head, work, table[0, k.X_AT], features, like)
     gather_columns(matrix(X, n, features, like), rows, n, width, tile)
-    room = work + head[k.GATHERED_AT] * size
+    room = work + head[k.GATHERED_AT] * itemsize(like)
     if head[k.SOFT]:
         gather_targets(matrix(y, n, outputs, like), rows, n, matrix(room, n, outputs, like))
-        return room - at * outputs * size
+        return room - at * outputs * itemsize(like)
     none = np.int32(0)
     gather_targets(matrix(y, n, 1, none), rows, n, matrix(room, n, 1, none))
     return room - at * 4
+
+
+@row
+def samples_of(tables, head, work, X, y, order, at, n, width, tile, like):
+    """Samples at..at+n-1 to the columns of `tile`, the first stage's x; where the targets are of
+    which that of sample `at` is number `at`: an address.
+
+    order  the address of row numbers, or 0: sample k is row k. Rows have no end here.
+    """
+    if order:
+        given = (tables, work, X, y, order, at, n, width, like)
+        return call(head[k.GATHER_POINTER], 0, given)
+    features = tile.shape[0]
+    to_columns(matrix(X + at * features * itemsize(like), n, features, like), n, width, tile)
+    return y

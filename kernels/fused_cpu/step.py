@@ -11,8 +11,9 @@
     launch    `train` on one thread, for one step or many; other threads may run it as
               followers, and stay for the calls to come
 
-What the functions know about a network lies in the tables (tables.py). So one compiled
-function for each dtype serves all networks, and a call passes little. `like` is a zero of the
+What the functions know about a network lies in the tables of tables.py, and what only some
+networks need is called through pointers there. So one compiled function for each dtype serves all
+networks, none waits for the code of others, and a call passes little. `like` is a zero of the
 dtype, `work` the address of a thread's workspace.
 """
 
@@ -22,9 +23,11 @@ from ..cpu.common import jit, row
 from ..cpu.waiting import APART, FOREVER, SHIFT, add, clock, look, put, reached, take, wait
 from . import tables as k
 from .addresses import call, head_of, itemsize, matrix, table_of, vector
-from .group import group
-from .update import collect, place_of, rate_at
+from .collect import collect
+from .products import pack
+from .update import place_of, rate_at
 
+WHOLE_GRADIENT = k.COLLECT | k.FRESH | k.FINISH  # goes from the groups' sums into the update
 LOST = 30_000_000  # ns for a step that nobody opens
 
 
@@ -34,6 +37,17 @@ def _open(cells, turn):
     for cell in (k.GROUPS_TAKEN, k.GROUPS_DONE, k.PIECES_TAKEN, k.PIECES_DONE):
         put(cells, cell * APART, turn << SHIFT)
     put(cells, k.OPENED * APART, turn)
+
+
+@row
+def _pack_weights(head, table, like):
+    """For the first step of a call; a step packs them for the next."""
+    for s in range(head[k.STAGES]):
+        if table[s, k.PACKED]:
+            inputs, outputs = table[s, k.INPUTS], table[s, k.OUTPUTS]
+            w = vector(table[s, k.W], inputs * outputs, like)
+            packed = vector(table[s, k.PACKED], inputs * outputs, like)
+            pack(w, 0, inputs, inputs, outputs, packed)
 
 
 @row
@@ -143,7 +157,8 @@ def train(
     gradient = vector(head[k.GRADIENT], size, 0.0)
     piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
-    wide = table[0, k.INPUTS] * itemsize(like)
+    shape = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
+    wide = shape[0] * itemsize(like)
     leads, last = role == k.ALONE or role == k.LEAD, 0
     if role == k.LEAD:
         _publish(cells, calls, X, y, n, row, per, steps, iteration, count, what, turn, along, order)
@@ -164,9 +179,12 @@ def train(
                 continue
         target_bytes = 4
         if head[k.SOFT]:
-            target_bytes = table[head[k.STAGES] - 1, k.OUTPUTS] * itemsize(like)
+            target_bytes = shape[1] * itemsize(like)
         groups, scale = (n + per - 1) // per, 1.0 / count
-        sums = matrix(head[k.SUMS], groups, size, like)
+        sums = vector(head[k.SUMS], groups * size, like)
+        at_once = what & WHOLE_GRADIENT == WHOLE_GRADIENT
+        if leads and steps and what & k.GROUPS:  # none when it is called to be compiled
+            _pack_weights(head, table, like)
         totals = matrix(head[k.TOTALS], groups, 2, 0.0)
         measured = matrix(head[k.MEASURED], steps, k.MEASURED_FIELDS, 0.0)
         for step in range(steps):
@@ -188,18 +206,20 @@ def train(
                         places = X, y, order + begin * 8
                     else:
                         places = X + begin * wide, y + begin * target_bytes, order
-                    group(tables, head, table, work, *places, first, stop, row, step, at, out, like)
+                    given = tables, work, *places, first, stop, row, step, at, out, like
+                    call(head[k.GROUP_POINTER], 0, (*given, *shape))
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
             while what & (k.COLLECT | k.FINISH):
                 p = take(cells, k.PIECES_TAKEN * APART, now, pieces)
                 if p < 0:
                     break
-                if what & k.COLLECT:
+                if what & k.COLLECT and not at_once:
                     begin, end = place_of(table, piece[p])
-                    collect(groups, sums, gradient, begin, end, what & k.FRESH)
+                    collect(groups, sums, size, gradient, begin, end, what & k.FRESH)
                 if what & k.FINISH:
-                    penalties[p] = call(head[k.UPDATE_POINTER], 0.0, (tables, p, scale, t, like))
+                    given = tables, p, groups if at_once else 0, scale, t, like
+                    penalties[p] = call(head[k.UPDATE_POINTER], 0.0, given)
                 add(cells, k.PIECES_DONE * APART, 1)
             if leads:
                 if what & (k.COLLECT | k.FINISH):

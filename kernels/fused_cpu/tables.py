@@ -16,11 +16,12 @@ CALL_TABLE = 19  # an address
 PIECE_COUNT = 20
 LOSS_POINTER, UPDATE_POINTER, DROPOUT_POINTER = range(21, 24)  # of functions: pointers.py
 SIGMOID_POINTER, SIGMOID_GRADIENT_POINTER = range(24, 26)
-GROUP_POINTER = 26  # 0, or what does a group in place of group.py
-NARROW = 27  # 0, or the units of a network with one hidden layer, and some more: narrow.py
+GROUP_POINTER = 26
+NARROW = 27  # the units of a network with one hidden layer, and some more: narrow.py
 ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT = range(28, 36)
 GATHERED_AT = 36  # the targets of a tile whose samples come in an order
-HEAD_FIELDS = 37
+GATHER_POINTER = 37
+HEAD_FIELDS = 38
 
 # ---- table: a stage ----
 INPUTS, OUTPUTS, ACTIVATION, DROPOUT, BY_LANES = range(5)
@@ -28,7 +29,8 @@ W, B, DW, DB, W_FIRST, W_SECOND, B_FIRST, B_SECOND = range(5, 13)  # addresses
 X_AT, Y_AT, MASK_AT, D_AT, LANES_AT = range(13, 18)  # places in the workspace
 GRADIENT_AT, PADDED = range(18, 20)  # a place in a group's sums, and the numbers of a row there
 SEED, CALL, BELOW = range(20, 23)  # of the dropout after the stage
-TABLE_FIELDS = 23
+PACKED = 23  # 0, or the address of the weights as fused_products.py packs them
+TABLE_FIELDS = 24
 
 # ---- pieces: what a thread collects and updates at a time, rows of a stage's weights ----
 STAGE, FIRST_ROW, STOP_ROW = range(3)  # the biases are the row after the last

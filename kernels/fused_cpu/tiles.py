@@ -8,9 +8,10 @@ import numpy as np
 from ..cpu.activations import sigmoid
 from ..cpu.common import jit
 from ..cpu.philox import philox_block
-from .addresses import stay_apart
+from .addresses import side, stay_apart
+from .turn import turn
 
-BLOCK = 16  # samples that are turned at a time: their rows stay in the first-level cache
+BLOCK = 16  # samples that are turned at a time: a line of a tile, which is written at once
 FOUR = np.uint64(4)
 
 
@@ -18,7 +19,7 @@ FOUR = np.uint64(4)
 def to_columns(x, n, width, tile):
     """tile[i, t] = x[t, i] for n samples, 0 for the columns n..width-1."""
     stay_apart()
-    features = x.shape[1]
+    features, square = x.shape[1], side(tile[0, 0])
     if features == 1:
         for t in range(n):
             tile[0, t] = x[t, 0]
@@ -27,25 +28,31 @@ def to_columns(x, n, width, tile):
             tile[0, t] = x[t, 0]
             tile[1, t] = x[t, 1]
     else:
-        for first in range(0, n, BLOCK):
-            last = min(first + BLOCK, n)
-            for i in range(features):
-                for t in range(first, last):
-                    tile[i, t] = x[t, i]
+        whole, turned = n // square * square, features // square * square
+        for first in range(0, whole, BLOCK):
+            for i in range(0, turned, square):
+                for t in range(first, min(first + BLOCK, whole), square):
+                    turn(x, t, i, tile)
+        for i in range(features):
+            for t in range(whole if i < turned else 0, n):
+                tile[i, t] = x[t, i]
     clear_columns(tile, features, n, width)
 
 
 @jit
-def to_rows(tile, n, features, x):
-    """x[t, i] = tile[i, t] for n samples; the columns of x past `features` become 0."""
+def to_rows(tile, n, features, padded, x):
+    """x[t, i] = tile[i, t] for n samples; the columns features..padded-1 of x become 0."""
     stay_apart()
-    for first in range(0, n, BLOCK):
-        last = min(first + BLOCK, n)
-        for i in range(features):
-            for t in range(first, last):
-                x[t, i] = tile[i, t]
+    square = side(tile[0, 0])
+    whole, turned = n // square * square, features // square * square
+    for i in range(0, turned, square):
+        for t in range(0, whole, square):
+            turn(tile, i, t, x)
+    for i in range(features):
+        for t in range(whole if i < turned else 0, n):
+            x[t, i] = tile[i, t]
     for t in range(n):
-        for i in range(features, x.shape[1]):
+        for i in range(features, padded):
             x[t, i] = x.dtype.type(0)
 
 

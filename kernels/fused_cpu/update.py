@@ -1,8 +1,9 @@
 """The end of a fused step: the groups' sums become the gradient, the gradient an update.
 
 Both are done piece by piece, some rows of a stage's weights at a time, and threads take pieces
-as they take groups. The groups are added in order, in float64, so the bits depend on how a
-batch was cut into groups and a network into pieces, and not on which thread had which of them.
+as they take groups. The groups are added in order, in float64 (collect.py), so the bits
+depend on how a batch was cut into groups and a network into pieces, not on the threads that took
+them. The new weights are packed for the products of the next step while they are in the cache.
 """
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from ..cpu import optimizers
 from ..cpu.common import jit, row
 from .addresses import itemsize, stay_apart, vector
+from .collect import collect_scaled
+from .products import pack
 from .tables import (
     B_FIRST,
     B_L1,
@@ -26,6 +29,7 @@ from .tables import (
     INPUTS,
     LEARNING_RATE,
     OUTPUTS,
+    PACKED,
     PADDED,
     SECOND,
     STAGE,
@@ -44,25 +48,6 @@ def place_of(table, piece):
     """Where the sums of a piece begin and end among those of the network."""
     at, wide = table[piece[STAGE], GRADIENT_AT], table[piece[STAGE], PADDED]
     return at + piece[FIRST_ROW] * wide, at + piece[STOP_ROW] * wide
-
-
-@jit
-def collect(groups, sums, gradient, begin, end, fresh):
-    """gradient[begin:end] (float64) += the groups' sums there, in order; `fresh`: from 0."""
-    stay_apart()
-    first, last = np.uint64(begin), np.uint64(end)
-    if fresh:
-        for k in range(first, last):
-            gradient[k] = 0.0
-    whole = groups // 4 * 4
-    for g in range(0, whole, 4):  # four at a time: the gradient is loaded and stored once
-        a, b, c, d = sums[g], sums[g + 1], sums[g + 2], sums[g + 3]
-        for k in range(first, last):
-            gradient[k] = (((gradient[k] + a[k]) + b[k]) + c[k]) + d[k]
-    for g in range(whole, groups):
-        a = sums[g]
-        for k in range(first, last):
-            gradient[k] += a[k]
 
 
 # ---- rules: one optimizer step for flat arrays; `first` and `second` are its state, if any ----
@@ -103,8 +88,8 @@ def adam(w, dw, first, second, rules, rate, iteration, like):
         real(1.0 - beta_1),
         real(beta_2),
         real(1.0 - beta_2),
-        real(1.0 - optimizers.power(beta_1, steps)),
-        real(1.0 - optimizers.power(beta_2, steps)),
+        real(1.0 / (1.0 - optimizers.power(beta_1, steps))),
+        real(1.0 / (1.0 - optimizers.power(beta_2, steps))),
         w,
         first,
         second,
@@ -140,38 +125,38 @@ def rate_at(rules, iteration):
 
 
 @jit
-def finish(rule, table, factors, rules, gradient, piece, scale, iteration, like):
-    """dw, db = gradient * scale + the penalties' in one piece, and its update; the penalty."""
+def finish(rule, table, factors, rules, groups, sums, gradient, piece, scale, iteration, like):
+    """dw, db = gradient * scale + the penalties' in one piece, and its update; the penalty.
+
+    The gradient is the sum of the groups' sums; without groups, it has been collected.
+    """
     stay_apart()
-    s, first, stop = piece[STAGE], piece[FIRST_ROW], piece[STOP_ROW]
+    s, first, stop, size = piece[STAGE], piece[FIRST_ROW], piece[STOP_ROW], gradient.shape[0]
     inputs, outputs, padded = table[s, INPUTS], table[s, OUTPUTS], table[s, PADDED]
     rows = min(stop, inputs) - first
-    begin, size = first * outputs, itemsize(like)
+    begin, wide = first * outputs, itemsize(like)
     at, count = table[s, GRADIENT_AT] + first * padded, rows * outputs
     penalty = 0.0
     if rows > 0:
-        w = vector(table[s, W] + begin * size, count, like)
-        dw = vector(table[s, DW] + begin * size, count, like)
-        for i in range(rows):
-            _scale(gradient, at + i * padded, scale, dw, i * outputs, outputs, like)
+        w = vector(table[s, W] + begin * wide, count, like)
+        dw = vector(table[s, DW] + begin * wide, count, like)
+        runs, run = (1, count) if padded == outputs else (rows, outputs)
+        for i in range(runs):
+            from_, to = at + i * padded, i * outputs
+            collect_scaled(groups, sums, size, gradient, from_, scale, dw, to, run)
         penalty += penalize(w, dw, factors[s, W_L1], factors[s, W_L2], like)
-        m = vector(table[s, W_FIRST] + begin * size, count, like)
-        cache = vector(table[s, W_SECOND] + begin * size, count, like)
+        m = vector(table[s, W_FIRST] + begin * wide, count, like)
+        cache = vector(table[s, W_SECOND] + begin * wide, count, like)
         update(rule, w, dw, m, cache, rules, iteration, like)
+        if table[s, PACKED]:
+            packed = vector(table[s, PACKED], inputs * outputs, like)
+            pack(w, first, first + rows, inputs, outputs, packed)
     if stop > inputs:
         b, db = vector(table[s, B], outputs, like), vector(table[s, DB], outputs, like)
         at = table[s, GRADIENT_AT] + inputs * padded
-        _scale(gradient, at, scale, db, 0, outputs, like)
+        collect_scaled(groups, sums, size, gradient, at, scale, db, 0, outputs)
         penalty += penalize(b, db, factors[s, B_L1], factors[s, B_L2], like)
         m = vector(table[s, B_FIRST], outputs, like)
         cache = vector(table[s, B_SECOND], outputs, like)
         update(rule, b, db, m, cache, rules, iteration, like)
     return penalty
-
-
-@jit
-def _scale(gradient, begin, scale, dw, at, count, like):
-    """dw[at:at + count] = gradient[begin:begin + count] * scale."""
-    real, first, to = type(like), np.uint64(begin), np.uint64(at)
-    for k in range(np.uint64(count)):
-        dw[to + k] = real(gradient[first + k] * scale)

@@ -25,7 +25,7 @@ VECTORS = 4 if HARDWARE_BYTES == 64 else 1  # of a product block, along n
 COLUMNS = 4 if HARDWARE_BYTES == 64 else 2  # of a dot block, along o
 ROWS = 6  # of a product block
 
-ZEROS, BIAS = 0, 1  # what a product block starts from
+ZEROS, BIAS, KEPT = 0, 1, 2  # what a product block starts from
 PLAIN, RELU, GATE, ADD = 0, 1, 2, 3  # what becomes of its sums
 
 
@@ -34,7 +34,7 @@ def _product_block(rows, vectors):
 
     a         flat; A[m + r, k] lies at `at + r * along_m + k * along_k`
     b         (K, ...), columns n...; c (..., ...), rows m..., columns n...
-    start     ZEROS, or BIAS: bias[m + r]
+    start     ZEROS; BIAS: bias[m + r]; or KEPT: what c holds, a sum that goes on
     end       PLAIN; RELU: max(sum, 0); GATE: 0 where gate[m + r, n + v] <= 0; or ADD: what c
               holds is added. NaN passes. Added at the end, because a long sum in pieces loses
               fewer digits than one that starts from the total.
@@ -58,11 +58,24 @@ def _product_block(rows, vectors):
             row = [builder.add(m, emit.index(r)) for r in range(rows)]
             sums = [[cgutils.alloca_once_value(builder, emit.zero) for _ in span] for _ in row]
 
+            def corners():
+                return ((r, v, sums[r][k]) for r in range(rows) for k, v in enumerate(span))
+
+            def at_c(r, v):
+                return emit.sum(builder.mul(row[r], c_row), n, v)
+
             with builder.if_then(builder.icmp_signed("==", start, emit.index(BIAS))):
                 for r in range(rows):
                     value = emit.splat(emit.load_one(bias, row[r]))
                     for place in sums[r]:
                         builder.store(value, place)
+
+            with builder.if_then(builder.icmp_signed("==", start, emit.index(KEPT))):
+                for r, v, place in corners():
+                    builder.store(emit.load(c, at_c(r, v)), place)
+            with builder.if_then(builder.icmp_signed("==", end, emit.index(ADD))):
+                for r, v, _ in corners():  # they come while the sums are made
+                    emit.prefetch(c, at_c(r, v), write=True)
 
             a_rows = [emit.sum(at, builder.mul(along_m, emit.index(r))) for r in range(rows)]
             with cgutils.for_range(builder, count) as loop:
@@ -88,15 +101,11 @@ def _product_block(rows, vectors):
                         kept = builder.select(below, emit.zero, builder.load(place))
                         builder.store(kept, place)
             with builder.if_then(builder.icmp_signed("==", end, emit.index(ADD))):
-                for r in range(rows):
-                    first = builder.add(builder.mul(row[r], c_row), n)
-                    for place, v in zip(sums[r], span, strict=True):
-                        before = emit.load(c, builder.add(first, v))
-                        builder.store(builder.fadd(before, builder.load(place)), place)
-            for r in range(rows):
-                first = builder.add(builder.mul(row[r], c_row), n)
-                for place, v in zip(sums[r], span, strict=True):
-                    emit.store(builder.load(place), c, builder.add(first, v))
+                for r, v, place in corners():
+                    before = emit.load(c, at_c(r, v))
+                    builder.store(builder.fadd(before, builder.load(place)), place)
+            for r, v, place in corners():
+                emit.store(builder.load(place), c, at_c(r, v))
             return context.get_dummy_value()
 
         return signature, generate
@@ -147,6 +156,23 @@ def _dot_block(rows, columns):
     return block
 
 
+def _copy(count):
+    """b[to:to + count] = a[at:at + count], flat."""
+
+    @intrinsic
+    def copy(typing, a, at, b, to):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, signature.args[0].dtype, count)
+            data, _ = emit.array(signature.args[0], arguments[0])
+            room, _ = emit.array(signature.args[2], arguments[2])
+            emit.store(emit.load(data, arguments[1]), room, arguments[3])
+            return context.get_dummy_value()
+
+        return types.void(a, types.int64, b, types.int64), generate
+
+    return copy
+
+
 @intrinsic
 def sum_lanes(typing, a, at):
     """The sum of the register at a[at]."""
@@ -168,6 +194,10 @@ product_5 = _product_block(5, VECTORS)
 product_6 = _product_block(6, VECTORS)
 narrow_1 = _product_block(1, 1)
 narrow_6 = _product_block(6, 1)
+
+copy_1 = _copy(1)
+copy_4 = _copy(4)
+copy_6 = _copy(6)
 
 dots_11 = _dot_block(1, 1)
 dots_12 = _dot_block(1, 2)

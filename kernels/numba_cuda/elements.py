@@ -150,11 +150,11 @@ def rmsprop_step(dw, rate, epsilon, rho, rest, w, cache):
 
 
 @cuda.jit
-def adam_step(dw, rate, epsilon, beta_1, rest_1, beta_2, rest_2, correct_1, correct_2, w, m, cache):
+def adam_step(dw, rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2, w, m, cache):
     """Moving averages m of dw and cache of dw^2; 28 bytes a parameter in float32."""
     k = cuda.grid(1)
     if k < w.shape[0]:
-        scalars = (rate, epsilon, beta_1, rest_1, beta_2, rest_2, correct_1, correct_2)
+        scalars = (rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2)
         _adam(k, k + 1, dw, *scalars, w, m, cache)
 
 

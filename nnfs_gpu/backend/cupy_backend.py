@@ -194,6 +194,12 @@ class CupyBackend(KernelBackend):
         self._calls.run("totals", "regularization_final", 1, arguments, dtype=w.dtype)
         return loss
 
+    # ---- optimizers ----
+    @staticmethod
+    def _correction(beta: float, step: int) -> float:
+        """What Adam's kernel divides an average by."""
+        return 1.0 - beta**step
+
     # ---- predictions and sums ----
     def argmax(self, x: Array) -> Array:
         (x,) = self._calls.inputs(x)

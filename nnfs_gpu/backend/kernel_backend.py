@@ -260,7 +260,8 @@ class KernelBackend(NumpyBackend):
 
     @staticmethod
     def _correction(beta: float, step: int) -> float:
-        return 1 - beta**step
+        """What Adam's kernel multiplies an average by."""
+        return 1 / (1 - beta**step)
 
     # ---- random numbers ----
     @staticmethod

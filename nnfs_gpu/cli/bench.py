@@ -7,7 +7,6 @@ Softmax backward against the bandwidth of memory, and whole training steps, each
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,15 @@ from ..layers import Layer_Dense
 from ..losses import Loss_CategoricalCrossentropy
 from ..model import Model
 from ..optimizers import Optimizer_Adam, Optimizer_SGD
-from ..selftest.timing import Stream, Way, clock_of, environment, ratio, threads, time_in_turns
+from ..selftest.timing import (
+    Contender,
+    Stream,
+    clock_of,
+    environment,
+    ratio,
+    threads,
+    time_in_turns,
+)
 from .common import CommandError, check_target, choose_backend, console_for, to_json, write
 
 SIZES = ((1_000_000, 3), (300_000, 10), (3_000, 1_000))
@@ -44,7 +51,7 @@ def run(backend_name: str, json_target: str | None) -> int:
     console.print(_table("softmax backward", softmax, "GB/s"))
     training = [_training(backend, batch) for batch in BATCHES]
     console.print(_table(f"training step, 2-{HIDDEN}-3", training, "M samples/s"))
-    console.print("Medians; in brackets how many times longer than the first way.")
+    console.print("Medians; in brackets how many times longer than the first contender.")
     if json_target is not None:
         write(to_json({"environment": found, "rows": softmax + training}), json_target)
     return 0
@@ -59,55 +66,54 @@ def _softmax(backend: Any, rows: int, classes: int) -> Row:
     a, b = backend.asarray(dy), backend.asarray(y)
     case = f"{rows:,} x {classes:,}"
     _check(case, backend.to_numpy(backend.softmax_backward(a, b)), exact, TOLERANCE["softmax"])
-    ways = {backend.name: Way(lambda: backend.softmax_backward(a, b), clock=clock_of(backend))}
+    contenders = {
+        backend.name: Contender(lambda: backend.softmax_backward(a, b), clock=clock_of(backend))
+    }
     if backend != plain:
-        ways["numpy"] = Way(lambda: plain.softmax_backward(dy, y), "book")
-    ways |= Stream(backend.xp, dy.size, threads()).ways(clock_of(backend))
-    return _row(case, ways, 12e-9 * dy.size)
+        contenders["numpy"] = Contender(lambda: plain.softmax_backward(dy, y), "book")
+    contenders |= Stream(backend.xp, dy.size, threads()).contenders(clock_of(backend))
+    return _row(case, contenders, 12e-9 * dy.size)
 
 
 def _training(backend: Any, batch: int) -> Row:
     """Steps of Adam on the whole batch, by every engine that there is."""
     case = f"batch {batch:,}"
     X, y = get_backend("numpy", dtype="float32").spiral(batch // 3, 3, 0)
-    exact = _gradient(get_backend("numpy", dtype="float64"), X, y, {})
-    ways: dict[str, Way] = {}
-    engines: list[dict[str, str]] = [{}]
-    if "engine" in inspect.signature(Model.train).parameters:
-        engines = [{"engine": "fused"}, {"engine": "layers"}]
-    for engine in engines:
-        name = " ".join((backend.name, *engine.values()))
+    exact = _gradient(get_backend("numpy", dtype="float64"), X, y, "layers")
+    contenders: dict[str, Contender] = {}
+    for engine in ("fused", "layers"):
+        name = f"{backend.name} {engine}"
         try:
             gradient = _gradient(backend, X, y, engine)
         except ValueError:  # this network has no fused step on this backend
             continue
         _check(f"{case}, {name}", gradient, exact, TOLERANCE["gradient"])
-        ways[name] = _steps(backend, X, y, engine, STEPS[batch])
+        contenders[name] = _steps(backend, X, y, engine, STEPS[batch])
     if backend.name != "numpy":
         plain = get_backend("numpy", dtype="float32")
-        ways["numpy layers"] = _steps(plain, X, y, engines[-1], STEPS[batch], "book")
-    return _row(case, ways, 1e-6 * batch)
+        contenders["numpy layers"] = _steps(plain, X, y, "layers", STEPS[batch], "book")
+    return _row(case, contenders, 1e-6 * batch)
 
 
 def _steps(
-    backend: Backend, X: Any, y: Any, engine: dict[str, str], steps: int, role: str = "ours"
-) -> Way:
+    backend: Backend, X: Any, y: Any, engine: str, steps: int, role: str = "ours"
+) -> Contender:
     model = _model(backend, Optimizer_Adam(0.01))
     data = backend.asarray(X), backend.asarray(y, np.int32)
 
     def call() -> None:
-        model.train(*data, epochs=steps, print_every=None, **engine)  # type: ignore[arg-type]
+        model.train(*data, epochs=steps, print_every=None, engine=engine)
         backend.synchronize()
 
     call()
-    return Way(call, role, 1 / steps)
+    return Contender(call, role, 1 / steps)
 
 
-def _gradient(backend: Backend, X: Any, y: Any, engine: dict[str, str]) -> np.ndarray:
+def _gradient(backend: Backend, X: Any, y: Any, engine: str) -> np.ndarray:
     """Of all parameters, as the change that one step of SGD with rate 1 makes."""
     model = _model(backend, Optimizer_SGD(1.0))
     before = _parameters(model)
-    model.train(X, y, epochs=1, print_every=None, **engine)  # type: ignore[arg-type]
+    model.train(X, y, epochs=1, print_every=None, engine=engine)
     return before - _parameters(model)
 
 
@@ -148,15 +154,15 @@ def _check(what: str, found: np.ndarray, exact: np.ndarray, tolerance: float) ->
         )
 
 
-def _row(case: str, ways: dict[str, Way], amount: float) -> Row:
-    """Seconds of the ways, and `amount` a second: gigabytes, or millions of samples."""
-    seconds = time_in_turns(ways, rounds=ROUNDS)
-    first = next(iter(ways))
+def _row(case: str, contenders: dict[str, Contender], amount: float) -> Row:
+    """Seconds of the contenders, and `amount` a second: gigabytes, or millions of samples."""
+    seconds = time_in_turns(contenders, rounds=ROUNDS)
+    first = next(iter(contenders))
     return {
         "case": case,
-        "ways": {
+        "contenders": {
             name: {
-                "role": ways[name].role,
+                "role": contenders[name].role,
                 "seconds": sorted(values)[len(values) // 2],
                 "low": min(values),
                 "high": max(values),
@@ -171,13 +177,17 @@ def _row(case: str, ways: dict[str, Way], amount: float) -> Row:
 def _table(title: str, rows: list[Row], unit: str) -> Table:
     table = Table(title=f"{title}: {unit}", title_justify="left")
     table.add_column("")
-    names = list(dict.fromkeys(name for row in rows for name in row["ways"]))
+    names = list(dict.fromkeys(name for row in rows for name in row["contenders"]))
     for name in names:
         table.add_column(name, justify="right")
     for row in rows:
         cells = []
         for name in names:
-            way = row["ways"].get(name)
-            cells.append("-" if way is None else f"{way['rate']:,.3g} ({way['times_first']:.2f})")
+            contender = row["contenders"].get(name)
+            cells.append(
+                "-"
+                if contender is None
+                else f"{contender['rate']:,.3g} ({contender['times_first']:.2f})"
+            )
         table.add_row(row["case"], *cells)
     return table

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 Call = Callable[[], Any]
-Seconds = dict[str, list[float]]  # of each way, round by round
+Seconds = dict[str, list[float]]  # of each contender, round by round
 
 PAUSE = 0.15  # seconds, see above: after 0.04 the threads of OpenBLAS still spun, after 0.2 not
 ONE_THREAD = 1 << 19  # elements below which waking a second thread costs more than it saves
@@ -85,14 +85,14 @@ def clock_of(backend: Any) -> Clock:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of doing what is compared.
+class Contender:
+    """One of those that do what is compared.
 
     call   does it, and comes back when it is done or in the queue that `clock` watches
     role   "ours", "peer" (somebody else's library), "book" (the notes' own code) or "limit"
            (what the machine can do at most)
     scale  share of a call's time that counts: 0.01 where a call is 100 steps, 50 where it does
-           a fiftieth of the work (a way that is linear in it and would take hours)
+           a fiftieth of the work (a contender that is linear in it and would take hours)
     clock  what measures it
     """
 
@@ -103,33 +103,35 @@ class Way:
 
 
 def time_in_turns(
-    ways: Mapping[str, Way], *, rounds: int = 7, least: float = 0.03, most: float = 5.0
+    contenders: Mapping[str, Contender], *, rounds: int = 7, least: float = 0.03, most: float = 5.0
 ) -> Seconds:
-    """Seconds of every way, once a round.
+    """Seconds of every contender, once a round.
 
-    least  seconds that a way runs in a round at least, by repeating the call
-    most   seconds that a slow way gets over all rounds: it stays out of the last ones. One whose
+    least  seconds that a contender runs in a round at least, by repeating the call
+    most   seconds that a slow one gets over all rounds: it stays out of the last ones. One whose
            first call takes half of that is not run again, and its first call counts.
     """
-    seconds: Seconds = {name: [] for name in ways}
+    seconds: Seconds = {name: [] for name in contenders}
     calls: dict[str, int] = {}
     shares: dict[str, int] = {}
-    for name, way in ways.items():
-        first = way.clock.seconds(way.call, 1)
+    for name, contender in contenders.items():
+        first = contender.clock.seconds(contender.call, 1)
         if first >= most / 2:
-            seconds[name].append(way.scale * first)
+            seconds[name].append(contender.scale * first)
             continue
-        second = way.clock.seconds(way.call, 1)
+        second = contender.clock.seconds(contender.call, 1)
         calls[name] = max(1, min(100_000, int(least / max(second, 1e-9))))
         shares[name] = max(1, min(rounds, int(most / max(second, least))))
     for turn in range(rounds):
         for name, count in calls.items():
             if turn < shares[name]:
-                way = ways[name]
+                contender = contenders[name]
                 time.sleep(PAUSE)
                 if shares[name] == rounds:  # not one of the slow ones
-                    way.clock.seconds(way.call, max(1, count // 2))
-                seconds[name].append(way.scale * way.clock.seconds(way.call, count))
+                    contender.clock.seconds(contender.call, max(1, count // 2))
+                seconds[name].append(
+                    contender.scale * contender.clock.seconds(contender.call, count)
+                )
     return seconds
 
 
@@ -191,11 +193,11 @@ class Stream:
     def _add(self, out: Any) -> None:
         self._share(lambda part: self.xp.add(self.a[part], self.b[part], out=out[part]))
 
-    def ways(self, clock: Clock) -> dict[str, Way]:
+    def contenders(self, clock: Clock) -> dict[str, Contender]:
         """ "limit: add" and "limit: add, new array", to run beside others."""
         return {
-            "limit: add": Way(self.add, "limit", clock=clock),
-            "limit: add, new array": Way(self.fresh, "limit", clock=clock),
+            "limit: add": Contender(self.add, "limit", clock=clock),
+            "limit: add, new array": Contender(self.fresh, "limit", clock=clock),
         }
 
 

@@ -94,7 +94,7 @@ def _narrow(backend: Any) -> None:
 def _step(
     layers: list[Any], loss: Any, output: Any, accuracy: Any, optimizer: Any, y: Any = None
 ) -> None:
-    """One fused step of the network over a few samples."""
+    """Fused steps of the network over a few samples, in an order: that is a kernel, too."""
     model = Model()
     for layer in (*layers, output()):
         model.add(layer)
@@ -107,4 +107,4 @@ def _step(
         if output is Activation_Softmax:
             y = np.arange(SAMPLES) % classes
     X = rng.standard_normal((SAMPLES, layers[0].n_inputs))
-    model.train(X, y, epochs=1, print_every=None, engine="fused")
+    model.train(X, y, batch_size=SAMPLES // 2, shuffle=True, print_every=None, engine="fused")

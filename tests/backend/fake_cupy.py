@@ -68,7 +68,7 @@ class FakeCupy(DeviceModule):
 
 
 class StrictEmulator(Emulator):
-    """The launch refuses NumPy arrays, as `cuda_launch` does, and is recorded by graphs.
+    """The launch refuses NumPy arrays, as backend/cuda/launch.py does, and is recorded by graphs.
 
     fails   raised by every launch, where it is set
     """

@@ -105,17 +105,23 @@ def random_words(dtype, count, seed, stream, call):
     return [exact(philox_words(0, count, seed, stream, call))]
 
 
+def spiral_point(first, second, c, k, samples):
+    """Point k of class c and its angle, from two random words (by Box and Muller)."""
+    u, v = (first + 0.5) / 2**32, second / 2**32
+    g = math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v)
+    r = k / (samples - 1) if samples > 1 else 0.0
+    angle = 10 * c + 10 * r + 0.5 * g
+    return [r * math.sin(angle), r * math.cos(angle)], angle
+
+
 def spiral(dtype, samples, classes, seed):
     words = philox_words(0, 2 * samples * classes, seed, 2).tolist()
     points, labels, angles = [], [], []
     for c in range(classes):
         for k in range(samples):
             i = c * samples + k
-            u, v = (words[2 * i] + 0.5) / 2**32, words[2 * i + 1] / 2**32
-            g = math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v)
-            r = k / (samples - 1) if samples > 1 else 0.0
-            angle = 10 * c + 10 * r + 0.5 * g
-            points.append([r * math.sin(angle), r * math.cos(angle)])
+            point, angle = spiral_point(*words[2 * i : 2 * i + 2], c, k, samples)
+            points.append(point)
             labels.append(c)
             angles.append([abs(angle) + 10])
     # The angle is computed in float64; its rounding moves a point by as much.

@@ -1,6 +1,6 @@
-"""CuPy on paper, as far as `cuda_launch` asks: devices, streams, modules, kernels that record.
+"""CuPy on paper, as far as a launch asks: devices, streams, modules, kernels that record.
 
-`launcher(monkeypatch, cupy)` is the real `cuda_launch` over it, with or without CuPy installed.
+`launcher(monkeypatch, cupy)` is the real backend/cuda/launch.py over it, with CuPy or without.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import pickle
 
 import pytest
 from fake_cupy import DeviceBackend
+from helpers import COPIES, plain
 
 import nnfs_gpu as nnfs
-from nnfs_gpu import get_backend, use_backend
+from nnfs_gpu import get_backend
 from nnfs_gpu.backend.identity import arrays
 from nnfs_gpu.backend.numba_backend import NumbaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
@@ -21,17 +21,6 @@ SETTINGS = [
         ("float32", "float64"), (False, True), (False, True)
     )
 ]
-COPIES = {
-    "pickle": lambda one: pickle.loads(pickle.dumps(one)),
-    "old pickle": lambda one: pickle.loads(pickle.dumps(one, protocol=2)),
-    "deepcopy": copy.deepcopy,
-}
-
-
-def plain(name="numpy", **settings):
-    """The default backend from here on, with settings that no other test has left."""
-    usual = {"dtype": "float32", "precise_dot": False, "book_random": False}
-    return use_backend(name, **usual | settings)
 
 
 # ---- equality ----

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from conftest import _status
-from helpers import BACKENDS, EMULATED, MUST_WORK
+from helpers import BACKENDS, EMULATED, MUST_WORK, status_of
 
 
 @pytest.mark.parametrize("name", [*BACKENDS, EMULATED])
 def test_backend_is_part_of_this_run(name):
-    status = _status(name)
+    status = status_of(name)
     if name in MUST_WORK:
         assert status.usable, f"{status.reason}; {status.remedy}"
     if not status.usable:

@@ -7,13 +7,11 @@ are.
 
 from __future__ import annotations
 
-import inspect
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from device_arrays import DeviceArray
-from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend, FakeCupy
 from fused_cuda_networks import NETS
 
@@ -23,12 +21,10 @@ from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.cli import common as cli_common
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 from nnfs_gpu.selftest.operations import OPERATIONS
-
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels here")
 
 
 # ---- CuPy's errors, by their names and what they hold ----
@@ -159,7 +155,7 @@ class FailingBackend(DeviceBackend):
 COMPUTING = [o for o in OPERATIONS if o.name not in ("to_numpy", "synchronize")]
 
 
-@needs_compiler
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("operation", COMPUTING, ids=lambda o: o.id)
 def test_every_operation_reports(operation, dtype, monkeypatch):
     device = FailingBackend(dtype)
@@ -177,13 +173,13 @@ def test_every_operation_reports(operation, dtype, monkeypatch):
     assert caught.value.__cause__ is error
 
 
-@needs_compiler
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("make", [KernelSteps, TiledSteps])
 def test_engines_report(make, dtype):
     device = FailingBackend(dtype)
     model = NETS["the book's"].model(device)
     X, y = NETS["the book's"].data(model)
-    small = cuda_kernel.Device(processors=3, shared=99 * 1024, dynamic=False)
+    small = cuda_build.Device(processors=3, shared=99 * 1024, dynamic=False)
     arguments = (model, make_plan(model), *([small] if make is KernelSteps else []))
     engine = make(*arguments)
     engine.step(X, y)
@@ -199,12 +195,11 @@ def test_engines_report(make, dtype):
 
 
 @pytest.mark.parametrize("cls", [CupyBackend, NumbaCudaBackend])
-def test_no_operation_is_forgotten_and_signatures_stay(cls):
+def test_no_operation_is_forgotten(cls):
     for name in dir(NumpyBackend):
         member = getattr(cls, name)
         if not name.startswith("_") and callable(member) and name not in ("version", "xp"):
             assert hasattr(member, "__wrapped__"), name
-            assert inspect.signature(member) == inspect.signature(member.__wrapped__)
 
 
 def test_the_specification_is_not_changed_by_it():

@@ -23,7 +23,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from processes import ROOT
 
 from nnfs_gpu.backend.cuda import libraries as cuda_libraries
 from nnfs_gpu.backend.cuda.libraries import LIBRARIES, find_libraries

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from emulation.backend import EmulatedCupyBackend
-from emulation.emulator import COMPILER
 from helpers import assert_close, run
 
 from nnfs_gpu.backend.cuda import compile as cuda_compile
@@ -74,10 +73,8 @@ def test_denormals_stay(backend, name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_emulated_device_would_lose_them_with_cupys_option(name, monkeypatch):
+def test_the_emulated_device_would_lose_them_with_cupys_option(name, compiler, monkeypatch):
     """So the test above can fail: what it looks at is what the options say."""
-    if COMPILER is None:
-        pytest.skip("g++ is not installed: the CUDA kernels cannot run on the CPU")
     backend = EmulatedCupyBackend("float32")
     monkeypatch.setattr(cuda_compile, "NUMBERS", ("--ftz=true",))
     found, expected, ulps = first_result(backend, name)

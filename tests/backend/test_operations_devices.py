@@ -13,7 +13,6 @@ import types
 import numpy as np
 import pytest
 from device_arrays import DeviceArray
-from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend
 from helpers import DTYPES, as_tuple, assert_close
 
@@ -110,9 +109,7 @@ def test_an_array_on_a_gpu_is_fetched(way, protocol):
 
 # ---- once in, never out: counted on a CuPy that refuses NumPy arrays ----
 @pytest.fixture
-def device(dtype):
-    if COMPILER is None:
-        pytest.skip("g++ is not installed: the CUDA kernels cannot run on the CPU")
+def device(dtype, compiler):
     return DeviceBackend(dtype)
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from helpers import DTYPES, array, assert_close, philox_words, run, summing, usable_backends
+from optimizer_oracle import follow
 
 from nnfs_gpu import (
     Layer_Dense,
@@ -102,37 +103,14 @@ def test_steps_pass_nan_on_and_leave_the_others(backend, identity):
         assert result.tobytes() == want.tobytes()
 
 
-def textbook(rule, rate, decay, w, gradients, **k):
-    """One parameter through all steps in plain numbers: its value and its rounding's size."""
-    m = cache = size_m = 0.0
-    size = abs(w)
-    for iteration, g in enumerate(gradients):
-        step_rate = rate / (1 + decay * iteration)
-        if rule == "sgd":
-            update, moved = step_rate * g, step_rate * abs(g)
-        elif rule == "momentum":
-            m = k["momentum"] * m - step_rate * g
-            size_m = k["momentum"] * size_m + step_rate * abs(g)
-            update, moved = -m, size_m
-        elif rule == "adagrad":
-            cache += g**2
-            update = step_rate * g / (math.sqrt(cache) + k["epsilon"])
-            moved = abs(update)
-        elif rule == "rmsprop":
-            cache = k["rho"] * cache + (1 - k["rho"]) * g**2
-            update = step_rate * g / (math.sqrt(cache) + k["epsilon"])
-            moved = abs(update)
-        else:
-            one, two = k["beta_1"], k["beta_2"]
-            m = one * m + (1 - one) * g
-            size_m = one * size_m + (1 - one) * abs(g)
-            cache = two * cache + (1 - two) * g**2
-            corrected = math.sqrt(cache / (1 - two ** (iteration + 1)))
-            update = step_rate * m / (1 - one ** (iteration + 1)) / (corrected + k["epsilon"])
-            moved = step_rate * size_m / (1 - one ** (iteration + 1)) / (corrected + k["epsilon"])
-        w -= update
-        size += moved
-    return w, size
+NAMES = ("weights", "biases")
+DEFAULTS = {
+    "sgd": {},
+    "momentum": {},
+    "adagrad": {"epsilon": 1e-7},
+    "rmsprop": {"epsilon": 1e-7, "rho": 0.9},
+    "adam": {"epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999},
+}
 
 
 @pytest.mark.parametrize(
@@ -142,14 +120,18 @@ def textbook(rule, rate, decay, w, gradients, **k):
         ("sgd", Optimizer_SGD, {"learning_rate": 1.0, "decay": 0.1}),
         ("momentum", Optimizer_SGD, {"learning_rate": 0.5, "decay": 0.01, "momentum": 0.9}),
         ("adagrad", Optimizer_Adagrad, {"learning_rate": 0.5, "decay": 0.01, "epsilon": 1e-7}),
-        ("rmsprop", Optimizer_RMSprop, {"learning_rate": 0.02, "decay": 0.01, "epsilon": 1e-7}),
+        (
+            "rmsprop",
+            Optimizer_RMSprop,
+            {"learning_rate": 0.02, "decay": 0.01, "epsilon": 1e-7},
+        ),
         ("rmsprop", Optimizer_RMSprop, {"learning_rate": 0.02, "rho": 0.5, "epsilon": 1e-3}),
         ("adam", Optimizer_Adam, {"learning_rate": 0.05, "decay": 0.01, "epsilon": 1e-7}),
         ("adam", Optimizer_Adam, {"learning_rate": 0.05, "beta_1": 0.5, "beta_2": 0.6}),
     ],
 )
 def test_optimizers_over_several_steps(backend, rule, make, arguments):
-    """The public classes against the textbook, weights and biases, over twelve steps."""
+    """The public classes against the oracle, weights and biases, over twelve steps."""
     rng, steps = np.random.RandomState(3), 12
     with use_backend(backend):
         layer = Layer_Dense(5, 4)
@@ -168,17 +150,11 @@ def test_optimizers_over_several_steps(backend, rule, make, arguments):
         optimizer.update_params(layer)
         optimizer.post_update_params()
     assert optimizer.iterations == steps
-    defaults = {"momentum": 0.0, "epsilon": 1e-7, "rho": 0.9, "beta_1": 0.9, "beta_2": 0.999}
-    settings = defaults | arguments
-    rate, decay = settings.pop("learning_rate"), settings.pop("decay", 0.0)
-    last = rate / (1 + decay * (steps - 1))
-    assert optimizer.current_learning_rate == pytest.approx(last, rel=1e-15)
+    assert optimizer.current_learning_rate == pytest.approx(
+        arguments["learning_rate"] / (1 + arguments.get("decay", 0) * (steps - 1)), rel=1e-15
+    )
     for name in NAMES:
-        found = [
-            textbook(rule, rate, decay, float(w), g.tolist(), **settings)
-            for w, g in zip(start[name].ravel(), gradients[name].reshape(steps, -1).T, strict=True)
-        ]
-        expected, size = (np.array(z).reshape(start[name].shape) for z in zip(*found, strict=True))
+        expected, size, _ = follow(rule, start[name], gradients[name], **DEFAULTS[rule] | arguments)
         assert_close(
             backend.to_numpy(getattr(layer, name)),
             expected,
@@ -188,9 +164,6 @@ def test_optimizers_over_several_steps(backend, rule, make, arguments):
             what=name,
         )
     assert backend.to_numpy(layer.weights)[1, 1] == start["weights"][1, 1]
-
-
-NAMES = ("weights", "biases")
 
 
 def test_adam_after_a_million_steps(backend):

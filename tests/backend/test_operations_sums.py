@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from helpers import DTYPES, WIDTHS, array, assert_close, call, philox_words, usable_backends
-from operation_oracles import EPS64
+from operation_oracles import EPS64, spiral_point
 
 from nnfs_gpu import get_backend
 
@@ -100,12 +100,10 @@ def test_spiral_blocks_far_out(backend):
     points, labels = spiral_points(backend, samples, 3, 5, start, start + 3)
     words = philox_words(2 * start, 6, 5, 2).tolist()
     for k in range(3):
-        u, v = (words[2 * k] + 0.5) / 2**32, words[2 * k + 1] / 2**32
-        g = math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v)
-        r = (start + k - 2 * samples) / (samples - 1)
-        angle = 20 + 10 * r + 0.5 * g
-        expected = [r * math.sin(angle), r * math.cos(angle)]
-        assert_close(points[k], expected, backend.dtype, magnitude=r * 40)
+        row = start + k - 2 * samples  # of the last class
+        expected, _ = spiral_point(*words[2 * k : 2 * k + 2], 2, row, samples)
+        magnitude = row / (samples - 1) * 40
+        assert_close(points[k], expected, backend.dtype, magnitude=magnitude)
     assert labels.tolist() == [2, 2, 2]
 
 

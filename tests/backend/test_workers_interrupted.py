@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 from interruptions import cut_off, instructions
-from test_workers import PATIENCE, assert_usable, meeting, until
+from worker_meetings import PATIENCE, assert_usable, meeting, until
 
 from nnfs_gpu.backend.cpu import affinity, workers as module
 from nnfs_gpu.backend.cpu.workers import Workers

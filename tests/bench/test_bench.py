@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,13 +21,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # `bench` is not installed
 
-from bench import __main__ as command, book, peers, report, sheet, trainers  # noqa: E402
+from bench import __main__ as command, book, ladders, peers, report, sheet, trainers  # noqa: E402
 from bench.cases_torch import PEERS  # noqa: E402
-from bench.suites import combined, jacobian, ops, scaling, train  # noqa: E402
+from bench.suites import combined, jacobian, ladder, ops, scaling, train  # noqa: E402
 from nnfs_gpu import get_backend  # noqa: E402
 from nnfs_gpu.backend.protocol import Backend  # noqa: E402
 from nnfs_gpu.selftest import timing as benchmark  # noqa: E402
-from nnfs_gpu.selftest.timing import Clock, Way  # noqa: E402
+from nnfs_gpu.selftest.timing import Clock, Contender  # noqa: E402
 
 
 @pytest.fixture
@@ -47,23 +48,25 @@ class FakeClock(Clock):
 
 
 # ---- the method ----
-def test_ways_take_turns_and_calls_fill_the_least_time():
+def test_contenders_take_turns_and_calls_fill_the_least_time():
     order = []
     clocks = {name: FakeClock(9e-4, 1e-3, 9e-3, 2e-3, 9e-3, 3e-3) for name in "ab"}
-    ways = {name: Way(lambda n=name: order.append(n), clock=clocks[name]) for name in "ab"}
-    seconds = benchmark.time_in_turns(ways, rounds=2, least=0.01, most=5)
+    contenders = {
+        name: Contender(lambda n=name: order.append(n), clock=clocks[name]) for name in "ab"
+    }
+    seconds = benchmark.time_in_turns(contenders, rounds=2, least=0.01, most=5)
     assert "".join(order) == "aabb" + "aabb" * 2  # warm-ups, then rounds: untimed, timed
     assert clocks["a"].asked == [1, 1, 5, 10, 5, 10]
     assert seconds == {"a": [2e-3, 3e-3], "b": [2e-3, 3e-3]}
 
 
-def test_slow_ways_get_fewer_rounds_and_the_slowest_one_call():
-    ways = {
-        "once": Way(lambda: None, clock=FakeClock(3.0)),
-        "twice": Way(lambda: None, clock=FakeClock(2.0, 2.0, 2.1, 2.2)),
-        "part": Way(lambda: None, scale=10.0, clock=FakeClock(1.0, 0.5, *(9.0, 0.5) * 3)),
+def test_slow_contenders_get_fewer_rounds_and_the_slowest_one_call():
+    contenders = {
+        "once": Contender(lambda: None, clock=FakeClock(3.0)),
+        "twice": Contender(lambda: None, clock=FakeClock(2.0, 2.0, 2.1, 2.2)),
+        "part": Contender(lambda: None, scale=10.0, clock=FakeClock(1.0, 0.5, *(9.0, 0.5) * 3)),
     }
-    seconds = benchmark.time_in_turns(ways, rounds=3, most=5)
+    seconds = benchmark.time_in_turns(contenders, rounds=3, most=5)
     assert seconds == {"once": [3.0], "twice": [2.1, 2.2], "part": [5.0, 5.0, 5.0]}
 
 
@@ -125,7 +128,7 @@ def test_environment_names_what_a_reader_needs(numba):
 
 # ---- wrong results are never timed ----
 @pytest.mark.parametrize("factor", [1.001, np.nan])
-def test_a_wrong_way_is_not_timed_and_ends_with_1(monkeypatch, numba, factor, capsys):
+def test_a_wrong_contender_is_not_timed_and_ends_with_1(monkeypatch, numba, factor, capsys):
     right = type(numba).softmax_backward
     monkeypatch.setattr(
         type(numba), "softmax_backward", lambda self, dy, y: right(self, dy, y) * np.float32(factor)
@@ -149,7 +152,7 @@ def test_what_cannot_work_is_left_out_with_the_reason():
 
 def test_a_wrong_trainer_is_found(numba):
     X, y = train.data(60)
-    start = train.parameters((8,))
+    start = trainers.parameters((2, 8, 3), 0.1)
     exact = train._oracle(start, X, y)
     make = trainers.trainers([numba], peers.Peers())["book"][1]
     pair = make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", 0.01)
@@ -160,24 +163,16 @@ def test_a_wrong_trainer_is_found(numba):
             train._check(pair, start, exact, 60)
 
 
-def _pair(rows, classes):
-    rng = np.random.default_rng(0)
-    y = get_backend("numpy", dtype="float32").softmax_forward(
-        rng.standard_normal((rows, classes), dtype=np.float32)
-    )
-    return rng.standard_normal((rows, classes), dtype=np.float32), y
-
-
-def test_the_books_two_ways_agree_with_the_notes():
+def test_the_books_two_contenders_agree_with_the_notes():
     outputs, targets = np.array(combined.NOTES_OUTPUTS), np.array(combined.NOTES_TARGETS)
     expected = [[-0.1, 0.0333333, 0.0666667], [0.0333333, -0.1666667, 0.1333333]]
-    for way in (book.separate, book.combined):
-        np.testing.assert_allclose(way(outputs, targets)[:2], expected, atol=1e-7)
+    for derivative in (book.separate, book.combined):
+        np.testing.assert_allclose(derivative(outputs, targets)[:2], expected, atol=1e-7)
 
 
 def test_the_oracle_of_training_is_the_model_in_float64():
     X, y = train.data(90)
-    start = train.parameters((5, 4))
+    start = trainers.parameters((2, 5, 4, 3), 0.1)
     once, loss = train._oracle(start, X, y)
     backend = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     sgd = trainers.Ours(start, X, y, "sgd", 1.0, backend=backend, engine="layers")
@@ -191,8 +186,8 @@ def test_the_oracle_of_training_is_the_model_in_float64():
 
 
 def test_operations_of_a_training_step_are_counted():
-    assert train.flops((64,)) == 1_664
-    assert train.flops((512, 512)) == 1_586_176
+    assert trainers.flops((2, 64, 3)) == 1_664
+    assert trainers.flops((2, 512, 512, 3)) == 1_586_176
 
 
 # ---- the suites ----
@@ -236,21 +231,23 @@ def test_suites_leave_whole_rows(quick):
         assert found["absent"]["torch"] == "not asked for (--peers)"
         assert len(found["environment"]["load_at_end"]) == 3
         for row in found["rows"]:
-            assert row["reference"] in row["ways"], row["case"]
-            for way in row["ways"].values():
-                assert 0 < way["low"] <= way["median"] <= way["high"]
-                assert way["role"] in ("ours", "peer", "book", "limit")
+            assert row["reference"] in row["contenders"], row["case"]
+            for contender in row["contenders"].values():
+                assert 0 < contender["low"] <= contender["median"] <= contender["high"]
+                assert contender["role"] in ("ours", "peer", "book", "limit")
     cases = [row["case"] for row in sheet.load(quick / "jacobian_cpu.json")["rows"]]
     assert cases == ["40 x 3", "6 x 50"]
 
 
 def test_large_jacobians_are_scaled_or_left_out(numba, monkeypatch):
-    monkeypatch.setattr(jacobian, "LOOP_ELEMENTS", 5 * 10**2)
-    monkeypatch.setattr(jacobian, "MATRIX_ELEMENTS", 99)
-    ways, left_out, scaled = jacobian.candidates(*_pair(20, 10), [numba], peers.Peers())
+    loop, matrices, *others = ladders.SOFTMAX_BACKWARD
+    small = replace(loop, jacobian=5 * 10**2), replace(matrices, jacobian=99)
+    monkeypatch.setattr(jacobian, "SOFTMAX_BACKWARD", (*small, *others))
+    case = ladder.OperationCase("softmax_backward", 20, 10)
+    contenders, left_out, scaled = jacobian.candidates(case, [numba], peers.Peers())
     assert scaled == {"loop": 5}
-    assert ways["loop"].scale == 4
-    assert ways["loop"].call().shape == (5, 10)
+    assert contenders["loop"].scale == 4
+    assert contenders["loop"].call().shape == (5, 10)
     assert list(left_out) == ["matrices"]
 
 
@@ -289,7 +286,7 @@ def test_an_interrupted_run_keeps_its_rows(tmp_path):
 
 
 def test_scaling_measures_in_a_process_of_its_own():
-    spec = {"way": "nnfs_gpu numpy layers", "samples": 90_000, "backend": "numpy"}
+    spec = {"contender": "nnfs_gpu numpy layers", "samples": 90_000, "backend": "numpy"}
     answer = scaling.child(spec | {"quick": True, "threads": 1})
     assert answer["seconds"]
     assert min(answer["seconds"]) > 0
@@ -311,10 +308,11 @@ def test_torch_and_jax_do_what_ours_do(numba):
     found = peers.find()
     if not found.modules:
         pytest.skip(f"no peers here: {found.absent}")
-    ways, left_out, _ = jacobian.candidates(*_pair(30, 5), [numba], found)
-    assert set(found.modules) <= set(ways), left_out
+    case = ladder.OperationCase("softmax_backward", 30, 5)
+    contenders, left_out, _ = jacobian.candidates(case, [numba], found)
+    assert set(found.modules) <= set(contenders), left_out
     X, y = train.data(60)
-    start = train.parameters((8,))
+    start = trainers.parameters((2, 8, 3), 0.1)
     exact = train._oracle(start, X, y)
     for name, (_, make) in trainers.trainers([numba], found).items():
         if name in found.modules:  # torch.compile takes too long for a test
@@ -347,7 +345,7 @@ def test_installed_suite_measures_and_checks(monkeypatch, tmp_path, capsys):
     assert cli_bench.run("numba", str(path)) == 0
     found = json.loads(path.read_text())
     assert [row["case"] for row in found["rows"]] == ["200 x 3", "batch 300"]
-    first = next(iter(found["rows"][0]["ways"].values()))
+    first = next(iter(found["rows"][0]["contenders"].values()))
     assert first["times_first"] == 1
     assert "softmax backward" in capsys.readouterr().out
     backend = type(get_backend("numba"))

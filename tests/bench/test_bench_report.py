@@ -17,10 +17,10 @@ sys.path.append(str(ROOT))  # `bench` is not installed
 
 from bench import (  # noqa: E402  # noqa: E402
     __main__ as command,
+    cells,
     compare,
     report,
     sheet,
-    tables,
 )
 
 
@@ -45,12 +45,14 @@ def test_wrong_commands_are_refused(arguments, message, capsys):
 
 
 # ---- compare ----
-def _row(case, **ways):
+def _row(case, **contenders):
     roles = {"ours": "ours", "torch": "peer", "limit": "limit"}
     return {
         "case": case,
         "reference": "ours",
-        "ways": {name: sheet.measured(values, roles[name]) for name, values in ways.items()},
+        "contenders": {
+            name: sheet.measured(values, roles[name]) for name, values in contenders.items()
+        },
     }
 
 
@@ -89,14 +91,20 @@ def test_compare_names_what_it_cannot_compare(tmp_path, capsys):
     assert "c: not in the old run" in out
 
 
+def test_compare_refuses_files_of_an_older_benchmark(tmp_path):
+    old, new = _files(tmp_path, [_row("a", ours=[1.0])], [{"case": "a", "ways": {}}])
+    with pytest.raises(ValueError, match="older python -m bench"):
+        compare.run(old, new)
+
+
 # ---- tables and pictures ----
-def test_a_way_that_is_faster_elsewhere_is_said():
+def test_a_contender_that_is_faster_elsewhere_is_said():
     slow = _row("a, batch 30", ours=[2.0], torch=[1.0]) | {"net": "a", "batch": 30}
     fast = _row("a, batch 300", ours=[1.0], torch=[3.0]) | {"net": "a", "batch": 300}
-    text = tables._faster_elsewhere([slow, fast])
+    text = cells.faster_elsewhere([slow, fast])
     assert "faster in 1 of 2 cases: a, batch 30 (torch, 2.00 times as fast)" in text
-    assert "a: torch from 30, ours from 300" in tables._crossovers([fast, slow])
-    assert "In none of these 1 cases" in tables._faster_elsewhere([fast])
+    assert "a: torch from 30, ours from 300" in cells.crossovers([fast, slow])
+    assert "In none of these 1 cases" in cells.faster_elsewhere([fast])
 
 
 def test_markers_are_needed_once():

@@ -167,8 +167,8 @@ def test_the_sanitizer_is_found_in_a_toolkit(tmp_path, monkeypatch):
 
 # ---- goals ----
 def timed(name, classes, percent, faster=None):
-    way = {"percent": percent, "faster_than": {"torch": faster} if faster else {}}
-    return {"kind": "throughput", "name": name, "classes": classes, "ways": {"cupy": way}}
+    found = {"percent": percent, "faster_than": {"torch": faster} if faster else {}}
+    return {"kind": "throughput", "name": name, "classes": classes, "contenders": {"cupy": found}}
 
 
 def goals_of(*records):

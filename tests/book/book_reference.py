@@ -13,6 +13,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+from book_optimizers import *  # noqa: F403
 from book_parts import *  # noqa: F403 - a program takes all names from here
 from book_parts import (
     Accumulator,

@@ -1,15 +1,14 @@
 """The networks and the book's program that the tests of `Model` share."""
 
 import numpy as np
+from networks import dense_model, model_of
 
 from nnfs_gpu import (
     Accuracy_Categorical,
     Activation_ReLU,
-    Activation_Softmax,
     Activation_Softmax_Loss_CategoricalCrossentropy,
     Layer_Dense,
     Loss_CategoricalCrossentropy,
-    Model,
     Optimizer_Adam,
 )
 
@@ -22,22 +21,12 @@ PENALTY = {"weight_regularizer_l2": 0.02, "weight_regularizer_l1": 1e-3, "bias_r
 
 def network(*layers, optimizer=None, seed=1, **regularizers):
     """A finalized softmax classifier; by default 2-8-3 with weights that `seed` draws."""
+    optimizer = optimizer or Optimizer_Adam(0.05, decay=1e-3)
+    if not layers:
+        return dense_model(2, 8, 3, seed=seed, optimizer=optimizer, **regularizers)
     np.random.seed(seed)
-    model = Model()
-    for layer in layers or (
-        Layer_Dense(2, 8, **regularizers),
-        Activation_ReLU(),
-        Layer_Dense(8, 3),
-        Activation_Softmax(),
-    ):
-        model.add(layer)
-    model.set(
-        loss=Loss_CategoricalCrossentropy(),
-        optimizer=optimizer or Optimizer_Adam(0.05, decay=1e-3),
-        accuracy=Accuracy_Categorical(),
-    )
-    model.finalize()
-    return model
+    loss, accuracy = Loss_CategoricalCrossentropy(), Accuracy_Categorical()
+    return model_of(*layers, loss=loss, optimizer=optimizer, accuracy=accuracy)
 
 
 def parameters(model):

@@ -20,7 +20,7 @@ import sys
 import book_programs as programs
 import numpy as np
 import pytest
-from book_programs import BOOK, OURS, run
+from book_runs import BOOK, IMPORTS, OURS, noise, run, run_alone
 
 from nnfs_gpu import use_backend
 
@@ -86,7 +86,7 @@ def book(name):
         return text, accuracies, losses, near, np.full(len(lines), STABLE_LIMIT)
     moved = []
     for seed in range(6):
-        with programs.noise(seed):
+        with noise(seed):
             _, *measured = numbers(run(fine(program), BOOK, **values)[0])
         moved.append([np.abs(m - a) for m, a in zip(measured, (accuracies, losses), strict=True)])
     # Noise has one size, chance decides when it is amplified: three times the largest so far.
@@ -152,19 +152,10 @@ def test_chapter_14_to_the_end():
 def test_the_backend_is_chosen_from_outside_alone(backend_name):
     """A process of its own that knows NNFS_GPU_BACKEND, and a program that does not."""
     program, values = CASES["16"]
-    text = programs.IMPORTS.format(**OURS) + program + "\nprint(dense1.backend.name)"
+    text = IMPORTS.format(**OURS) + program + "\nprint(dense1.backend.name)"
     for key, value in (values | {"EPOCHS": 3, "EVERY": 1}).items():
         text = text.replace(key, str(value))
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", text],
-        env=os.environ | {"NNFS_GPU_BACKEND": backend_name},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (finished.returncode, finished.stderr) == (0, "")
-    *lines, name = finished.stdout.splitlines()
+    *lines, name = run_alone(text, backend_name).splitlines()
     assert name == backend_name
     expected, _ = run(program, BOOK, **values, EPOCHS=3, EVERY=1)
     assert lines == expected
@@ -190,6 +181,6 @@ def test_noise_moves_the_book():
     program, values = CASES["10-adam"]
     values = values | {"EPOCHS": 30, "EVERY": 10}
     quiet = [run(fine(program), BOOK, **values)[0] for _ in range(2)]
-    with programs.noise(0):
+    with noise(0):
         loud = run(fine(program), BOOK, **values)[0]
     assert quiet[0] == quiet[1] != loud

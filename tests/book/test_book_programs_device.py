@@ -13,7 +13,7 @@ import shutil
 
 import numpy as np
 import pytest
-from book_programs import BOOK, OURS, run
+from book_runs import BOOK, OURS, run
 from device_arrays import DeviceArray
 from helpers import EMULATED
 from test_book_programs import CASES as LOOPS

@@ -13,7 +13,7 @@ import book_programs_models as programs
 import book_reference
 import numpy as np
 import pytest
-from book_programs import BOOK, OURS, run
+from book_runs import BOOK, OURS, run
 
 from nnfs_gpu import images, use_backend
 

@@ -8,13 +8,11 @@ outside. The expected numbers were printed by the book's own classes with the `n
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from book_runs import run_alone
 
 PROGRAM = """
 import numpy as np
@@ -123,16 +121,7 @@ def printed():
 
     def run(name):
         if name not in runs:
-            finished = subprocess.run(
-                [sys.executable, "-W", "error", "-c", PROGRAM],
-                env=os.environ | {"NNFS_GPU_BACKEND": name},
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-            assert finished.returncode == 0, finished.stderr
-            assert finished.stderr == ""
-            runs[name] = finished.stdout
+            runs[name] = run_alone(PROGRAM, name)
         return runs[name]
 
     return run
@@ -189,11 +178,4 @@ def test_nothing_of_numpy_is_patched(backend_name):
         "assert isinstance(np.random.randn(), float)\n"
         "assert np.zeros(1).dtype == np.float64\n"
     )
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=os.environ | {"NNFS_GPU_BACKEND": backend_name},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert finished.returncode == 0, finished.stderr
+    run_alone(program, backend_name)

@@ -9,32 +9,21 @@ import pickle
 import numpy as np
 import own_networks as networks
 import pytest
+from helpers import COPIES, plain
+from networks import dense_model, model_of
 
 import nnfs_gpu as nnfs
 from nnfs_gpu import get_backend, use_backend
 
 X, Y = networks.X, networks.LABELS
-COPIES = {
-    "pickle": lambda one: pickle.loads(pickle.dumps(one)),
-    "old pickle": lambda one: pickle.loads(pickle.dumps(one, protocol=2)),
-    "deepcopy": copy.deepcopy,
-}
-
-
-def plain(name="numpy", **settings):
-    """The default backend from here on, with settings that no other test has left."""
-    usual = {"dtype": "float32", "precise_dot": False, "book_random": False}
-    return use_backend(name, **usual | settings)
 
 
 # ---- what is put together from copies ----
 def classifier(*dense):
-    model = nnfs.Model()
     first, last = dense or (nnfs.Layer_Dense(2, 8), nnfs.Layer_Dense(8, 3))
-    for layer in (first, nnfs.Activation_ReLU(), nnfs.Layer_Dropout(0.1, seed=1), last):
-        model.add(layer)
-    model.add(nnfs.Activation_Softmax())
-    return with_parts(model)
+    inside = nnfs.Activation_ReLU(), nnfs.Layer_Dropout(0.1, seed=1)
+    optimizer = nnfs.Optimizer_Adam(0.05)
+    return model_of(first, *inside, last, nnfs.Activation_Softmax(), optimizer=optimizer)
 
 
 def with_parts(model):
@@ -109,13 +98,7 @@ def test_a_layer_is_pickled_without_the_network():
 def test_a_deep_network_is_pickled_and_copied():
     """The chain from layer to layer is not followed: 600 layers, beyond Python's limit."""
     plain()
-    model = nnfs.Model()
-    for _ in range(300):
-        model.add(nnfs.Layer_Dense(2, 2))
-        model.add(nnfs.Activation_ReLU())
-    model.add(nnfs.Layer_Dense(2, 3))
-    model.add(nnfs.Activation_Softmax())
-    with_parts(model)
+    model = dense_model(*[2] * 301, 3, seed=None)
     for way in COPIES.values():
         np.testing.assert_array_equal(way(model).predict(X), model.predict(X))
 

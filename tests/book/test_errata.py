@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 import pytest
+from networks import dense_model, dropout, model_of
 
 import nnfs_gpu as nnfs
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
@@ -17,41 +18,19 @@ from nnfs_gpu.backend.numpy_backend import NumpyBackend
 pytestmark = pytest.mark.default_backend
 
 
-def classifier(width_out=3, activation=nnfs.Activation_Softmax, layers=2):
-    model = nnfs.Model()
-    width = 2
-    for _ in range(layers - 1):
-        model.add(nnfs.Layer_Dense(width, 8))
-        model.add(nnfs.Activation_ReLU())
-        width = 8
-    model.add(nnfs.Layer_Dense(width, width_out))
-    model.add(activation())
-    return model
-
-
-def ready(model, loss, accuracy, optimizer=None):
-    model.set(
-        loss=loss,
-        optimizer=optimizer or nnfs.Optimizer_Adam(learning_rate=0.05),
-        accuracy=accuracy,
-    )
-    model.finalize()
-    return model
-
-
-def softmax_model(**settings):
-    model = classifier(**settings)
-    return ready(model, nnfs.Loss_CategoricalCrossentropy(), nnfs.Accuracy_Categorical())
+def softmax_model(width_out=3, layers=2):
+    widths = [2, *[8] * (layers - 1), width_out]
+    return dense_model(*widths, optimizer=nnfs.Optimizer_Adam(learning_rate=0.05), seed=None)
 
 
 def test_b1_absolute_error_goes_down(backend):
     """The book's gradient of the mean absolute error has the wrong sign: training climbs."""
-    model = classifier(1, nnfs.Activation_Linear, layers=1)
-    ready(
-        model,
-        nnfs.Loss_MeanAbsoluteError(),
-        nnfs.Accuracy_Regression(),
-        nnfs.Optimizer_SGD(learning_rate=0.1),
+    model = dense_model(
+        *(2, 1),
+        last=nnfs.Activation_Linear,
+        loss=nnfs.Loss_MeanAbsoluteError(),
+        optimizer=nnfs.Optimizer_SGD(learning_rate=0.1),
+        seed=None,
     )
     X = np.random.RandomState(0).randn(64, 2)
     history = model.train(X, X @ [[1.0], [-2.0]], epochs=40, print_every=None)
@@ -111,9 +90,7 @@ def test_b7_models_of_any_depth_and_number_of_classes(backend, layers, classes):
 
 
 def test_b7_a_model_of_one_activation(backend):
-    model = nnfs.Model()
-    model.add(nnfs.Activation_Softmax())
-    ready(model, nnfs.Loss_CategoricalCrossentropy(), nnfs.Accuracy_Categorical())
+    model = model_of(nnfs.Activation_Softmax())
     output = backend.to_numpy(model.forward([[0.0, 0.0]]))
     np.testing.assert_allclose(output, [[0.5, 0.5]])
 
@@ -121,16 +98,10 @@ def test_b7_a_model_of_one_activation(backend):
 def test_b8_nothing_becomes_float64():
     """The book's dropout mask is float64: all layers after it compute in float64."""
     nnfs.init()
-    model = nnfs.Model()
-    for layer in (
-        nnfs.Layer_Dense(2, 8, weight_regularizer_l1=1e-4, bias_regularizer_l2=1e-4),
-        nnfs.Activation_ReLU(),
-        nnfs.Layer_Dropout(0.2),
-        nnfs.Layer_Dense(8, 3),
-        nnfs.Activation_Softmax(),
-    ):
-        model.add(layer)
-    ready(model, nnfs.Loss_CategoricalCrossentropy(), nnfs.Accuracy_Categorical())
+    hidden, penalty = [nnfs.Activation_ReLU, dropout(0.2)], {"weight_regularizer_l1": 1e-4}
+    penalty["bias_regularizer_l2"] = 1e-4
+    optimizer = nnfs.Optimizer_Adam(learning_rate=0.05)
+    model = dense_model(2, 8, 3, hidden=hidden, optimizer=optimizer, seed=None, **penalty)
     X, y = nnfs.spiral_data(20, 3)
     model.train(X, y, epochs=2, print_every=None)
     model.backward(model.forward(X), y)

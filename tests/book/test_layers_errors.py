@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from layer_example import DY, B, W, X
+from layer_example import DY, X
 
 from nnfs_gpu import (
     Activation_ReLU,
@@ -21,14 +21,6 @@ NOT_NUMBERS = {
 
 
 pytestmark = pytest.mark.default_backend
-
-
-@pytest.fixture
-def dense(backend):
-    """A 2-3 layer with known parameters."""
-    layer = Layer_Dense(2, 3)
-    layer.set_parameters(W, B)
-    return layer
 
 
 # ---- bad sizes, shapes and kinds ----

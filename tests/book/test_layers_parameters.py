@@ -19,14 +19,6 @@ from nnfs_gpu import (
 pytestmark = pytest.mark.default_backend
 
 
-@pytest.fixture
-def dense(backend):
-    """A 2-3 layer with known parameters."""
-    layer = Layer_Dense(2, 3)
-    layer.set_parameters(W, B)
-    return layer
-
-
 # ---- assigning parameters ----
 
 

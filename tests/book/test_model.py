@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 from helpers import assert_close
 from model_programs import PENALTY, X, Y, book_program, network, parameters
+from networks import dense_model
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
     Activation_ReLU,
     Activation_Softmax,
     Activation_Softmax_Loss_CategoricalCrossentropy,
     Layer_Dense,
-    Loss_CategoricalCrossentropy,
-    Model,
     Optimizer_Adagrad,
     Optimizer_Adam,
     Optimizer_RMSprop,
@@ -133,19 +131,7 @@ def spiral_network(optimizer):
     """Chapter 10's network on chapter 10's data, drawn in its order."""
     init()
     data = spiral_data(100, 3)
-    model = Model()
-    for layer in (
-        Layer_Dense(2, 64),
-        Activation_ReLU(),
-        Layer_Dense(64, 3),
-        Activation_Softmax(),
-    ):
-        model.add(layer)
-    model.set(
-        loss=Loss_CategoricalCrossentropy(), optimizer=optimizer, accuracy=Accuracy_Categorical()
-    )
-    model.finalize()
-    return model, *data
+    return dense_model(2, 64, 3, optimizer=optimizer, seed=None), *data
 
 
 # NumPy rounds exp one way on processors with FMA, as the book's had, another way elsewhere.

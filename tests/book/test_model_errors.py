@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
+from networks import model_of
 
 from nnfs_gpu import (
     Accuracy_Categorical,
@@ -115,11 +116,12 @@ def mixed(part):
             "loss": Loss_CategoricalCrossentropy(),
             "accuracy": Accuracy_Categorical(),
         } | {part: others[part]}
-        model = Model()
-        model.add(parts["layer"])
-        model.add(parts["activation"])
-        model.set(loss=parts["loss"], optimizer=Optimizer_SGD(), accuracy=parts["accuracy"])
-        model.finalize()
+        model_of(
+            *(parts["layer"], parts["activation"]),
+            loss=parts["loss"],
+            optimizer=Optimizer_SGD(),
+            accuracy=parts["accuracy"],
+        )
 
 
 @pytest.mark.parametrize(

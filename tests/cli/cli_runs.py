@@ -7,6 +7,7 @@ together, and what several tests look at is made once for all (the fixture `trai
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -40,6 +41,14 @@ def run(*arguments, stdin: bytes = b"", cwd=None) -> subprocess.CompletedProcess
     )
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done
+
+
+def started(*arguments, **options) -> subprocess.Popen:
+    """The real command at work, to be read from and sent signals."""
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT}
+    # A shell's background jobs ignore Ctrl-C, and children inherit that.
+    settings["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command(*arguments), text=True, **settings | options)
 
 
 def together(*runs) -> list[subprocess.CompletedProcess]:

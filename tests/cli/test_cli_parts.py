@@ -7,10 +7,9 @@ import signal
 import numpy as np
 import pytest
 from cli_runs import assert_png
+from networks import dense_model
 
 from nnfs_gpu import (
-    Activation_Softmax,
-    Layer_Dense,
     Model,
     Optimizer_SGD,
     spiral_bayes_limit,
@@ -90,10 +89,7 @@ def test_speed_counts_training_steps_without_the_first_and_without_validation(mo
 @pytest.mark.parametrize(("classes", "epochs"), [(1, 1), (2, 0), (3, 40), (7, 2), (300, 3)])
 def test_picture_of_any_number_of_classes_and_epochs(classes, epochs, tmp_path):
     with use_backend("numpy", dtype="float32"):
-        model = Model()
-        model.add(Layer_Dense(2, classes))
-        model.add(Activation_Softmax())
-        model.finalize()
+        model = dense_model(2, classes)
         points, labels = spiral_data(20, classes, seed=0)
     numbers = [1 / n for n in range(1, epochs + 1)]
     curve = {key: numbers for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
@@ -106,11 +102,8 @@ def test_picture_of_any_number_of_classes_and_epochs(classes, epochs, tmp_path):
 def test_regions_take_the_colour_of_the_likely_class():
     """A network that decides by the sign of x: left and right half, paler at the border."""
     with use_backend("numpy", dtype="float32"):
-        model = Model()
-        model.add(Layer_Dense(2, 2))
+        model = dense_model(2, 2)
         model.layers[0].weights = [[-8.0, 8.0], [0.0, 0.0]]
-        model.add(Activation_Softmax())
-        model.finalize()
     image = picture.region_image(model, 64)
     left, right = image[32, 8, :3], image[32, 55, :3]
     blue, orange = picture.class_colours(2)

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runs import ENVIRONMENT, command, posix, run, together
+from cli_runs import ENVIRONMENT, posix, run, started, together
+from processes import MODULES
 
 from nnfs_gpu import Layer_Dense, Model, Optimizer_SGD, use_backend
 
@@ -31,14 +32,7 @@ def metrics(folder):
 
 def stopped(arguments, signum, after):
     """Start the command, send it `signum` after `after` lines of epochs; its exit code."""
-    with subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    with started(*arguments, stderr=subprocess.DEVNULL) as process:
         for line in process.stdout:
             after -= line.startswith("epoch")
             if after == 0:
@@ -85,6 +79,7 @@ def test_a_killed_run_goes_on_to_the_same_files(whole, tmp_path):
 def test_killed_at_its_writes_where_an_epoch_is_one_step(tmp_path):
     """Between the step and the epoch's end, too: the step is not made again."""
     program = Path(__file__).resolve().parents[1] / "training" / "kill_program.py"
+    environment = ENVIRONMENT | {"PYTHONPATH": MODULES}
     one = ("train", "--samples", 100, "--epochs", 6, "--hidden", "8", "--no-plot")
     one += ("--backend", "numpy", "--checkpoint-every", 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -96,7 +91,7 @@ def test_killed_at_its_writes_where_an_epoch_is_one_step(tmp_path):
         (2, "whole", "train", "--resume", killed, "--no-plot", "--checkpoint-every", 2),
     ):
         died = [sys.executable, program, "command", number, moment, *arguments]
-        done = subprocess.run(list(map(str, died)), capture_output=True, env=ENVIRONMENT)
+        done = subprocess.run(list(map(str, died)), capture_output=True, env=environment)
         assert done.returncode == -signal.SIGKILL, done.stderr
     assert run("train", "--resume", killed, "--no-plot").returncode == 0
     names = [(folder / "model.safetensors").read_bytes() for folder in (whole, killed)]

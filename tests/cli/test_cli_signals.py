@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import pytest
-from cli_runs import ENVIRONMENT, ESCAPE, command, posix, trained_once
+from cli_runs import ENVIRONMENT, ESCAPE, command, posix, started, trained_once
 
 from nnfs_gpu import Model, spiral_data, use_backend
 
@@ -24,15 +24,7 @@ def trained(tmp_path_factory):
 def _interrupted(tmp_path, signum) -> tuple[int, str, dict]:
     """Start a long run, send `signum` after its first epoch; (exit code, stderr, metrics)."""
     arguments = ("train", "--samples", 2000, "--epochs", 100_000)
-    with subprocess.Popen(
-        command(*arguments, "--no-plot", "--out", tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        # A shell's background jobs ignore Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    with started(*arguments, "--no-plot", "--out", tmp_path) as process:
         for line in process.stdout:
             if line.startswith("epoch"):
                 process.send_signal(signum)
@@ -67,14 +59,7 @@ def test_a_signal_ends_training_and_keeps_what_was_learned(tmp_path, signum, cod
 def test_ctrl_c_outside_training_is_one_line(tmp_path, trained):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with subprocess.Popen(
-        command("predict", trained[0], pipe),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    with started("predict", trained[0], pipe) as process:
         with open(pipe, "wb"):  # returns when the command has opened its end and waits for rows
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)

@@ -1,5 +1,6 @@
 """Networks and sources that the tests of data in blocks share."""
 
+import networks
 import numpy as np
 
 import nnfs_gpu as ng
@@ -13,41 +14,27 @@ VALUES = RNG.randn(N, 2)
 YES = RNG.randint(0, 2, (N, 1))
 
 
-def classifier(*, seed=1, optimizer=None, hidden=6, inputs=4, dropout=None, **factors):
+def classifier(*, inputs=4, hidden=6, dropout=None, **settings):
     """inputs-hidden-3 with softmax; the same weights at every call."""
-    last = (ng.Layer_Dense, 3, ng.Activation_Softmax)
-    loss, accuracy = ng.Loss_CategoricalCrossentropy(), ng.Accuracy_Categorical()
-    return _made(inputs, hidden, last, loss, accuracy, seed, optimizer, dropout, factors)
-
-
-def regression(loss=None, *, seed=1, optimizer=None, **factors):
-    """4-6-2 with linear outputs."""
-    last = (ng.Layer_Dense, 2, ng.Activation_Linear)
-    loss, accuracy = loss or ng.Loss_MeanSquaredError(), ng.Accuracy_Regression()
-    return _made(4, 6, last, loss, accuracy, seed, optimizer, None, factors)
-
-
-def yes_or_no(*, seed=1, optimizer=None, **factors):
-    """4-6-1 with a sigmoid at the end."""
-    last = (ng.Layer_Dense, 1, ng.Activation_Sigmoid)
-    loss, accuracy = ng.Loss_BinaryCrossentropy(), ng.Accuracy_Categorical(binary=True)
-    return _made(4, 6, last, loss, accuracy, seed, optimizer, None, factors)
-
-
-def _made(inputs, hidden, last, loss, accuracy, seed, optimizer, dropout, factors):
-    np.random.seed(seed)
-    model = ng.Model()
-    model.add(ng.Layer_Dense(inputs, hidden, **factors))
-    model.add(ng.Activation_ReLU())
+    inside = [ng.Activation_ReLU]
     if dropout is not None:
-        model.add(ng.Layer_Dropout(dropout, seed=4))
-    dense, outputs, activation = last
-    model.add(dense(hidden, outputs))
-    model.add(activation())
-    rule = optimizer or ng.Optimizer_Adam(0.01, decay=1e-3)
-    model.set(loss=loss, optimizer=rule, accuracy=accuracy)
-    model.finalize()
-    return model
+        inside.append(networks.dropout(dropout, seed=4))
+    return _made(inputs, hidden, 3, hidden=inside, **settings)
+
+
+def regression(loss=None, **settings):
+    """4-6-2 with linear outputs."""
+    return _made(4, 6, 2, last=ng.Activation_Linear, loss=loss, **settings)
+
+
+def yes_or_no(**settings):
+    """4-6-1 with a sigmoid at the end."""
+    return _made(4, 6, 1, last=ng.Activation_Sigmoid, **settings)
+
+
+def _made(*widths, optimizer=None, **settings):
+    optimizer = optimizer or ng.Optimizer_Adam(0.01, decay=1e-3)
+    return networks.dense_model(*widths, optimizer=optimizer, **settings)
 
 
 def cut(X, y, sizes):

@@ -10,6 +10,7 @@ import ast
 import re
 
 import numpy as np
+from networks import dense_model
 
 import nnfs_gpu as ng
 
@@ -19,34 +20,12 @@ KNOWN |= {"Blocks", "torch", "weights", "biases", "keep", "model", "isinstance"}
 
 def network(inputs=2, outputs=3):
     """A small classifier."""
-    model = ng.Model()
-    model.add(ng.Layer_Dense(inputs, 5))
-    model.add(ng.Activation_ReLU())
-    model.add(ng.Layer_Dense(5, outputs))
-    model.add(ng.Activation_Softmax())
-    model.set(
-        loss=ng.Loss_CategoricalCrossentropy(),
-        optimizer=ng.Optimizer_Adam(),
-        accuracy=ng.Accuracy_Categorical(),
-    )
-    model.finalize()
-    return model
+    return dense_model(inputs, 5, outputs, seed=None)
 
 
 def regression(outputs=1):
     """A small regression."""
-    model = ng.Model()
-    model.add(ng.Layer_Dense(2, 5))
-    model.add(ng.Activation_ReLU())
-    model.add(ng.Layer_Dense(5, outputs))
-    model.add(ng.Activation_Linear())
-    model.set(
-        loss=ng.Loss_MeanSquaredError(),
-        optimizer=ng.Optimizer_Adam(),
-        accuracy=ng.Accuracy_Regression(),
-    )
-    model.finalize()
-    return model
+    return dense_model(2, 5, outputs, last=ng.Activation_Linear, seed=None)
 
 
 def code(text, mode):

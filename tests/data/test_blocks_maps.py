@@ -19,6 +19,7 @@ from blocks_networks import (
     source,
     state,
 )
+from interruptions import Fall
 
 import nnfs_gpu as ng
 from nnfs_gpu.data import blockwise as data_module
@@ -195,18 +196,6 @@ def test_an_engine_without_accumulate(monkeypatch, mapped):
 
 
 # ---- checkpoints ----
-class Fall(ng.Callback):
-    """Ends the run after some steps, as a crash does."""
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs):
-        self.steps -= 1
-        if self.steps == 0:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("kind", ["map", "shuffled map", "source", "spiral"])
 @pytest.mark.parametrize("engine", ["layers", "fused"])
 @pytest.mark.usefixtures("small_blocks")

@@ -5,6 +5,7 @@ The tables of `test_remedies.py` go on here; `remedies_followed.py` is the reade
 
 import numpy as np
 import pytest
+from networks import dense_model
 from remedies_followed import follow, network, regression
 
 import nnfs_gpu as ng
@@ -53,15 +54,7 @@ def test_more_numbers_than_outputs():
 
 @pytest.mark.parametrize("y", [Y % 2 + 1, (Y % 2) * 2 - 1])
 def test_two_numbers_for_yes_and_no(y):
-    model = ng.Model()
-    model.add(ng.Layer_Dense(2, 1))
-    model.add(ng.Activation_Sigmoid())
-    model.set(
-        loss=ng.Loss_BinaryCrossentropy(),
-        optimizer=ng.Optimizer_Adam(),
-        accuracy=ng.Accuracy_Categorical(binary=True),
-    )
-    model.finalize()
+    model = dense_model(2, 1, last=ng.Activation_Sigmoid, seed=None)
     with pytest.raises(ValueError, match=r"targets: got values from .* expected 0 or 1") as refused:
         model.train(X, y, print_every=None)
     found = follow(str(refused.value).split("cross-entropy; ")[1], X=X, y=y)["y"]

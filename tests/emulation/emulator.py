@@ -136,7 +136,7 @@ class Emulator:
 
 
 class Prepared:
-    """`cuda_launch.Prepared` for the emulator."""
+    """`Prepared` of backend/cuda/launch.py for the emulator."""
 
     def __init__(self, emulator: Emulator, launch: tuple[Any, ...], definitions: dict[str, Any]):
         file, kernel, grid, block, arguments, dtype = launch

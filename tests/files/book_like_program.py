@@ -1,13 +1,16 @@
 """A program as readers of the book have it: its own classes, trained and pickled.
 
 Run by test_book_files.py as `__main__`, with FOLDER, PROTOCOL and KIND given. The classes have
-the book's names and attributes; the code is written for this test. Leaves program.model and
+the book's names and attributes; the code is written for this test, but for the formulas that
+book_parts.py and book_optimizers.py have. Leaves program.model and
 program.parms, and `expected.npz` with what the model computes.
 """
 
 import copy
 import pickle
 
+import book_optimizers
+import book_parts
 import numpy as np
 
 
@@ -50,11 +53,7 @@ class Activation_ReLU:  # noqa: N801
         self.dinputs = dvalues * (self.inputs > 0)
 
 
-class Activation_Softmax:  # noqa: N801
-    def forward(self, inputs, training):
-        e = np.exp(inputs - inputs.max(axis=1, keepdims=True))
-        self.output = e / e.sum(axis=1, keepdims=True)
-
+class Activation_Softmax(book_parts.Activation_Softmax):  # noqa: N801
     def backward(self, dvalues):
         self.dinputs = dvalues
 
@@ -91,25 +90,12 @@ class Accuracy_Regression:  # noqa: N801
         self.precision = np.std(y) / 250
 
 
-class Optimizer_Adam:  # noqa: N801
-    def __init__(self, learning_rate, decay):
-        self.learning_rate = self.current_learning_rate = learning_rate
-        self.decay, self.iterations = decay, 0
-        self.epsilon, self.beta_1, self.beta_2 = 1e-7, 0.9, 0.999
-
+class Optimizer_Adam(book_optimizers.Optimizer_Adam):  # noqa: N801
     def update(self, layers):
-        self.current_learning_rate = self.learning_rate / (1 + self.decay * self.iterations)
-        t = self.iterations + 1
+        self.pre_update_params()
         for layer in layers:
-            for kind, name in (("weight", "weights"), ("bias", "biases")):
-                w, dw = getattr(layer, name), getattr(layer, "d" + name)
-                m = getattr(layer, f"{kind}_momentums", np.zeros_like(w)) * 0.9 + 0.1 * dw
-                cache = getattr(layer, f"{kind}_cache", np.zeros_like(w)) * 0.999 + 0.001 * dw**2
-                setattr(layer, f"{kind}_momentums", m)
-                setattr(layer, f"{kind}_cache", cache)
-                step = m / (1 - 0.9**t) / (np.sqrt(cache / (1 - 0.999**t)) + self.epsilon)
-                w -= (self.current_learning_rate * step).astype(w.dtype)
-        self.iterations += 1
+            self.update_params(layer)
+        self.post_update_params()
 
 
 class Model:

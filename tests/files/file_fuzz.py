@@ -4,7 +4,9 @@ A case damages one of our files (its bytes, the header, the document, the tensor
 or not) and reads it in one way. Reading either works, and then what was read can be used, or it
 raises one ModelFileError (CheckpointError where a checkpoint is of another run), and then
 nothing has changed: not the model, its optimizer, the callbacks, the default backend, NumPy's
-stream or the folder. By hand, many cases: python file_fuzz.py SEED CASES
+stream or the folder. By hand, many cases:
+
+    PYTHONPATH=tests python tests/files/file_fuzz.py SEED CASES
 """
 
 import random
@@ -16,19 +18,15 @@ from pathlib import Path
 
 import numpy as np
 from file_damage import damaged
+from networks import dense_model, dropout
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
     Accuracy_Regression,
     Activation_Linear,
     Activation_ReLU,
     Activation_Softmax,
     Callback,
     EarlyStopping,
-    Layer_Dense,
-    Layer_Dropout,
-    Loss_CategoricalCrossentropy,
-    Loss_MeanSquaredError,
     Model,
     Optimizer_Adam,
     Optimizer_SGD,
@@ -63,19 +61,15 @@ class Own(Callback):
 
 
 def network(regression=False, seed=1):
-    np.random.seed(seed)
-    model = Model()
-    middle = [Activation_ReLU(), Layer_Dropout(0.2, seed=5), Layer_Dense(4, 1 if regression else 3)]
-    last = Activation_Linear() if regression else Activation_Softmax()
-    for layer in (Layer_Dense(2, 4, 1e-4, 5e-4), *middle, last):
-        model.add(layer)
-    model.set(
-        loss=Loss_MeanSquaredError() if regression else Loss_CategoricalCrossentropy(),
+    return dense_model(
+        *(2, 4, 1 if regression else 3),
+        hidden=[Activation_ReLU, dropout(0.2, seed=5)],
+        last=Activation_Linear if regression else Activation_Softmax,
         optimizer=Optimizer_SGD(0.1, 0.01, 0.9) if regression else Optimizer_Adam(0.05, 1e-3),
-        accuracy=Accuracy_Regression() if regression else Accuracy_Categorical(),
+        seed=seed,
+        weight_regularizer_l1=1e-4,
+        weight_regularizer_l2=5e-4,
     )
-    model.finalize()
-    return model
 
 
 def train(model, folder=None, callbacks=(), epochs=3):

@@ -4,15 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from networks import dense_model
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
-    Activation_ReLU,
-    Activation_Softmax,
-    Layer_Dense,
-    Loss_CategoricalCrossentropy,
     Model,
     Optimizer_Adam,
     get_backend,
@@ -25,21 +21,15 @@ Y = np.arange(20) % 3
 
 def build(optimizer=None):
     """A trained 2-4-3 classifier, so that no parameter is a round number."""
-    np.random.seed(6)
-    model = Model()
-    for layer in (
-        Layer_Dense(2, 4, 1e-4, 5e-4, 1e-5, 2e-5),
-        Activation_ReLU(),
-        Layer_Dense(4, 3),
-        Activation_Softmax(),
-    ):
-        model.add(layer)
-    model.set(
-        loss=Loss_CategoricalCrossentropy(),
+    model = dense_model(
+        *(2, 4, 3),
         optimizer=optimizer or Optimizer_Adam(0.05, 5e-7, 1e-8, 0.8, 0.99),
-        accuracy=Accuracy_Categorical(),
+        seed=6,
+        weight_regularizer_l1=1e-4,
+        weight_regularizer_l2=5e-4,
+        bias_regularizer_l1=1e-5,
+        bias_regularizer_l2=2e-5,
     )
-    model.finalize()
     model.train(X, Y, epochs=3, print_every=None)
     return model
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from helpers import assert_close
 from model_files import bits, build, refused
+from networks import dense_model
 
-from nnfs_gpu import Activation_ReLU, Activation_Softmax, Layer_Dense, Model, use_backend
+from nnfs_gpu import Layer_Dense, Model, use_backend
 from nnfs_gpu.files.model_file import ModelFileError
 
 PROGRAM = Path(__file__).with_name("book_like_program.py")
@@ -250,11 +251,7 @@ def test_the_dtype_of_foreign_weights_has_a_line_of_its_own(tmp_path):
 
 def build_like_the_program():
     """The network of the book-like program, of our own parts."""
-    np.random.seed(1)
-    model = Model()
-    for layer in (Layer_Dense(2, 6), Activation_ReLU(), Layer_Dense(6, 3), Activation_Softmax()):
-        model.add(layer)
-    return model
+    return dense_model(2, 6, 3)
 
 
 def as_the_program(spelling, line):

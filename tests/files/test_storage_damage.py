@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from model_files import architecture, build, metadata, refused, rewrite, to_format_1
+from model_files import architecture, metadata, refused, rewrite
 from safetensors.numpy import load_file, save_file
 
 from nnfs_gpu import (
@@ -14,28 +14,6 @@ from nnfs_gpu import (
     use_backend,
 )
 from nnfs_gpu.files.model_file import ModelFileError
-
-
-@pytest.fixture
-def second(tmp_path):
-    """A file that a float32 NumPy model wrote, format 2."""
-    use_backend("numpy", dtype="float32")
-    path = tmp_path / "model.safetensors"
-    build().save(path)
-    return path
-
-
-@pytest.fixture
-def first(second):
-    """The same in format 1."""
-    to_format_1(second)
-    return second
-
-
-@pytest.fixture(params=["first", "second"])
-def file(request):
-    """Both formats: what is wrong in either is an error."""
-    return request.getfixturevalue(request.param)
 
 
 def test_every_truncation_is_refused(file, tmp_path):

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 from model_files import X, Y, architecture, bits, build
+from networks import dense_model, dropout
 from safetensors.numpy import load_file
 
 from nnfs_gpu import (
-    Accuracy_Regression,
     Activation_Linear,
     Activation_Sigmoid,
-    Layer_Dense,
-    Layer_Dropout,
-    Loss_MeanSquaredError,
     Model,
     Optimizer_Adagrad,
     Optimizer_Adam,
@@ -49,20 +46,8 @@ def test_a_loaded_model_trains_on(backend, tmp_path, optimizer):
 
 def regression(rate=0.25):
     """A trained network with dropout, a sigmoid and a linear output."""
-    np.random.seed(3)
-    model = Model()
-    for layer in (
-        Layer_Dense(2, 5),
-        Activation_Sigmoid(),
-        Layer_Dropout(rate),
-        Layer_Dense(5, 1),
-        Activation_Linear(),
-    ):
-        model.add(layer)
-    model.set(
-        loss=Loss_MeanSquaredError(), optimizer=Optimizer_Adam(), accuracy=Accuracy_Regression()
-    )
-    model.finalize()
+    hidden = [Activation_Sigmoid, dropout(rate)]
+    model = dense_model(2, 5, 1, hidden=hidden, last=Activation_Linear, seed=3)
     model.train(X, X[:, :1], epochs=3, print_every=None)
     return model
 

@@ -13,7 +13,8 @@ import json
 import sys
 
 import numpy as np
-from fused_networks import ENDS, OPTIMIZERS, Network, backend_of, gradients, parameters, state
+from fused_state import backend_of, gradients, parameters, state
+from networks import ENDS, OPTIMIZERS, Network
 
 from nnfs_gpu import fused
 from nnfs_gpu.training.engines import LayerSteps

@@ -1,29 +1,22 @@
-"""Fused CPU steps shared among more threads than cores, for the tests: fixtures and networks."""
+"""Fused CPU steps shared among more threads than cores: networks, and what steps do."""
 
 from __future__ import annotations
 
 import ctypes
 import threading
-import time
 
 import numpy as np
 import pytest
-from fused_networks import (
-    Network,
-    backend_of,
-    gradients,
-    parameters,
-    state,
-)
+from fused_state import backend_of, gradients, parameters, state
+from networks import Network
+from worker_meetings import until
 
 from nnfs_gpu import fused
 from nnfs_gpu.backend.cpu import workers
-from nnfs_gpu.fused.cpu import calls as cpu_calls, groups
-from nnfs_gpu.kernels.cpu.waiting import APART, FOREVER
+from nnfs_gpu.kernels.cpu.waiting import APART
 from nnfs_gpu.kernels.fused_cpu import tables as k
 from nnfs_gpu.kernels.fused_cpu.step import train
 
-PATIENCE = 20
 ROLE, TURN = 2, 12  # places among the arguments of `train`
 NETWORKS = {
     "narrow": Network((2, 64, 3), keep=0.5),
@@ -34,14 +27,6 @@ NETWORKS = {
     "one": Network((7, 1), "linear", "absolute_error", "adam", l2=0.01),
 }
 each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-
-
-def until(condition, what):
-    """Wait for it."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.0002)
 
 
 def present(engine):
@@ -91,31 +76,6 @@ def cells_of(tables):
     head = np.ctypeslib.as_array((ctypes.c_int64 * k.HEAD_FIELDS).from_address(tables))
     count = k.CELLS_FIELDS * APART
     return np.ctypeslib.as_array((ctypes.c_int64 * count).from_address(int(head[k.CELLS])))
-
-
-@pytest.fixture(scope="module")
-def crew():
-    return workers.Workers(4)
-
-
-@pytest.fixture
-def sharing(monkeypatch, crew):
-    """One thread at first; steps are shared however small, in small groups, and guests stay."""
-    sharing = Sharing(crew)
-    for name, value in (
-        ("SHARED_STEP", 0),
-        ("INVITATION", 0),
-        ("WATCH", FOREVER),
-        ("train", sharing.train),
-    ):
-        monkeypatch.setattr(cpu_calls, name, value)
-    for name in ("GROUP_FLOPS", "GROUP_SAMPLES"):
-        monkeypatch.setattr(groups, name, 1)
-    monkeypatch.setattr(crew, "invite", sharing.invite)
-    monkeypatch.setattr(workers, "_workers", crew)
-    monkeypatch.setattr("numba.get_num_threads", lambda: sharing.threads)
-    yield sharing
-    sharing.rest()
 
 
 def made(network, n, dtype="float32"):

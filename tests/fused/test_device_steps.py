@@ -12,20 +12,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from device_arrays import DeviceArray, WaitingError, no_waiting
-from emulation.emulator import COMPILER
 from fake_cupy import DeviceBackend
 from fused_cuda_networks import NETS, net, oracle_model, state
 
 from nnfs_gpu import Layer_Dense, Optimizer_Adam, Optimizer_SGD, get_backend, use_backend
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import build as cuda_kernel, device as cuda_device
+from nnfs_gpu.fused.cuda import build as cuda_build, device as cuda_device
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 from nnfs_gpu.training.engines import LayerSteps
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels for the CPU")
+pytestmark = pytest.mark.usefixtures("compiler")
 
-SMALL = cuda_kernel.Device(processors=3, shared=99 * 1024, dynamic=False)
+SMALL = cuda_build.Device(processors=3, shared=99 * 1024, dynamic=False)
 STATES = ("momentums", "cache")
 SOME = ("the book's", "dropout", "narrow, sigmoid and binary", "narrow, linear and absolute")
 
@@ -71,7 +70,7 @@ def test_a_step_waits_for_nothing(device, name, make):
 @pytest.mark.parametrize("small", [True, False], ids=["one launch", "a graph of launches"])
 def test_many_steps_wait_for_nothing(device, small, monkeypatch):
     if not small:
-        monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
+        monkeypatch.setattr(cuda_build, "SMALL_WORK", 0)
     model = NETS["the book's"].model(device)
     X, y = NETS["the book's"].data(model)
     engine = fused(model)
@@ -126,7 +125,7 @@ def test_waiting_is_noticed(device):
 
 
 def test_the_fused_step_asks_for_two_attributes(device):
-    assert cuda_device.device_of(device.xp) == cuda_kernel.Device(3, 48 * 1024)
+    assert cuda_device.device_of(device.xp) == cuda_build.Device(3, 48 * 1024)
     assert device.xp.asked == ["MultiProcessorCount", "MaxSharedMemoryPerBlockOptin"]
 
 

@@ -2,23 +2,15 @@
 
 import numpy as np
 import pytest
+from networks import model_of
 
 import nnfs_gpu as nnfs
 from nnfs_gpu import use_backend
 
 
 def model(*layers, optimizer=None):
-    network = nnfs.Model()
-    for layer in (nnfs.Layer_Dense(2, 64), *layers, nnfs.Layer_Dense(64, 3)):
-        network.add(layer)
-    network.add(nnfs.Activation_Softmax())
-    network.set(
-        loss=nnfs.Loss_CategoricalCrossentropy(),
-        optimizer=optimizer or nnfs.Optimizer_Adam(),
-        accuracy=nnfs.Accuracy_Categorical(),
-    )
-    network.finalize()
-    return network
+    layers = (nnfs.Layer_Dense(2, 64), *layers, nnfs.Layer_Dense(64, 3))
+    return model_of(*layers, nnfs.Activation_Softmax(), optimizer=optimizer)
 
 
 def test_plan_operations_bytes_and_engine(capsys):

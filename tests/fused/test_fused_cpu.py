@@ -8,20 +8,19 @@ same bits whatever the number of threads, and masks bit for bit.
 
 import numpy as np
 import pytest
-from fused_networks import (
-    ENDS,
-    OPTIMIZERS,
+from fused_state import (
     TOLERANCE,
-    Network,
     assert_gradients,
     backend_of,
     copy_state,
     gradients,
+    layer_steps,
     parameters,
     state,
     trained,
 )
 from hypothesis import given, settings, strategies as st
+from networks import ENDS, OPTIMIZERS, Network
 
 from nnfs_gpu import fused
 from nnfs_gpu.kernels.fused_cpu import tables as k
@@ -63,8 +62,8 @@ networks = st.builds(
 
 def check_step(network, n, dtype, steps=2):
     """Steps of both ways, each from the same state and new parameters."""
-    oracle, slow = network.layer_steps(backend_of(dtype))
-    exact, exact_steps = network.layer_steps(backend_of("float64"))
+    oracle, slow = layer_steps(network, backend_of(dtype))
+    exact, exact_steps = layer_steps(network, backend_of("float64"))
     model = network.model(backend_of(dtype))
     X, y = network.data(model, n)
     X64, y64 = network.data_of(exact, X, y)

@@ -10,17 +10,19 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fused_networks import (
+from fused_state import (
     TOLERANCE,
-    Network,
     assert_gradients,
     backend_of,
     copy_state,
     gradients,
+    layer_steps,
     parameters,
     trained,
 )
+from networks import Network, model_of
 from numba.core.runtime import _nrt_python, rtsys
+from processes import MODULES
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused
@@ -31,7 +33,7 @@ def test_changes_between_steps_count():
     """Rates, penalties, dropout's share, assigned arrays and arrays changed in place."""
     network = Network((2, 20, 3), activation="sigmoid", keep=0.5, l2=0.001)
     backend = backend_of("float64")
-    oracle, slow = network.layer_steps(backend)
+    oracle, slow = layer_steps(network, backend)
     model = network.model(backend)
     X, y = network.data(oracle, 60)
     engine = fused.engine(model)
@@ -104,9 +106,9 @@ def test_bad_batches_are_refused():
 def test_blocks_of_a_batch_are_the_batch(dtype):
     """Masks too: a block's rows are the rows of the batch."""
     network = Network((3, 40, 4), activation="sigmoid", keep=0.7, l1=1e-3)
-    oracle, slow = network.layer_steps(backend_of(dtype))
+    oracle, slow = layer_steps(network, backend_of(dtype))
     model = network.model(backend_of(dtype))
-    exact, exact_steps = network.layer_steps(backend_of("float64"))
+    exact, exact_steps = layer_steps(network, backend_of("float64"))
     X, y = network.data(oracle, 2000)
     engine = fused.engine(model)
     copy_state(model, exact)
@@ -191,20 +193,13 @@ def test_learns_the_spiral():
     np.random.seed(0)
     with ng.use_backend(backend_of("float32")):
         X, y = ng.spiral_data(100, 3)
-        model = ng.Model()
-        for part in (
+        model = model_of(
             ng.Layer_Dense(2, 64),
             ng.Activation_ReLU(),
             ng.Layer_Dense(64, 3),
             ng.Activation_Softmax(),
-        ):
-            model.add(part)
-        model.set(
-            loss=ng.Loss_CategoricalCrossentropy(),
             optimizer=ng.Optimizer_Adam(learning_rate=0.05, decay=5e-7),
-            accuracy=ng.Accuracy_Categorical(),
         )
-        model.finalize()
         X, y = model._data(X, y, "test", False)
         losses, _, accuracies, _ = fused.engine(model).run(X, y, 10_001)
     assert losses[0] == pytest.approx(1.0986, abs=1e-3)
@@ -217,7 +212,7 @@ def test_a_second_process_compiles_nothing():
     trained(Network((2, 5, 3)), 30, steps=1)  # so that it is there
     code = """
 import json
-from fused_networks import Network
+from networks import Network
 from nnfs_gpu import fused, get_backend
 from nnfs_gpu.kernels.fused_cpu.step import train
 network = Network((2, 9, 4))
@@ -227,10 +222,9 @@ engine.compile()
 engine.step(*network.data(model, 30))
 print(json.dumps([len(train.stats.cache_hits), len(train.stats.cache_misses)]))
 """
-    folder = os.path.dirname(os.path.abspath(__file__))
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": folder},
+        env=os.environ | {"PYTHONPATH": MODULES},
         capture_output=True,
         text=True,
         check=True,

@@ -4,39 +4,31 @@ Threads that come late, too early or with an old turn change nothing; they leave
 wanted elsewhere; and the network is cut into pieces that cover it once.
 """
 
-# ruff: noqa: F811 - tests name the fixture that is imported
-
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import threading
-import warnings
 import weakref
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from fused_networks import (
-    parameters,
-)
-from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
+from fused_sharing import (
     NETWORKS,
     ROLE,
     TURN,
     acts,
     at_the_same_time,
     blocks,
-    crew,
     everything,
     history,
     made,
     present,
-    sharing,
-    until,
 )
+from fused_state import parameters
 from hypothesis import given, settings, strategies as st
+from worker_meetings import passes_in_child, until
 
 from nnfs_gpu.fused.cpu import calls as cpu_calls, layout
 from nnfs_gpu.fused.plan import Plan, Stage
@@ -211,20 +203,13 @@ def test_a_forked_child_gets_help(sharing):
     _, engine, X, y = made(NETWORKS["pieces"], 300)
     engine.step(X, y)
     assert present(engine) == 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads, from 3.12 on
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(10)
-            sharing.waits = False
-            engine._workspaces = {0: engine._workspaces[0]}
-            until(lambda: len(engine.run(X, y, 5)) and len(engine._workspaces) > 1, "nobody")
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def gets_help():
+        sharing.waits = False
+        engine._workspaces = {0: engine._workspaces[0]}
+        until(lambda: len(engine.run(X, y, 5)) and len(engine._workspaces) > 1, "nobody")
+
+    assert passes_in_child(gets_help)
 
 
 # ---- pieces ----

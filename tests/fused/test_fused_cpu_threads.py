@@ -4,30 +4,21 @@ A shared step gives what one thread gives, bit for bit, in whole steps, many ste
 blocks of a batch, and the numbers of the layers.
 """
 
-# ruff: noqa: F811 - tests name the fixture that is imported
-
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from fused_networks import (
-    Network,
-    assert_gradients,
-    backend_of,
-    copy_state,
-    gradients,
-)
-from fused_sharing import (  # noqa: F401 - crew is a fixture of a fixture
+from fused_sharing import (
     NETWORKS,
     at_the_same_time,
-    crew,
     each_network,
     everything,
     history,
     made,
-    sharing,
-    until,
 )
+from fused_state import assert_gradients, backend_of, copy_state, gradients, layer_steps
+from networks import Network
+from worker_meetings import until
 
 from nnfs_gpu import fused
 from nnfs_gpu.fused.cpu import calls as cpu_calls, groups
@@ -166,7 +157,7 @@ def test_the_last_of_many_shared_steps_is_the_layers_step(sharing, network):
     engine.run(X, y, 4)
     model, engine, X, y = made(network, 700, "float64")
     losses, penalties, _, _ = engine.run(X, y, 5)
-    exact, slow = network.layer_steps(backend_of("float64"))
+    exact, slow = layer_steps(network, backend_of("float64"))
     network.data_of(exact, X, y)
     copy_state(before, exact)
     exact.optimizer.iterations = 4

@@ -10,13 +10,11 @@ engines of CPU and GPU can be asked is the same.
 from __future__ import annotations
 
 import inspect
-import os
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from emulation import backend as emulated
-from emulation.emulator import COMPILER
 from fused_cuda_networks import (
     BOUND,
     NETS,
@@ -33,20 +31,16 @@ from fused_cuda_networks import (
 
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cpu import engine as cpu
-from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 from nnfs_gpu.training.engines import LayerSteps
 
-MANY = cuda_kernel.Device(processors=20, shared=99 * 1024, dynamic=False)
+MANY = cuda_build.Device(processors=20, shared=99 * 1024, dynamic=False)
 CUTS = (0, 1, 18, 43, None)  # blocks that begin at no multiple of anything
 
 
-@pytest.fixture(autouse=True)
-def _compiler():
-    if COMPILER is None:
-        problem = "g++ is not installed: the CUDA kernels cannot run on the CPU"
-        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+pytestmark = pytest.mark.usefixtures("compiler")
 
 
 def in_blocks(steps, X, y, cuts=CUTS):
@@ -86,13 +80,13 @@ def test_blocks_are_the_step_over_all_rows(name):
 
 @pytest.mark.parametrize("name", ["the book's", "dropout"])
 def test_blocks_in_float32_and_many_thread_blocks(name, monkeypatch):
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", 0)
     assert_blocks_agree(NETS[name], "float32", on(MANY))
 
 
-@pytest.mark.parametrize("end", ["categorical", "binary"])
-def test_blocks_of_wide_layers(end):
-    of = net(5, 140, 130, 4, rows=50, penalty=1e-3, end=end)
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy"])
+def test_blocks_of_wide_layers(loss):
+    of = net(5, 140, 130, 4, rows=50, l1=1e-3, loss=loss)
     assert_blocks_agree(of, "float64", lambda model: TiledSteps(model, make_plan(model), tile=7))
 
 
@@ -113,7 +107,7 @@ def test_the_same_blocks_give_the_same_bits(name, monkeypatch):
 def test_sums_over_many_blocks_lose_nothing():
     """1,000 equal blocks in float32, where adding one by one would lose digits."""
     n = 1_000
-    of = net(1, 1, activations=(), end="absolute", optimizer="sgd", rows=n)
+    of = net(1, 1, activation=(), loss="absolute_error", optimizer="sgd", rows=n)
     model = emulated_model(of)
     model.trainable_layers[0].weights = np.zeros((1, 1))
     model.trainable_layers[0].biases = np.zeros((1, 1))

@@ -24,7 +24,7 @@ from fused_cuda_networks import (
 
 from nnfs_gpu import available_backends, get_backend
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import build as cuda_kernel
+from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 
@@ -55,13 +55,13 @@ def test_a_step_in_float32(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_many_blocks(name, monkeypatch):
-    monkeypatch.setattr(cuda_kernel, "SMALL_WORK", 0)
+    monkeypatch.setattr(cuda_build, "SMALL_WORK", 0)
     of = replace(NETS[name], rows=5_003)
     assert_steps_agree(of, "float64", engine, backend=on_device("float64"))
 
 
 def test_wide_layers():
-    of = net(5, 140, 130, 4, rows=3_001, penalty=1e-3)
+    of = net(5, 140, 130, 4, rows=3_001, l1=1e-3)
 
     def make(model):
         return TiledSteps(model, make_plan(model), tile=1_024)

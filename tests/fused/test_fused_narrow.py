@@ -10,11 +10,20 @@ import sys
 
 import numpy as np
 import pytest
-from fused_networks import Network, assert_gradients, backend_of, copy_state, gradients, trained
+from fused_state import (
+    assert_gradients,
+    backend_of,
+    copy_state,
+    gradients,
+    layer_steps,
+    trained,
+)
+from networks import Network
+from processes import MODULES
 
-import nnfs_gpu as ng
 from nnfs_gpu import fused
 from nnfs_gpu.kernels.fused_cpu import tables as k
+from nnfs_gpu.training.engines import LayerSteps
 
 SHAPES = [  # every limit on inputs and outputs, and units that fill no register
     (Network((2, 64, 3)), 300),
@@ -37,10 +46,10 @@ def test_gradients_are_those_of_the_layers(network, n, dtype):
     engine = fused.engine(model)
     assert engine.plan.narrow
     X, y = network.data(model, n)
-    reference, steps = network.layer_steps(backend_of("float64"))
+    reference, steps = layer_steps(network, backend_of("float64"))
     copy_state(model, reference)
     measured = engine.step(X, y)
-    assert engine.layout.head[k.GROUP_POINTER]
+    assert engine.layout.head[k.NARROW]
     wanted = steps.step(*network.data_of(reference, X, y))
     np.testing.assert_allclose(measured, [float(v) for v in wanted], rtol=2e-6, atol=1e-7)
     assert_gradients(model, gradients(reference), dtype)
@@ -62,7 +71,7 @@ def test_other_networks_go_the_other_way(network):
     engine = fused.engine(model)
     assert engine.plan.narrow is None
     engine.compile()
-    assert not engine.layout.head[k.GROUP_POINTER]
+    assert not engine.layout.head[k.NARROW]
 
 
 def random_step(mean, dtype, spoil=None):
@@ -82,7 +91,7 @@ def random_step(mean, dtype, spoil=None):
     model, reference = models
     with np.errstate(all="ignore"):
         measured = fused.engine(model).step(*network.data_of(model, X, y))
-        wanted = ng.engines.LayerSteps(reference).step(*network.data_of(reference, X, y))
+        wanted = LayerSteps(reference).step(*network.data_of(reference, X, y))
     return model, measured, reference, [float(v) for v in wanted]
 
 
@@ -107,7 +116,7 @@ def test_what_is_no_number_stays_none(spoil):
 def test_infinity_behind_gates_that_are_shut():
     """Its product with a gradient of 0 is no number, as by layers."""
     found = []
-    for make in (fused.engine, ng.engines.LayerSteps):
+    for make in (fused.engine, LayerSteps):
         model = Network((1, 4, 2)).model(backend_of("float32"))
         model.trainable_layers[0].weights = -np.ones((1, 4), np.float32)
         X, y = model._data(np.float32([[1], [np.inf], [-2]]), np.array([0, 1, 1]), "test", False)
@@ -119,10 +128,10 @@ def test_infinity_behind_gates_that_are_shut():
 
 
 BITS = """
-import hashlib, sys
+import hashlib
 import numpy as np
-sys.path.insert(0, sys.argv[1])
-from fused_networks import Network, trained
+from fused_state import trained
+from networks import Network
 from test_fused_narrow import SHAPES
 digest = hashlib.sha256()
 for (network, n), dtype in zip(SHAPES[3:8], ("float32", "float64") * 3):
@@ -137,11 +146,13 @@ AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+popc
 
 def test_bits_do_not_depend_on_the_registers():
     """A processor without registers of masks computes the gates again."""
-    here = os.path.dirname(__file__)
     digests = set()
     for cpu in ({}, {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": AVX2}):
         run = subprocess.run(
-            [sys.executable, "-c", BITS, here], env=os.environ | cpu, capture_output=True, text=True
+            [sys.executable, "-c", BITS],
+            env=os.environ | {"PYTHONPATH": MODULES} | cpu,
+            capture_output=True,
+            text=True,
         )
         assert run.returncode == 0, run.stderr
         digests.add(run.stdout)
@@ -169,3 +180,46 @@ def test_bits_do_not_depend_on_what_ran_before(n):
     for layer, at in zip(model.trainable_layers, (0, 2), strict=True):
         np.testing.assert_array_equal(layer.weights, arrays[at])
         np.testing.assert_array_equal(layer.biases, arrays[at + 1])
+
+
+COMPILED = """
+import sys
+import numpy as np
+from fused_networks import Network, backend_of
+from nnfs_gpu import fused
+from nnfs_gpu.kernels.fused_cpu import group, narrow, samples
+
+network = Network(tuple(int(width) for width in sys.argv[1:]))
+model = network.model(backend_of("float32"))
+X, y = network.data(model, 40)
+engine = fused.engine(model)
+kernels = group.group, narrow.narrow_group, samples.gather
+compiled = lambda: print(*(len(kernel.overloads) for kernel in kernels))
+engine.step(X, y)
+compiled()
+engine.sweep(X, y, 0, 20, 2, np.arange(40)[::-1].copy())
+compiled()
+"""
+
+
+@pytest.mark.parametrize(
+    ("widths", "first", "shuffled"),
+    [((2, 8, 3), "0 1 0", "0 1 1"), ((2, 8, 8, 3), "1 0 0", "1 0 1")],
+)
+def test_a_network_compiles_only_what_it_calls(widths, first, shuffled, tmp_path):
+    """With an empty cache: each way through a group alone, and the order where there is one."""
+    for _ in range(2):  # compiled, then found again
+        run = subprocess.run(
+            [sys.executable, "-c", COMPILED, *map(str, widths)],
+            env=os.environ
+            | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.path.dirname(__file__)},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.splitlines() == [first, shuffled]
+    kept = {path.name.split("-")[0] for path in tmp_path.rglob("*.nbi")}
+    assert ("fused_cpu.group.group" in kept, "fused_cpu.narrow.narrow_group" in kept) == (
+        first[0] == "1",
+        first[2] == "1",
+    )

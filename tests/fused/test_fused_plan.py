@@ -4,6 +4,7 @@ Proves the plans of networks, their operations and bytes a sample against number
 hand, every refusal, and the choice of an engine.
 """
 
+import networks
 import pytest
 
 import nnfs_gpu as ng
@@ -19,16 +20,12 @@ def backend():
 
 
 def model_of(*layers, loss=None, optimizer=None, accuracy=None):
-    model = ng.Model()
-    for layer in layers:
-        model.add(layer)
-    model.set(
+    return networks.model_of(
+        *layers,
         loss=loss or ng.Loss_CategoricalCrossentropy(),
-        optimizer=optimizer or ng.Optimizer_Adam(),
+        optimizer=optimizer,
         accuracy=accuracy or ng.Accuracy_Categorical(),
     )
-    model.finalize()
-    return model
 
 
 def spiral_model(**parts):

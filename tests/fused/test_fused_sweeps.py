@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from fused_networks import Network, backend_of, parameters, state
+from fused_state import backend_of, parameters, state
+from networks import Network
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused

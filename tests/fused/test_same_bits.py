@@ -16,6 +16,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
+from processes import MODULES
 
 PROGRAM = Path(__file__).resolve().parent / "bits_program.py"
 PROCESSORS = {
@@ -35,7 +36,7 @@ def runs_here(processor: dict[str, str]) -> bool:
 def start(first: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-W", "error", str(PROGRAM), first],
-        env=os.environ | environment,
+        env=os.environ | {"PYTHONPATH": MODULES} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

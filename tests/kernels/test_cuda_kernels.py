@@ -9,7 +9,6 @@ test. The cases are in emulation/cases*.py.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,13 @@ import pytest
 from emulation import cases_elements, cases_softmax  # noqa: F401 - they register cases
 from emulation.cases import CASES, HIGH, LOW, ORACLE, SETUPS, Gpu, Setup, joined, wide
 from emulation.cases_sums import SEED, spiral_error, spiral_points
-from emulation.emulator import COMPILER, kernels_in
+from emulation.emulator import kernels_in
 from helpers import assert_close
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 
 
-@pytest.fixture(autouse=True)
-def _compiler():
-    if COMPILER is None:
-        problem = "g++ is not installed: the CUDA kernels cannot run on the CPU"
-        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+pytestmark = pytest.mark.usefixtures("compiler")
 
 
 # ---- the tests over all cases ----

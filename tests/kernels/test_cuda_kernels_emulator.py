@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from emulation.cases import EMULATOR
-from emulation.emulator import COMPILER, EmulationError, Emulator
+from emulation.emulator import EmulationError, Emulator
 
-
-@pytest.fixture(autouse=True)
-def _compiler():
-    if COMPILER is None:
-        problem = "g++ is not installed: the CUDA kernels cannot run on the CPU"
-        pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+pytestmark = pytest.mark.usefixtures("compiler")
 
 
 # ---- the emulator notices ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import own_parts as own
+from networks import dense_model, model_of
 
 from nnfs_gpu import (
     Accuracy_Categorical,
@@ -16,7 +17,6 @@ from nnfs_gpu import (
     Loss_BinaryCrossentropy,
     Loss_CategoricalCrossentropy,
     Loss_MeanSquaredError,
-    Model,
     Optimizer_Adam,
     Optimizer_SGD,
 )
@@ -46,7 +46,7 @@ def classifier(*inside, last=Activation_Softmax, loss=None, accuracy=None, optim
     return make
 
 
-def regression(*inside, last=Activation_Linear, loss=None, accuracy=None):
+def values(*inside, last=Activation_Linear, loss=None, accuracy=None):
     def make():
         inner = [one() for one in inside or [Activation_ReLU]]
         layers = [Layer_Dense(2, 12), *inner, Layer_Dense(12, 1), last()]
@@ -88,7 +88,7 @@ LAYERS = {
     "relu6": classifier(own.Activation_ReLU6),
     "temperature": classifier(RELU, last=own.Activation_SoftmaxTemperature),
     "softmax": classifier(RELU, last=own.Activation_OwnSoftmax),
-    "tanh last": regression(last=own.Activation_Tanh),
+    "tanh last": values(last=own.Activation_Tanh),
     "print": classifier(RELU, own.Layer_Print),
     "reshape": classifier(
         with_(own.Layer_Reshape, 3, 4), own.Activation_Tanh, with_(own.Layer_Reshape, 12)
@@ -100,9 +100,9 @@ LAYERS = {
     "first": own_first,
 }
 LOSSES = {
-    "huber": regression(loss=own.Loss_Huber),
-    "log cosh": regression(loss=own.Loss_LogCosh),
-    "tallied": regression(loss=own.Loss_Tallied),
+    "huber": values(loss=own.Loss_Huber),
+    "log cosh": values(loss=own.Loss_LogCosh),
+    "tallied": values(loss=own.Loss_Tallied),
     "hinge": classifier(RELU, last=Activation_Linear, loss=own.Loss_Hinge, accuracy=OnScores),
     "focal": classifier(RELU, loss=own.Loss_Focal),
     "combined": classifier(
@@ -110,8 +110,8 @@ LOSSES = {
     ),
 }
 ACCURACIES = {
-    "r2": regression(accuracy=own.Accuracy_R2),
-    "within": regression(accuracy=with_(own.Accuracy_Within, 0.1)),
+    "r2": values(accuracy=own.Accuracy_R2),
+    "within": values(accuracy=with_(own.Accuracy_Within, 0.1)),
     "f1": binary(own.Accuracy_F1),
     "book": classifier(RELU, accuracy=own.Accuracy_Own),
     "top 2": classifier(RELU, last=own.Activation_Scores, accuracy=own.Accuracy_Top2),
@@ -132,29 +132,12 @@ def build(name, seed=1):
     """The finalized model called `name`, and its targets."""
     np.random.seed(seed)
     layers, loss, accuracy, optimizer, y = ALL[name]()
-    model = Model()
-    for layer in layers:
-        model.add(layer)
-    model.set(loss=loss, optimizer=optimizer, accuracy=accuracy)
-    model.finalize()
-    return model, y
+    return model_of(*layers, loss=loss, optimizer=optimizer, accuracy=accuracy), y
 
 
 def ours():
     """A network that is fused as it stands."""
-    np.random.seed(0)
-    model = Model()
-    model.add(Layer_Dense(2, 8))
-    model.add(Activation_ReLU())
-    model.add(Layer_Dense(8, 3))
-    model.add(Activation_Softmax())
-    model.set(
-        loss=Loss_CategoricalCrossentropy(),
-        optimizer=Optimizer_SGD(),
-        accuracy=Accuracy_Categorical(),
-    )
-    model.finalize()
-    return model
+    return dense_model(2, 8, 3, optimizer=Optimizer_SGD(), seed=0)
 
 
 def with_layer(layer):

@@ -10,8 +10,16 @@ import numpy as np
 import own_networks as networks
 import own_parts as own
 import pytest
+from networks import dense_model, model_of
 
-from nnfs_gpu import Accuracy_Categorical, Blocks, EarlyStopping, Layer_Dense, Model, use_backend
+from nnfs_gpu import (
+    Accuracy_Categorical,
+    Blocks,
+    EarlyStopping,
+    Layer_Dense,
+    Optimizer_SGD,
+    use_backend,
+)
 
 X = networks.X
 
@@ -147,12 +155,14 @@ def test_an_accuracy_sees_all_targets_of_a_larger_file(cpu, tmp_path, source):
 
 def test_a_layer_of_the_users_own_decides_on_the_width(cpu):
     """Ours checks features and outputs where it knows them; an own layer is asked at the step."""
-    model = Model()
-    model.add(own.Layer_Reshape(6))
-    model.add(Layer_Dense(6, 3))
-    model.add(own.Activation_Tanh())
-    model.set(loss=own.Loss_Huber(), accuracy=own.Accuracy_R2(), optimizer=own.Optimizer_Plain(0.1))
-    model.finalize()
+    model = model_of(
+        own.Layer_Reshape(6),
+        Layer_Dense(6, 3),
+        own.Activation_Tanh(),
+        loss=own.Loss_Huber(),
+        optimizer=own.Optimizer_Plain(0.1),
+        accuracy=own.Accuracy_R2(),
+    )
     model.train(X.reshape(20, 6), np.eye(3)[np.arange(20) % 3], print_every=None)
     with pytest.raises(ValueError, match=r"cannot reshape array"):  # NumPy's, of the layer
         model.predict(X[:, :1])
@@ -170,16 +180,9 @@ class Layer_Flatten:  # noqa: N801
 @pytest.mark.parametrize("source", ["arrays", "map", "blocks"])
 def test_a_first_layer_of_ones_own_takes_images(cpu, tmp_path, source):
     images, y = np.random.RandomState(0).rand(40, 4, 4), np.arange(40) % 3
-    model, flat = Model(), Model()
-    for one in (model, flat):
-        np.random.seed(0)
-        for layer in ([Layer_Flatten()] if one is model else []) + networks.ours().layers:
-            one.add(layer)
-        one.layers[-4] = Layer_Dense(16, 8)
-        one.set(
-            **{role: getattr(networks.ours(), role) for role in ("loss", "optimizer", "accuracy")}
-        )
-        one.finalize()
+    flat = dense_model(16, 8, 3, optimizer=Optimizer_SGD(), seed=0)
+    same = dense_model(16, 8, 3, optimizer=Optimizer_SGD(), seed=0)
+    model = model_of(Layer_Flatten(), *same.layers, optimizer=same.optimizer)
     data = {
         "arrays": lambda: (images, y),
         "map": lambda: (mapped(tmp_path, "X", images), mapped(tmp_path, "y", y)),

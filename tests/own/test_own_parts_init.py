@@ -9,6 +9,7 @@ import types
 import numpy as np
 import own_networks as networks
 import pytest
+from networks import dense_model
 
 from nnfs_gpu import (
     Accuracy_Categorical,
@@ -19,9 +20,6 @@ from nnfs_gpu import (
     EarlyStopping,
     Layer_Dense,
     Layer_Dropout,
-    Loss_CategoricalCrossentropy,
-    Loss_MeanSquaredError,
-    Model,
     Optimizer_Adam,
     Optimizer_SGD,
     use_backend,
@@ -83,17 +81,15 @@ class Regression(Accuracy_Regression):
 
 
 def network(dense=Layer_Dense, middle=Activation_ReLU, optimizer=Adam, accuracy=Categorical):
-    np.random.seed(0)
-    classes = accuracy is not Regression
-    model = Model()
-    model.add(dense(WIDTH, 5))
-    model.add(middle())
-    model.add(dense(5, 3))
-    model.add(Activation_Softmax() if classes else Activation_Linear())
-    loss = Loss_CategoricalCrossentropy if classes else Loss_MeanSquaredError
-    model.set(loss=loss(), optimizer=optimizer(), accuracy=accuracy())
-    model.finalize()
-    return model
+    return dense_model(
+        *(WIDTH, 5, 3),
+        dense=dense,
+        hidden=[middle],
+        last=Activation_Linear if accuracy is Regression else Activation_Softmax,
+        optimizer=optimizer(),
+        accuracy=accuracy(),
+        seed=0,
+    )
 
 
 CASES = {

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 
-import book_parts
 import book_reference
 import numpy as np
 import own_networks as networks
 import pytest
+from networks import model_of
 
 import nnfs_gpu
-from nnfs_gpu import Model, use_backend
+from nnfs_gpu import use_backend
 
 X = networks.X
 MIXES = int(os.environ.get("NNFS_GPU_MIXES", 12))
@@ -36,9 +36,7 @@ def mixed(rng, from_book):
     def part(role, name, *arguments, **options):
         if role not in from_book:
             return getattr(nnfs_gpu, name)(*arguments, **options)
-        return getattr(book_reference if role == "Accuracy" else book_parts, name)(
-            *arguments, **options
-        )
+        return getattr(book_reference, name)(*arguments, **options)
 
     layers = [part("Layer_Dense", "Layer_Dense", 2, 8, weight_regularizer_l2=1e-2)]
     layers += [part("Activation_ReLU", "Activation_ReLU")]
@@ -51,16 +49,12 @@ def mixed(rng, from_book):
         ("Optimizer_SGD", {"learning_rate": 0.5, "momentum": 0.9}),
         ("Optimizer_Adagrad", {"learning_rate": 0.1}),
     ][rng.randint(3)]
-    model = Model()
-    for layer in layers:
-        model.add(layer)
-    model.set(
+    return model_of(
+        *layers,
         loss=part("Loss", "Loss_CategoricalCrossentropy"),
         optimizer=part("Optimizer", optimizer, **options),
         accuracy=part("Accuracy", "Accuracy_Categorical"),
     )
-    model.finalize()
-    return model
 
 
 @pytest.mark.parametrize("number", range(MIXES))

@@ -60,6 +60,7 @@ def test_an_sdist_holds_documents_and_what_its_tests_need(sdist):
         "bench/results/train_cpu.json",
         "tests/conftest.py",
         "tests/helpers.py",
+        "tests/networks.py",
         "tests/emulation/shim.h",
     ):
         assert name in files

@@ -4,7 +4,9 @@ Each check is a function that raises; run.py calls them under the simulator.
 """
 
 import math
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +40,24 @@ def backends():
 
 def same_bits(a, b):
     return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+
+
+# ---- the versions that bench compares ----
+@check
+def versions_of_the_ladders():
+    """Those of numba-cuda, rows of few columns and of more than a block has threads."""
+    sys.path.append(str(Path(__file__).resolve().parents[2]))  # `bench` is not installed
+    from bench.ladders import LADDERS
+    from bench.suites.ladder import OperationCase
+
+    backend, done = NumbaCudaBackend("float32", threads=THREADS), 0
+    for operation, versions in LADDERS.items():
+        for version in versions:
+            if version.backend == "numba-cuda":
+                for classes in (3, 33):
+                    OperationCase(operation, 3, classes).contender(version, backend)
+                    done += 1
+    assert done == 10
 
 
 # ---- several blocks that go on from each other ----

@@ -3,6 +3,8 @@
     python kill_program.py SEED KILLS             # random runs, killed at random writes and times
     python kill_program.py command N MOMENT ...   # nnfs-gpu ..., killed in its Nth write
 
+with PYTHONPATH=tests.
+
 For test_checkpoint_kills.py and test_cli_resume.py, with few kills, and by hand with many.
 """
 

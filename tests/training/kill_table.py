@@ -12,20 +12,15 @@ import os
 import shutil
 
 import numpy as np
+from networks import dense_model, dropout
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
-    Accuracy_Regression,
     Activation_Linear,
     Activation_ReLU,
     Activation_Sigmoid,
     Activation_Softmax,
     EarlyStopping,
-    Layer_Dense,
     Layer_Dropout,
-    Loss_CategoricalCrossentropy,
-    Loss_MeanSquaredError,
-    Model,
     Optimizer_Adam,
     Optimizer_SGD,
     use_backend,
@@ -73,21 +68,15 @@ class Run:
     def network(self):
         """The model, untrained, and the callbacks."""
         use_backend(self.backend)
-        np.random.seed(2)
-        model = Model()
-        hidden = [Layer_Dense(2, 6, weight_regularizer_l2=1e-3)]
-        hidden += [Activation_Sigmoid() if self.regression else Activation_ReLU()]
-        hidden += [Layer_Dropout(0.2)] if self.dropout else []
-        last = Layer_Dense(6, 1 if self.regression else 3)
-        for layer in [*hidden, last, Activation_Linear() if self.regression else softmax()]:
-            model.add(layer)
-        decay = 0.01 if self.decay else 0.0
-        model.set(
-            loss=Loss_MeanSquaredError() if self.regression else Loss_CategoricalCrossentropy(),
-            optimizer=Optimizer_SGD(0.3, decay, 0.9) if self.decay else Optimizer_Adam(0.05),
-            accuracy=Accuracy_Regression() if self.regression else Accuracy_Categorical(),
+        activation = Activation_Sigmoid if self.regression else Activation_ReLU
+        model = dense_model(
+            *(2, 6, 1 if self.regression else 3),
+            hidden=[activation, dropout(0.2)] if self.dropout else [activation],
+            last=Activation_Linear if self.regression else Activation_Softmax,
+            optimizer=Optimizer_SGD(0.3, 0.01, 0.9) if self.decay else Optimizer_Adam(0.05),
+            seed=2,
+            weight_regularizer_l2=1e-3,
         )
-        model.finalize()
         monitor = "val_loss" if self.validation else "loss"
         patience, delta = EARLY.get(self.early, (None, 0.0))
         early = EarlyStopping(monitor, patience, delta, restore_best=True)
@@ -128,10 +117,6 @@ class Run:
             checkpoint_every=self.every if checkpoint is not None else None,
         )
         return ending(model, history, callbacks)
-
-
-def softmax():
-    return Activation_Softmax()
 
 
 def ending(model, history, callbacks):

@@ -1,6 +1,6 @@
 """Trains with checkpoints and is killed, again and again: for test_checkpoint.py.
 
-    python killed_run.py FOLDER BACKEND NETWORK PLAN
+    PYTHONPATH=tests python tests/training/killed_run.py FOLDER BACKEND NETWORK PLAN
 PLAN is a list of "step N" (SIGKILL after N more steps), "write N" (in the middle of the Nth
 write from here), "rename N" (just before its rename), "after N" (just after it) and "time S"
 (by the parent, after S seconds). Each is carried out by a child made with fork: a process of
@@ -14,20 +14,13 @@ import sys
 import time
 
 import numpy as np
+from networks import dense_model, dropout
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
-    Accuracy_Regression,
     Activation_Linear,
     Activation_ReLU,
     Activation_Sigmoid,
-    Activation_Softmax,
     Callback,
-    Layer_Dense,
-    Layer_Dropout,
-    Loss_CategoricalCrossentropy,
-    Loss_MeanSquaredError,
-    Model,
     Optimizer_Adam,
     Optimizer_RMSprop,
     init,
@@ -48,24 +41,20 @@ def network(kind):
     if kind == "book":
         init(random_seed=5)
     if kind == "regression":
-        layers = [Layer_Dense(2, 6), Activation_Sigmoid(), Layer_Dropout(0.2)]
-        layers += [Layer_Dense(6, 1), Activation_Linear()]
-        loss, accuracy, y = Loss_MeanSquaredError(), Accuracy_Regression(), X[:, :1] * 2
+        hidden, y = [Activation_Sigmoid, dropout(0.2)], X[:, :1] * 2
         optimizer = Optimizer_RMSprop(0.02, 1e-2)
+        model = dense_model(
+            *(2, 6, 1), hidden=hidden, last=Activation_Linear, optimizer=optimizer, seed=None
+        )
         arguments["callbacks"] = [callbacks.EarlyStopping("loss", 2, 1e-3, restore_best=True)]
     else:
-        layers = [Layer_Dense(2, 6, weight_regularizer_l2=1e-3), Activation_ReLU()]
-        layers += [Layer_Dropout(0.1), Layer_Dense(6, 3), Activation_Softmax()]
-        loss, accuracy = Loss_CategoricalCrossentropy(), Accuracy_Categorical()
-        optimizer = Optimizer_Adam(0.05, 1e-2)
+        hidden, optimizer = [Activation_ReLU, dropout(0.1)], Optimizer_Adam(0.05, 1e-2)
+        model = dense_model(
+            *(2, 6, 3), hidden=hidden, optimizer=optimizer, seed=None, weight_regularizer_l2=1e-3
+        )
         early = callbacks.EarlyStopping("val_accuracy", None, restore_best=True)
         arguments |= {"validation_data": (X[::2], y[::2]), "callbacks": [early]}
         arguments |= {"shuffle": kind == "shuffled", "seed": 3}
-    model = Model()
-    for layer in layers:
-        model.add(layer)
-    model.set(loss=loss, optimizer=optimizer, accuracy=accuracy)
-    model.finalize()
     return model, X, y, arguments
 
 

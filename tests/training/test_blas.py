@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from interruptions import cut_off, instructions
+from networks import dense_model
 
 import nnfs_gpu as ng
 from nnfs_gpu.training import blas
@@ -67,18 +67,7 @@ class Seen(ng.Callback):
 
 
 def model_of(widths=(2, 16, 3), backend="numpy"):
-    with ng.use_backend(backend):
-        model = ng.Model()
-        for inputs, outputs in pairwise(widths):
-            model.add(ng.Layer_Dense(inputs, outputs))
-        model.add(ng.Activation_Softmax())
-        model.set(
-            loss=ng.Loss_CategoricalCrossentropy(),
-            optimizer=ng.Optimizer_SGD(),
-            accuracy=ng.Accuracy_Categorical(),
-        )
-        model.finalize()
-    return model
+    return dense_model(*widths, hidden=(), optimizer=ng.Optimizer_SGD(), backend=backend)
 
 
 def data(widths=(2, 16, 3), n=50):

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interruptions import Fall
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
+from processes import MODULES
 
 from nnfs_gpu import Activation_Softmax, Callback, Layer_Dense, Model, Optimizer_SGD, use_backend
 from nnfs_gpu.files.tensor_file import ModelFileError
@@ -21,6 +23,7 @@ from nnfs_gpu.training.callbacks import EarlyStopping
 from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
 PROGRAM = Path(__file__).with_name("killed_run.py")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 posix = pytest.mark.skipif(os.name != "posix", reason="fork and SIGKILL of POSIX systems")
 STEPS = {"epochs": 3, "batch_size": 16, "print_every": None}  # 4 steps an epoch
 
@@ -28,12 +31,11 @@ STEPS = {"epochs": 3, "batch_size": 16, "print_every": None}  # 4 steps an epoch
 # ---- killed processes ----
 def killed(folder, backend, kind, plan):
     """(kills that happened, the resumed run's result, the whole run's)."""
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(folder), backend, kind, json.dumps(plan)],
         capture_output=True,
         text=True,
-        env=environment,
+        env=os.environ | ONE_THREAD | {"PYTHONPATH": MODULES},
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
@@ -76,18 +78,6 @@ def test_a_killed_run_on_numba(tmp_path):
 
 
 # ---- resuming in one process, on every backend ----
-class Fall(Callback):
-    """Ends the run after some steps, as a crash does."""
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs):
-        self.steps -= 1
-        if self.steps == 0:
-            raise KeyboardInterrupt
-
-
 def fall(steps, folder, **arguments):
     with pytest.raises(KeyboardInterrupt):
         network().train(X, Y, checkpoint=folder, callbacks=[Fall(steps)], **STEPS | arguments)

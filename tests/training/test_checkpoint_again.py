@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 from model_files import architecture, rewrite
 from model_programs import X, Y, network, parameters
+from networks import dense_model
 
 from nnfs_gpu import (
-    Accuracy_Regression,
     Activation_Linear,
     Activation_ReLU,
     Activation_Softmax,
     Callback,
     Layer_Dense,
     Layer_Dropout,
-    Loss_MeanSquaredError,
     Model,
     Optimizer_SGD,
     use_backend,
@@ -134,13 +133,7 @@ def test_a_made_up_checkpoint_without_a_precision_gets_the_one_of_the_data(tmp_p
     use_backend("numpy")
 
     def trained(epochs, checkpoint=None):
-        np.random.seed(1)
-        model = Model()
-        model.add(Layer_Dense(2, 1))
-        model.add(Activation_Linear())
-        parts = Loss_MeanSquaredError(), Optimizer_SGD(), Accuracy_Regression()
-        model.set(**dict(zip(("loss", "optimizer", "accuracy"), parts, strict=True)))
-        model.finalize()
+        model = dense_model(2, 1, last=Activation_Linear, optimizer=Optimizer_SGD())
         model.train(X, X[:, :1], epochs=epochs, checkpoint=checkpoint, **SETTINGS)
         return model
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cli_runs import ENVIRONMENT, posix
 from kill_table import Run, disks, table
+from processes import MODULES
 
 from nnfs_gpu.training.checkpoint import FILE
 
@@ -57,8 +58,7 @@ def test_a_kill_at_every_write(run, tmp_path, monkeypatch):
 def test_killed_for_good():
     """A few of the same with SIGKILL, in processes of their own."""
     program = Path(__file__).with_name("kill_program.py")
-    done = subprocess.run(
-        [sys.executable, str(program), "5", "12"], capture_output=True, text=True, env=ENVIRONMENT
-    )
+    command, found = [sys.executable, str(program), "5", "12"], {"PYTHONPATH": MODULES}
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | found)
     assert done.returncode == 0, done.stderr
     assert "all ended with the bits of the whole run" in done.stdout

@@ -11,8 +11,8 @@ import os
 import numpy as np
 import pytest
 from emulation.backend import EmulatedCupyBackend
-from fused_networks import Network
 from interruptions import cut_off, instructions
+from networks import Network
 
 import nnfs_gpu as ng
 from nnfs_gpu import fused

@@ -8,15 +8,11 @@ import functools
 import numpy as np
 import own_networks as networks
 import pytest
+from networks import dense_model, dropout
 
 from nnfs_gpu import (
-    Accuracy_Categorical,
-    Activation_Softmax,
     Callback,
     Layer_Dense,
-    Layer_Dropout,
-    Loss_CategoricalCrossentropy,
-    Model,
     Optimizer_Adam,
     Optimizer_SGD,
     use_backend,
@@ -69,21 +65,11 @@ class Momentum:
 
 
 def model_with(name):
-    np.random.seed(0)
+    middle = {"running": Running, "shrinking": functools.partial(Shrinking, 12, 12)}
+    optimizer = Momentum() if name == "momentum" else Optimizer_Adam(0.01)
+    hidden = [middle.get(name, dropout(0.1, seed=1))]
     with use_backend("numpy", dtype="float32"):
-        middle = {"running": Running, "shrinking": functools.partial(Shrinking, 12, 12)}
-        model = Model()
-        model.add(Layer_Dense(2, 12))
-        model.add(middle[name]() if name in middle else Layer_Dropout(0.1, seed=1))
-        model.add(Layer_Dense(12, 3))
-        model.add(Activation_Softmax())
-        model.set(
-            loss=Loss_CategoricalCrossentropy(),
-            optimizer=Momentum() if name == "momentum" else Optimizer_Adam(0.01),
-            accuracy=Accuracy_Categorical(),
-        )
-        model.finalize()
-        return model
+        return dense_model(2, 12, 3, hidden=hidden, optimizer=optimizer, seed=0)
 
 
 class StopAfter(Callback):

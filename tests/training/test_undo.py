@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fused_networks import Network
+from networks import Network, model_of
 from test_step_whole import backend_named, visible
 
 import nnfs_gpu as ng
@@ -129,18 +129,14 @@ def test_masks_from_numpys_stream_are_drawn_again(own):
     def build(optimizer):
         np.random.seed(5)
         with ng.use_backend(ng.get_backend("numpy", dtype="float32", book_random=True)):
-            model = ng.Model()
-            model.add(ng.Layer_Dense(2, 8))
-            model.add(OwnDropout(0.3) if own else ng.Layer_Dropout(0.3))
-            model.add(ng.Layer_Dense(8, 8))
-            model.add(ng.Layer_Dense(8, 3))
-            model.add(ng.Activation_Softmax())
-            model.set(
-                loss=ng.Loss_CategoricalCrossentropy(),
+            model = model_of(
+                ng.Layer_Dense(2, 8),
+                OwnDropout(0.3) if own else ng.Layer_Dropout(0.3),
+                ng.Layer_Dense(8, 8),
+                ng.Layer_Dense(8, 3),
+                ng.Activation_Softmax(),
                 optimizer=optimizer,
-                accuracy=ng.Accuracy_Categorical(),
             )
-            model.finalize()
         return model, LayerSteps(model)
 
     expected, reference = build(ng.Optimizer_Adam(0.01, decay=0.001))
@@ -216,11 +212,8 @@ class OwnDense:
 def test_an_optimizer_with_slots_and_an_own_layer_train():
     with ng.use_backend(backend_named("numpy")):
         model, X, y = made()
-        own = ng.Model()
-        own.add(OwnDense(2, 3))
-        own.add(ng.Activation_Softmax())
-        own.set(loss=model.loss, optimizer=Slots(), accuracy=model.accuracy)
-        own.finalize()
+        layers, roles = (OwnDense(2, 3), ng.Activation_Softmax()), (model.loss, model.accuracy)
+        own = model_of(*layers, loss=roles[0], optimizer=Slots(), accuracy=roles[1])
     model.loss.trainable_layers = ()  # an own layer has no regularizers
     before = own.layers[0].weights.copy()
     LayerSteps(own).step(X, y)

@@ -96,15 +96,16 @@ class Calls:
         others: tuple,
         partial: tuple[str, int],
         scalars: tuple = (),
+        kind: str | None = None,
     ) -> None:
-        """The kernels of softmax_*.cu for `operation`, as `softmax_plan` says.
+        """The kernels of softmax_*.cu for `operation`, as `softmax_plan` says, or those of `kind`.
 
         reads    arrays that a long row's first kernel takes; others follow them in the second
         partial  name of that first kernel, and how many results (N, PARTS) it has
         """
         n, columns = reads[0].shape
         matrices = tuple(a for a in (*reads, *others) if a.ndim == 2)
-        plan = softmax_plan(n, columns, reads[0].dtype, matrices)
+        plan = softmax_plan(n, columns, reads[0].dtype, matrices, kind)
         file, options = f"softmax_{plan.kind}", {"block": plan.block, "dtype": plan.dtype}
         arguments: tuple = (*reads, *others, *plan.sizes, *scalars)
         if plan.parts:

@@ -35,19 +35,32 @@ class SoftmaxPlan:
     definitions: dict[str, int] = field(default_factory=dict)
 
 
-def softmax_plan(n: int, columns: int, dtype: np.dtype, arrays: tuple[Any, ...]) -> SoftmaxPlan:
-    """The plan for rows (n, columns) in contiguous `arrays`."""
-    size = dtype.itemsize
+def kind_for(n: int, columns: int, dtype: np.dtype) -> str:
+    """The kind that rows (n, columns) get: the fastest of those that can."""
     values = VALUES[dtype]
     if columns <= values:
+        return "narrow"
+    few = n < FEW_ROWS and columns > LONG_ROW
+    return "wide" if few or columns > ROW_THREADS[-1] * values else "rows"
+
+
+def softmax_plan(
+    n: int, columns: int, dtype: np.dtype, arrays: tuple[Any, ...], kind: str | None = None
+) -> SoftmaxPlan:
+    """The plan for rows (n, columns) in contiguous `arrays`, by the kernels of `kind_for` or, to
+    compare them, of another kind whose rows may be as long: "rows" and "wide" take short ones, too.
+    """
+    kind = kind or kind_for(n, columns, dtype)
+    if kind == "narrow":
         rows = 256 if columns <= 8 else 128  # as softmax_narrow.cu has it
         return SoftmaxPlan(
             "narrow", dtype, (-(-n // rows),), rows, (n,), definitions={"C": columns}
         )
-    if columns > ROW_THREADS[-1] * values or (n < FEW_ROWS and columns > LONG_ROW):
+    if kind == "wide":
         parts = max(1, min(-(-columns // CHUNK), -(-FILL // max(n, 1)), 65535))
         return SoftmaxPlan("wide", dtype, (n, parts), 256, parts=parts)
-    threads = next(t for t in ROW_THREADS if columns <= t * values)
+    size = dtype.itemsize
+    threads = next(t for t in ROW_THREADS if columns <= t * VALUES[dtype])
     width = 16 // size
     packed = columns % width == 0 and all(_address(a) % 16 == 0 for a in arrays)
     items = -(-columns // (threads * (width if packed else 1)))

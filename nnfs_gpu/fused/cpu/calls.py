@@ -13,7 +13,9 @@ import numba
 from ...backend.cpu import launch
 from ...kernels.cpu.waiting import APART
 from ...kernels.fused_cpu import pointers, tables as k
+from ...kernels.fused_cpu.group import group
 from ...kernels.fused_cpu.narrow import narrow_group
+from ...kernels.fused_cpu.samples import gather
 from ...kernels.fused_cpu.step import train
 from ..plan import Plan
 from .groups import Groups
@@ -27,6 +29,7 @@ SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to h
 INVITATION = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
 NO_CALL = (0,) * 12
+ORDER = -1  # where a call has the order of its samples
 
 
 class StepCalls:
@@ -57,25 +60,35 @@ class StepCalls:
             loss += "_soft"
         head[k.LOSS_POINTER] = pointers.LOSSES[loss].address(*[whole] * 7, real)
         update = pointers.UPDATES[plan.optimizer]
-        head[k.UPDATE_POINTER] = update.address(whole, whole, precise, whole, real)
+        head[k.UPDATE_POINTER] = update.address(whole, whole, whole, precise, whole, real)
         if any(stage.dropout for stage in plan.stages):
             head[k.DROPOUT_POINTER] = pointers.dropout.address(*[whole] * 7, real)
         if any(stage.activation == "sigmoid" for stage in plan.stages[:-1]):
             between = *[whole] * 4, real
             head[k.SIGMOID_POINTER] = pointers.sigmoid.address(*between)
             head[k.SIGMOID_GRADIENT_POINTER] = pointers.sigmoid_gradient.address(*between)
+        step = *[whole] * 11, real
         if plan.narrow:
             inputs, outputs = plan.narrow
             # Rows of soft labels sum to 1 within a tolerance: the gradients to 0 only so nearly.
             outputs = plan.n_outputs if soft else outputs
             shape = numba.types.literal(inputs), numba.types.literal(outputs)
-            head[k.GROUP_POINTER] = narrow_group.address(*[whole] * 9, real, *shape)
+            head[k.GROUP_POINTER] = narrow_group.address(*step, *shape)
+        else:
+            head[k.GROUP_POINTER] = group.address(*step, whole, whole)
         self._soft = soft
+
+    def _load_gather(self) -> None:
+        """The function that reads samples in an order."""
+        real = numba.typeof(self._like)
+        self.layout.head[k.GATHER_POINTER] = gather.address(*[numba.int64] * 8, real)
 
     def _train(self, thread: int, role: int, call: tuple, watch: tuple = (0, 0, 0)) -> None:
         """Thread number `thread` in its role: see `train`."""
         if role != k.FOLLOW:
             self._load_pointers()
+            if call[ORDER] and not self.layout.head[k.GATHER_POINTER]:
+                self._load_gather()
         train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
     def _shared(self, n: int, per: int, steps: int) -> bool:

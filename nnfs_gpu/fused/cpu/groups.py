@@ -20,7 +20,8 @@ Array = Any
 UPDATE = 16  # operations that collecting and updating a parameter is worth
 GROUP_FLOPS = 1_000_000  # a group of samples has at least so many,
 GROUP_SAMPLES = 128  # and so many samples: its gradient must be added to the others';
-HALF_GROUP = 64  # or half of a small batch, and so many
+HALF_GROUP = 16  # or half of a small batch, and so many;
+FEW_GROUPS = 8  # more groups than this are made larger first, up to twice so many samples
 MOST_GROUP = 8_192  # samples: longer sums in float32 would lose digits
 MOST_GROUPS = 32  # of a batch, if they do not become too large: more threads find no work
 MORE_GROUPS = 4  # times as many go into a call, if that is short
@@ -46,10 +47,12 @@ class Groups:
     def samples(self, n: int) -> int:
         """Samples in a group: of n and the plan alone, never of the threads."""
         worth = GROUP_FLOPS // self._flops
-        least = min(max(GROUP_SAMPLES, worth), max(HALF_GROUP, worth, -(-n // 2)))
+        most = min(max(-(-n // FEW_GROUPS), GROUP_SAMPLES), 2 * GROUP_SAMPLES)
+        least = min(max(most, worth), max(HALF_GROUP, worth, -(-n // 2)))
         even = -(-n // self._most)
         size = min(max(even, least), max(MOST_GROUP, least))
-        return -(-size // self.layout.panel) * self.layout.panel
+        unit = self.layout.lanes if size < self.layout.panel else self.layout.panel
+        return -(-size // unit) * unit
 
     def in_a_call(self, n: int) -> int:
         """Samples whose groups go into one call: as there is memory, and time."""

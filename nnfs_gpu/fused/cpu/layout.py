@@ -18,9 +18,9 @@ from ...kernels.fused_cpu.narrow_blocks import UNITS
 from ..plan import Plan
 
 PANEL = 4  # registers of samples, by which tiles and groups are cut, on every machine
-CACHE = 384 << 10  # bytes of a tile's workspace: within a core's second-level cache
-MOST_TILE = 5  # panels: more gain nothing, and 300 samples fit
-PIECE = 4_096  # weights: their sums in float64 fit into a core's first-level cache
+CACHE = 1536 << 10  # bytes of a tile's workspace: products take it from the second level in panels
+MOST_TILE = 3  # panels: of more, what a product of gradients uses again leaves the first level
+PIECE = 4_096  # weights: their gradient stays in a core's first-level cache until the update
 NARROW_TILE = 8  # panels of a narrow network, whose workspace is small
 LANES_FROM = 12  # fewer outputs than this are summed lane by lane: see `_by_lanes`
 
@@ -37,6 +37,7 @@ class Layout:
     head, table, factors, rules  as kernels/fused_cpu/tables.py names their fields
     cells, call                  where threads meet, and what a leader tells the others
     pieces, penalties            what a thread updates at a time, and the penalty of each
+    packed                       a stage's weights, packed for products
     panel                        samples that a product takes at a time
     workspace                    numbers in a thread's workspace
     gradients                    numbers in a group's sums
@@ -67,6 +68,7 @@ class Layout:
         if plan.narrow:
             self._narrow_places(plan.n_inputs, plan.n_outputs)
             return
+        self._packed()
         tile = MOST_TILE
         while True:
             self._places(tile * self.panel)
@@ -112,6 +114,14 @@ class Layout:
         self.gradients = at
         self.head[k.GRADIENTS] = at
 
+    def _packed(self) -> None:
+        """Room for the weights as products take them, beside the layers' own."""
+        self.packed = [
+            np.zeros(stage.n_inputs * stage.n_outputs, self.dtype) for stage in self.plan.stages
+        ]
+        for row, packed in zip(self.table, self.packed, strict=True):
+            row[k.PACKED] = packed.ctypes.data
+
     def _pieces(self) -> None:
         """Cut every stage into rows of weights; its biases go with the last."""
         pieces = []
@@ -150,7 +160,8 @@ class Layout:
                     row[k.MASK_AT] = self._take(outputs * pitch)
                     masks = max(masks, outputs * tile + 8)
             if not row[k.BY_LANES]:
-                turned = max(turned, int(row[k.PADDED]) * tile)
+                # One more register, as above.
+                turned = max(turned, int(row[k.PADDED] + self.lanes) * tile)
         head[k.ROOM_AT] = self._take(8 * pitch)
         head[k.TARGETS_AT] = self._take(table[last, k.OUTPUTS] * pitch)
         head[k.GATHERED_AT] = self._take(table[last, k.OUTPUTS] * tile)
