@@ -206,22 +206,8 @@ def train(
                         places = X, y, order + begin * 8
                     else:
                         places = X + begin * wide, y + begin * target_bytes, order
-                    at_x, at_y, in_order = places
-                    given = (
-                        tables,
-                        work,
-                        at_x,
-                        at_y,
-                        in_order,
-                        first,
-                        stop,
-                        row,
-                        step,
-                        at,
-                        out,
-                        like,
-                    )
-                    call(head[k.GROUP_POINTER], 0, (*given, *shape))
+                    given = (tables, work, *places, first, stop, row, step, at, out, like, *shape)
+                    call(head[k.GROUP_POINTER], 0, given)
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
             while what & (k.COLLECT | k.FINISH):
@@ -232,8 +218,10 @@ def train(
                     begin, end = place_of(table, piece[p])
                     collect(groups, sums, size, gradient, begin, end, what & k.FRESH)
                 if what & k.FINISH:
-                    given = tables, p, groups if at_once else 0, scale, t, like
-                    penalties[p] = call(head[k.UPDATE_POINTER], 0.0, given)
+                    summed = groups if at_once else 0
+                    penalties[p] = call(
+                        head[k.UPDATE_POINTER], 0.0, (tables, p, summed, scale, t, like)
+                    )
                 add(cells, k.PIECES_DONE * APART, 1)
             if leads:
                 if what & (k.COLLECT | k.FINISH):

@@ -122,7 +122,9 @@ class CupyBackend(KernelBackend):
         arguments = (*inputs, *outputs, size, *numbers)
         self._calls.run(KERNELS[kernel], kernel, blocks_of_rows(count, 1), arguments, dtype=dtype)
 
-    def _elements(self, kernel: str, *inputs: Array, numbers: Sequence[float] = ()) -> Array:
+    def _elements(
+        self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()
+    ) -> Array:
         return self._calls.flat(kernel, *inputs, numbers=numbers)
 
     def _loss(
@@ -131,19 +133,20 @@ class CupyBackend(KernelBackend):
         return self._calls.loss(kernel, y, t, *limits)
 
     def _softmax(
-        self, kernel: str, inputs: Sequence[Array], outputs: Sequence[Array], *numbers: float
+        self,
+        kernel: str,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        numbers: Sequence[float] = (),
     ) -> None:
-        if kernel == "softmax_cross_entropy":
-            x, t = self._calls.inputs(*inputs)
+        reads, others = self._calls.inputs(*inputs), outputs
+        if numbers:  # of softmax_cross_entropy
             low, high, n, _ = numbers
-            reads, others, numbers = (x,), (t, *outputs), (1.0 / n, low, high)
-        else:
-            reads, others = tuple(self._calls.reals(*inputs)), tuple(outputs)
-        self._calls.softmax(kernel, reads, others, SOFTMAX[kernel], numbers)
+            numbers = (1.0 / n, low, high)
+            reads, others = reads[:1], (reads[1], *outputs)
+        self._calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
 
-    def _update(
-        self, kernel: str, written: Sequence[Array], read: Sequence[Array], *numbers: float
-    ) -> bool:
+    def _update(self, kernel: str, written: tuple, read: tuple, numbers: tuple[float, ...]) -> bool:
         return self._calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
 
     # ---- dense layer ----
@@ -195,6 +198,12 @@ class CupyBackend(KernelBackend):
         arguments = (absolute, squared, loss, parts, np.float64(l1), np.float64(l2))
         self._calls.run("totals", "regularization_final", 1, arguments, dtype=w.dtype)
         return loss
+
+    # ---- optimizers ----
+    @staticmethod
+    def _correction(beta: float, step: int) -> float:
+        """What Adam's kernel divides an average by."""
+        return 1.0 - beta**step
 
     # ---- predictions and sums ----
     def argmax(self, x: Array) -> Array:

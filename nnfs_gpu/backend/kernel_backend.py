@@ -24,11 +24,8 @@ from .protocol import Array
 
 LOW, HIGH = CLIP, 1 - CLIP
 NAN = float("nan")  # what a class index outside the classes gives
-BY_CLASS = {  # kernels that read class indices
-    "cross_entropy_forward",
-    "cross_entropy_backward",
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy",
+BY_CLASS = {  # kernels of losses that read class indices
+    *("cross_entropy_forward", "cross_entropy_backward", "softmax_cross_entropy_backward"),
 }
 
 
@@ -62,14 +59,14 @@ class KernelBackend(NumpyBackend):
         """(dz (N, O), db (1, O)) in one pass: dz is dy where y > 0, else 0."""
 
     # ---- the kinds of kernels ----
-    def _elements(self, kernel: str, *inputs: Array, numbers: Sequence[float] = ()) -> Array:
+    def _elements(
+        self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()
+    ) -> Array:
         """Element by element; a new array like the first input."""
         check_shapes(*inputs)
         check_reals(*inputs)
-        return self._flat(kernel, inputs, numbers)
-
-    def _flat(self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()) -> Array:
-        out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
+        first = inputs[0]
+        out = self.xp.empty(first.shape, first.dtype)
         n, flat = out.size, [a.reshape(-1) for a in inputs]
         self._launch(kernel, n, n, flat, (out.reshape(-1),), numbers)
         return out
@@ -78,12 +75,11 @@ class KernelBackend(NumpyBackend):
         self, kernel: str, y: Array, t: Array, *limits: float, over: Sequence[float] = ()
     ) -> Array:
         """`*_forward`: a loss a row, (N,). Else a gradient like y, divided by all of `over`."""
-        by_class = kernel in BY_CLASS
+        forward, by_class = "_forward" in kernel, kernel in BY_CLASS
+        if not (forward or by_class):
+            return self._elements(kernel, (y, t), (*limits, *over))
         check_shapes(y, t, indices=by_class)
         check_reals(y, t, indices=by_class)
-        forward = "_forward" in kernel
-        if not (forward or by_class):
-            return self._flat(kernel, (y, t), (*limits, *over))
         out = self.xp.empty(y.shape[:1] if forward else y.shape, y.dtype)
         numbers = (*limits, *over, NAN) if by_class else limits
         size = out.size if by_class else y.size
@@ -91,18 +87,17 @@ class KernelBackend(NumpyBackend):
         return out
 
     def _softmax(
-        self, kernel: str, inputs: Sequence[Array], outputs: Sequence[Array], *numbers: float
+        self,
+        kernel: str,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        numbers: Sequence[float] = (),
     ) -> None:
-        """Row by row: inputs and outputs are like the first, or have a number a row."""
-        by_class = kernel in BY_CLASS
-        check_shapes(*inputs, indices=by_class)
-        check_reals(*inputs, indices=by_class)
+        """Row by row."""
         x = inputs[0]
         self._launch(kernel, x.shape[0], x.size, inputs, outputs, numbers)
 
-    def _update(
-        self, kernel: str, written: Sequence[Array], read: Sequence[Array], *numbers: float
-    ) -> bool:
+    def _update(self, kernel: str, written: tuple, read: tuple, numbers: tuple[float, ...]) -> bool:
         """In place, element by element; False, and nothing done, where the layout forbids it."""
         arrays, first = (*written, *read), written[0]
         check_shapes(*arrays)
@@ -130,35 +125,38 @@ class KernelBackend(NumpyBackend):
 
     # ---- activations ----
     def relu_forward(self, x: Array) -> Array:
-        return self._elements("relu_forward", x)
+        return self._elements("relu_forward", (x,))
 
     def relu_backward(self, dy: Array, x: Array) -> Array:
-        return self._elements("relu_backward", dy, x)
+        return self._elements("relu_backward", (dy, x))
 
     def leaky_relu_forward(self, x: Array, slope: float) -> Array:
-        return self._elements("leaky_relu_forward", x, numbers=(float(slope),))
+        return self._elements("leaky_relu_forward", (x,), (slope,))
 
     def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
-        return self._elements("leaky_relu_backward", dy, x, numbers=(float(slope),))
+        return self._elements("leaky_relu_backward", (dy, x), (slope,))
 
     def sigmoid_forward(self, x: Array) -> Array:
-        return self._elements("sigmoid_forward", x)
+        return self._elements("sigmoid_forward", (x,))
 
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
-        return self._elements("sigmoid_backward", dy, y)
+        return self._elements("sigmoid_backward", (dy, y))
 
     def tanh_forward(self, x: Array) -> Array:
-        return self._elements("tanh_forward", x)
+        return self._elements("tanh_forward", (x,))
 
     def tanh_backward(self, dy: Array, y: Array) -> Array:
-        return self._elements("tanh_backward", dy, y)
+        return self._elements("tanh_backward", (dy, y))
 
     def softmax_forward(self, x: Array) -> Array:
+        check_reals(x)
         y = self.xp.empty(x.shape, x.dtype)
         self._softmax("softmax_forward", (x,), (y,))
         return y
 
     def softmax_backward(self, dy: Array, y: Array) -> Array:
+        check_shapes(dy, y)
+        check_reals(dy, y)
         dx = self.xp.empty(y.shape, y.dtype)
         self._softmax("softmax_backward", (dy, y), (dx,))
         return dx
@@ -171,25 +169,34 @@ class KernelBackend(NumpyBackend):
 
     # ---- losses: class targets have kernels for indices and, ending in _soft, for matrices ----
     def cross_entropy_forward(self, p: Array, t: Array) -> Array:
-        return self._loss(f"cross_entropy_forward{_soft(t)}", p, t, LOW, HIGH)
+        kernel = "cross_entropy_forward_soft" if t.ndim == 2 else "cross_entropy_forward"
+        return self._loss(kernel, p, t, LOW, HIGH)
 
     def cross_entropy_backward(self, p: Array, t: Array) -> Array:
         over = (float(p.shape[0]),)
-        return self._loss(f"cross_entropy_backward{_soft(t)}", p, t, LOW, over=over)
+        kernel = "cross_entropy_backward_soft" if t.ndim == 2 else "cross_entropy_backward"
+        return self._loss(kernel, p, t, LOW, over=over)
 
     def softmax_cross_entropy_backward(self, p: Array, t: Array) -> Array:
         over = (float(p.shape[0]),)
-        return self._loss(f"softmax_cross_entropy_backward{_soft(t)}", p, t, over=over)
+        kernel = (
+            "softmax_cross_entropy_backward_soft"
+            if t.ndim == 2
+            else "softmax_cross_entropy_backward"
+        )
+        return self._loss(kernel, p, t, over=over)
 
     def softmax_cross_entropy(
         self, x: Array, t: Array, samples: int | None = None
     ) -> tuple[Array, Array]:
-        kernel = f"softmax_cross_entropy{_soft(t)}"
+        kernel = "softmax_cross_entropy_soft" if t.ndim == 2 else "softmax_cross_entropy"
         if kernel not in self._kernels:
             return super().softmax_cross_entropy(x, t, samples)
+        check_shapes(x, t, indices=True)
+        check_reals(x, t, indices=True)
         losses, dx = self.xp.empty(x.shape[0], x.dtype), self.xp.empty(x.shape, x.dtype)
         n = float(mean_over(samples, x.shape[0]))
-        self._softmax(kernel, (x, t), (losses, dx), LOW, HIGH, n, NAN)
+        self._softmax(kernel, (x, t), (losses, dx), (LOW, HIGH, n, NAN))
         return losses, dx
 
     def binary_cross_entropy_forward(self, p: Array, t: Array) -> Array:
@@ -221,29 +228,29 @@ class KernelBackend(NumpyBackend):
         return y, mask
 
     def multiply(self, a: Array, b: Array) -> Array:
-        return self._elements("multiply", a, b)
+        return self._elements("multiply", (a, b))
 
     def regularization_step(self, dw: Array, w: Array, l1: float, l2: float) -> None:
-        if not self._update("regularization_step", (dw,), (w,), l1, 2.0 * l2):
+        if not self._update("regularization_step", (dw,), (w,), (l1, 2.0 * l2)):
             super().regularization_step(dw, w, l1, l2)
 
     # ---- optimizers: where an array is not contiguous, the specification does it ----
     def sgd_step(self, w: Array, dw: Array, rate: float) -> None:
-        if not self._update("sgd_step", (w,), (dw,), rate):
+        if not self._update("sgd_step", (w,), (dw,), (rate,)):
             super().sgd_step(w, dw, rate)
 
     def momentum_step(self, w: Array, dw: Array, m: Array, rate: float, momentum: float) -> None:
-        if not self._update("momentum_step", (w, m), (dw,), rate, momentum):
+        if not self._update("momentum_step", (w, m), (dw,), (rate, momentum)):
             super().momentum_step(w, dw, m, rate, momentum)
 
     def adagrad_step(self, w: Array, dw: Array, cache: Array, rate: float, epsilon: float) -> None:
-        if not self._update("adagrad_step", (w, cache), (dw,), rate, epsilon):
+        if not self._update("adagrad_step", (w, cache), (dw,), (rate, epsilon)):
             super().adagrad_step(w, dw, cache, rate, epsilon)
 
     def rmsprop_step(
         self, w: Array, dw: Array, cache: Array, rate: float, epsilon: float, rho: float
     ) -> None:
-        if not self._update("rmsprop_step", (w, cache), (dw,), rate, epsilon, rho, 1 - rho):
+        if not self._update("rmsprop_step", (w, cache), (dw,), (rate, epsilon, rho, 1 - rho)):
             super().rmsprop_step(w, dw, cache, rate, epsilon, rho)
 
     def adam_step(
@@ -258,10 +265,9 @@ class KernelBackend(NumpyBackend):
         beta_2: float,
         step: int,
     ) -> None:
-        averages = (beta_1, 1 - beta_1, beta_2, 1 - beta_2)
-        corrections = self._correction(beta_1, step), self._correction(beta_2, step)
-        numbers = (rate, epsilon, *averages, *corrections)
-        if not self._update("adam_step", (w, m, cache), (dw,), *numbers):
+        first, second = self._correction(beta_1, step), self._correction(beta_2, step)
+        numbers = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, first, second)
+        if not self._update("adam_step", (w, m, cache), (dw,), numbers):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)
 
     def adamw_step(
@@ -277,15 +283,16 @@ class KernelBackend(NumpyBackend):
         weight_decay: float,
         step: int,
     ) -> None:
-        averages = (beta_1, 1 - beta_1, beta_2, 1 - beta_2)
+        averages = beta_1, 1 - beta_1, beta_2, 1 - beta_2
         corrections = self._correction(beta_1, step), self._correction(beta_2, step)
         numbers = (rate, epsilon, *averages, *corrections, weight_decay)
-        if not self._update("adamw_step", (w, m, cache), (dw,), *numbers):
+        if not self._update("adamw_step", (w, m, cache), (dw,), numbers):
             super().adamw_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, weight_decay, step)
 
     @staticmethod
     def _correction(beta: float, step: int) -> float:
-        return 1 - beta**step
+        """What Adam's kernel multiplies an average by."""
+        return 1 / (1 - beta**step)
 
     # ---- random numbers ----
     @staticmethod
@@ -310,11 +317,6 @@ class KernelBackend(NumpyBackend):
         numbers = (samples, start, seed_word, stream)
         self._launch("spiral", rows, rows, (), (points, labels), numbers)
         return points, labels
-
-
-def _soft(t: Array) -> str:
-    """The end of a kernel's name for class targets given as a matrix."""
-    return "_soft" if t.ndim == 2 else ""
 
 
 def _mean(y: Array) -> tuple[float, float]:

@@ -166,5 +166,5 @@ class NumbaBackend(KernelBackend):
     @staticmethod
     @functools.lru_cache(maxsize=2)  # all layers of a step ask for the same two
     def _correction(beta: float, step: int) -> float:
-        """1 / (1 - beta^step); the power is our own, whose bits are the same everywhere."""
+        """The power is our own, whose bits are the same everywhere."""
         return 1 / (1 - optimizers.power(float(beta), step))

@@ -16,7 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..network.network import Network
 from ..own.parts import name_of
+from ..parameters import factors
 from .stages import StageParts, check_unchanged, stage_parts
 from .vocabulary import ACCURACIES, ACTIVATIONS, LOSSES, OPTIMIZERS, CannotFuse, name_in
 
@@ -183,7 +185,7 @@ class Plan:
 METHODS = {"loss": ("forward", "backward", "calculate"), "optimizer": ("update_params", "_update")}
 
 
-def make_plan(model: Any) -> Plan:
+def make_plan(model: Network) -> Plan:
     """The plan of a finalized model with a loss and an optimizer.
 
     Classes are compared exactly: a subclass may compute something else. Raises CannotFuse
@@ -227,15 +229,16 @@ def _known(table: dict[str, Any], thing: Any, what: str) -> str:
 def _stage(part: StageParts, forced: str | None) -> Stage:
     dense = part.dense
     activation = forced or _activation(part.activation)
+    weight_l1, weight_l2, bias_l1, bias_l2 = map(float, factors(dense))
     return Stage(
         n_inputs=dense.n_inputs,
         n_outputs=dense.n_neurons,
         activation=activation,
         keep=1.0 if part.dropout is None else float(part.dropout.rate),
-        weight_l1=float(dense.weight_regularizer_l1),
-        weight_l2=float(dense.weight_regularizer_l2),
-        bias_l1=float(dense.bias_regularizer_l1),
-        bias_l2=float(dense.bias_regularizer_l2),
+        weight_l1=weight_l1,
+        weight_l2=weight_l2,
+        bias_l1=bias_l1,
+        bias_l2=bias_l2,
         dropout=part.dropout is not None,
         constants=ACTIVATIONS[activation].constants(part.activation),
     )

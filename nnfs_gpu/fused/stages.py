@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import activations, layers
+from ..network.network import Network
 from ..own.parts import name_of, ours
 from .vocabulary import ACTIVATIONS, CannotFuse
 
@@ -32,7 +33,7 @@ def _layers() -> set[type[Any]]:
     return known | {_DROPOUT, layers.Layer_Dense, activations.Activation_Softmax}
 
 
-def stage_parts(model: Any) -> tuple[StageParts, ...]:
+def stage_parts(model: Network) -> tuple[StageParts, ...]:
     """The objects of each stage, in order. Raises CannotFuse for layers that form no stages."""
     found: list[list[Any]] = []
     known = _layers()

@@ -24,7 +24,7 @@ from ..losses import Loss_CategoricalCrossentropy
 from ..model import Model
 from ..optimizers import Optimizer_Adam
 from ..training import divergence
-from .operations import TABLE
+from .operations import OPERATIONS
 
 Done = tuple[str, str, float]  # dtype, what was compiled or loaded, and the seconds that it took
 
@@ -48,7 +48,7 @@ def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
 
 
 def _operations(backend: Any) -> None:
-    for line in TABLE:
+    for line in OPERATIONS:
         line.run(backend, line.arguments(backend.dtype, SAMPLES, 3))
 
 

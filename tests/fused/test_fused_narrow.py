@@ -185,7 +185,8 @@ def test_bits_do_not_depend_on_what_ran_before(n):
 COMPILED = """
 import sys
 import numpy as np
-from fused_networks import Network, backend_of
+from fused_state import backend_of
+from networks import Network
 from nnfs_gpu import fused
 from nnfs_gpu.kernels.fused_cpu import group, narrow, samples
 
@@ -211,8 +212,7 @@ def test_a_network_compiles_only_what_it_calls(widths, first, shuffled, tmp_path
     for _ in range(2):  # compiled, then found again
         run = subprocess.run(
             [sys.executable, "-c", COMPILED, *map(str, widths)],
-            env=os.environ
-            | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.path.dirname(__file__)},
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": MODULES},
             capture_output=True,
             text=True,
         )

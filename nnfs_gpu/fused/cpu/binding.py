@@ -14,6 +14,8 @@ import numpy as np
 
 from ...backend import philox
 from ...kernels.fused_cpu import tables as k
+from ...network.network import Network
+from ...parameters import NAMES, PARAMETERS, factors
 from ..plan import StageParts
 from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 from .layout import Layout
@@ -34,12 +36,6 @@ RATES = {
     "decay": k.DECAY,
     "current_learning_rate": k.CURRENT,
 }
-PENALTIES = {
-    "weight_regularizer_l1": k.W_L1,
-    "weight_regularizer_l2": k.W_L2,
-    "bias_regularizer_l1": k.B_L1,
-    "bias_regularizer_l2": k.B_L2,
-}
 
 
 class Binding:
@@ -49,7 +45,7 @@ class Binding:
     target_bytes  from one sample's target to the next, in the batch last given
     """
 
-    def __init__(self, model: Any, layout: Layout, parts: tuple[StageParts, ...]):
+    def __init__(self, model: Network, layout: Layout, parts: tuple[StageParts, ...]):
         self.model, self.layout, self.parts = model, layout, parts
         self.plan = plan = layout.plan
         self.accuracy, self.optimizer = model.accuracy, model.optimizer
@@ -60,14 +56,13 @@ class Binding:
         self._known = [ACTIVATIONS[stage.activation] for stage in plan.stages]
         rule = OPTIMIZERS[plan.optimizer]
         self._state = {  # where the table holds an address: the attribute of a layer
-            at: f"{prefix}_{name}"
+            at: one.state(name)
             for name in rule.states
-            for at, prefix in zip(STATES[name], ("weight", "bias"), strict=True)
+            for at, one in zip(STATES[name], NAMES, strict=True)
         }
         self._places = [*RATES.values(), *(SETTINGS[role] for role in rule.settings), k.PRECISION]
         # What the tables hold now, and how to ask the objects in one call each.
-        self._arrays = attrgetter("weights", "biases", *self._state.values())
-        self._penalties = attrgetter(*PENALTIES)
+        self._arrays = attrgetter(*PARAMETERS, *self._state.values())
         self._settings = attrgetter(*RATES, *rule.settings.values())
         self._bound: list[tuple] = [(None,)] * len(parts)
         self._factors: list[tuple] = [()] * len(parts)
@@ -90,11 +85,11 @@ class Binding:
                 found = ()
             if len(found) != len(self._bound[s]) or not all(map(is_, found, self._bound[s])):
                 self._bind(s, dense)
-            factors = self._penalties(dense)
-            if factors != self._factors[s]:
+            penalties = factors(dense)
+            if penalties != self._factors[s]:
                 self._factors[s] = ()
-                self.layout.factors[s, :4] = factors
-                self._factors[s] = factors
+                self.layout.factors[s, :4] = penalties
+                self._factors[s] = penalties
             for constant in self._known[s].constants(part.activation):
                 self.layout.factors[s, k.CONSTANT] = constant
             if part.dropout is not None:

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...backend import philox
+from ...network.network import Network
 from ...optimizers import moved
+from ...parameters import NAMES, factors
 from ..plan import Plan, StageParts
 from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 
@@ -31,7 +33,7 @@ class Parameters:
                 optimizer does not have are one zero
     """
 
-    def __init__(self, model: Any, plan: Plan, parts: tuple[StageParts, ...]):
+    def __init__(self, model: Network, plan: Plan, parts: tuple[StageParts, ...]):
         xp, dtype = model.backend.xp, model.backend.dtype
         kept = OPTIMIZERS[plan.optimizer].states
         self.parameters = xp.zeros(plan.parameters, dtype)
@@ -40,20 +42,21 @@ class Parameters:
         self.caches = xp.zeros(plan.parameters if "cache" in kept else 1, dtype)
         states = {"momentums": self.momentums, "cache": self.caches}
         self._views: list[tuple[Any, str, Array]] = []
+        self._places: list[tuple[slice, tuple[int, int]]] = []
         first = 0
         for part, stage in zip(parts, plan.stages, strict=True):
             model.optimizer.take_over(part.dense)
-            weights = (stage.n_inputs, stage.n_outputs)
-            for prefix, plural, shape in (
-                ("weight", "weights", weights),
-                ("bias", "biases", (1, stage.n_outputs)),
-            ):
+            shapes = (stage.n_inputs, stage.n_outputs), (1, stage.n_outputs)
+            for one, shape in zip(NAMES, shapes, strict=True):
                 last = first + shape[0] * shape[1]
-                self._see(part.dense, f"_{plural}", self.parameters[first:last].reshape(shape))
-                self._see(part.dense, f"d{plural}", self.gradients[first:last].reshape(shape))
-                for name in kept:
-                    view = states[name][first:last].reshape(shape)
-                    self._see(part.dense, f"{prefix}_{name}", view)
+                self._places.append((slice(first, last), shape))
+                for name, flat in (
+                    (f"_{one.values}", self.parameters),
+                    (one.gradient, self.gradients),
+                    *((one.state(name), states[name]) for name in kept),
+                ):
+                    view = flat[first:last].reshape(shape)
+                    self._views.append((part.dense, name, view))
                 first = last
         self._layers = []  # the same by layer, to look at in one call each
         for part in parts:
@@ -61,8 +64,10 @@ class Parameters:
             names, views = zip(*mine, strict=True)
             self._layers.append((part.dense, attrgetter(*names), views))
 
-    def _see(self, layer: Any, name: str, view: Array) -> None:
-        self._views.append((layer, name, view))
+    def cut(self, flat: Array) -> list[tuple[Array, Array]]:
+        """Weights' and biases' parts of such an array, of each stage."""
+        found = [flat[place].reshape(shape) for place, shape in self._places]
+        return list(zip(found[::2], found[1::2], strict=True))
 
     def refresh(self) -> None:
         """Let the layers' attributes be parts of our arrays, with the values that they have.
@@ -157,7 +162,7 @@ class Settings:
     penalties  True where a layer has L1 or L2
     """
 
-    def __init__(self, model: Any, plan: Plan, parts: tuple[StageParts, ...], clip: float):
+    def __init__(self, model: Network, plan: Plan, parts: tuple[StageParts, ...], clip: float):
         self._model, self._parts, self._clip = model, parts, clip
         self._xp, self._dtype = model.backend.xp, model.backend.dtype
         self.numbers = self._xp.zeros(10 + 6 * len(parts), self._dtype)
@@ -183,7 +188,7 @@ class Settings:
 
     def refresh(self) -> None:
         """Brings what somebody changed since the last step to the device: usually nothing."""
-        asked = list(map(_PENALTIES, self._denses))
+        asked: list[Any] = list(map(factors, self._denses))
         for ask, one in self._ask:
             asked.append(ask(one))
         if asked != self._asked:
@@ -221,23 +226,17 @@ class Settings:
         found += [rule.get("weight_decay", 0.0), 0.0]
         self.penalties = False
         for part, known in zip(self._parts, self._known, strict=True):
-            factors = _PENALTIES(part.dense)
-            self.penalties |= any(factor > 0 for factor in factors)
+            penalties = factors(part.dense)
+            self.penalties |= any(factor > 0 for factor in penalties)
             keep = 1.0 if part.dropout is None else part.dropout.rate
             constant = (*known.constants(part.activation), 0.0)[0]
-            found += [*factors, float(1 / self._dtype.type(keep)), constant]
+            found += [*penalties, float(1 / self._dtype.type(keep)), constant]
         self.numbers[...] = self._xp.asarray(np.array(found, self._dtype))
         self._masks = []  # a rate is part of them, too
 
     def _write_masks(self) -> None:
         words = [dropout_words(part.dropout) for part in self._parts]
         self.dropouts[...] = self._xp.asarray(np.array(words, np.uint32))
-
-
-_PENALTIES = attrgetter(
-    *("weight_regularizer_l1", "weight_regularizer_l2"),
-    *("bias_regularizer_l1", "bias_regularizer_l2"),
-)
 
 
 def dropout_words(layer: Any) -> tuple[int, ...]:
