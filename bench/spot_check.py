@@ -17,8 +17,8 @@ TOLERANCE = 3e-5  # relative to the largest; a wrong element is far outside
 
 def check(case: Case, n: int, c: int, arguments: dict[str, Any], call: Callable[[], Any]) -> None:
     """AssertionError where the first or last rows are not what the specification says."""
-    k = n if case.whole else max(1, min(n // 2, SPOT // c + 1))
-    both = not (case.whole or case.positional or n < 2)
+    k = n if case.of.whole else max(1, min(n // 2, SPOT // c + 1))
+    both = not (case.of.whole or case.of.positional or n < 2)
     ends = [slice(0, k), slice(n - k, n)] if both else [slice(0, k)]
     count = k * len(ends)
 
@@ -33,11 +33,11 @@ def check(case: Case, n: int, c: int, arguments: dict[str, Any], call: Callable[
     expected = case.exact(NumpyBackend(np.float64), exact, count, c)
     results = call()
     results = () if results is None else results if isinstance(results, tuple) else (results,)
-    found = (*results, *(arguments[name] for name in case.written))
+    found = (*results, *(arguments[name] for name in case.of.writes))
     for number, (got, want) in enumerate(zip(found, expected, strict=True)):
         if got is None:  # PyTorch's is something else
             continue
-        want = np.asarray(want, np.float64) * (count / n if number in case.divided else 1)
+        want = np.asarray(want, np.float64) * (count / n if number in case.of.divided else 1)
         got = rows(got)
         tolerance = TOLERANCE * np.abs(want).max() if got.dtype.kind == "f" else 0.0
         got = np.asarray(got, np.float64).reshape(-1)[: want.size].reshape(want.shape)

@@ -18,6 +18,7 @@ from .backend import available_backends, get_backend, use_backend
 from .data.sources import Blocks, spiral_blocks
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
 from .files.model_file import ModelFileError
+from .files.vocabulary import register
 from .layers import Layer_Dense, Layer_Dropout, Layer_Input
 from .losses import (
     Activation_Softmax_Loss_CategoricalCrossentropy,
@@ -66,6 +67,7 @@ __all__ = [
     "available_backends",
     "get_backend",
     "init",
+    "register",
     "sine_data",
     "spiral_bayes_limit",
     "spiral_blocks",

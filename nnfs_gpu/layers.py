@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import checks, remedies
-from .own.parts import REGULARIZERS, Part
+from .own.parts import Part
 from .own.values import shape_of
+from .parameters import REGULARIZERS, add_penalties
 from .passing import LeftByPass, Passed
 
 Array = Any
@@ -46,12 +47,13 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
         draws = np.random.randn(n_inputs, n_neurons).astype(self.backend.dtype)
         self.weights = 0.01 * draws
         self.biases = self.backend.zeros((1, n_neurons))
-        for name, factor in (
-            ("weight_regularizer_l1", weight_regularizer_l1),
-            ("weight_regularizer_l2", weight_regularizer_l2),
-            ("bias_regularizer_l1", bias_regularizer_l1),
-            ("bias_regularizer_l2", bias_regularizer_l2),
-        ):
+        given = (
+            weight_regularizer_l1,
+            weight_regularizer_l2,
+            bias_regularizer_l1,
+            bias_regularizer_l2,
+        )
+        for name, factor in zip(REGULARIZERS, given, strict=True):
             setattr(self, name, checks.not_negative(factor, name))
         self.inputs = None
         self.output = None
@@ -127,17 +129,8 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
         self.dinputs, self.dweights, self.dbiases = self.backend.linear_backward(
             dvalues, self.backend.asarray(self.inputs), self.weights
         )
-        self._add_penalty(
-            self.dweights, self.weights, self.weight_regularizer_l1, self.weight_regularizer_l2
-        )
-        self._add_penalty(
-            self.dbiases, self.biases, self.bias_regularizer_l1, self.bias_regularizer_l2
-        )
+        add_penalties(self)
         return self.dinputs
-
-    def _add_penalty(self, dw: Array, w: Array, l1: float, l2: float) -> None:
-        if l1 > 0 or l2 > 0:
-            self.backend.regularization_step(dw, w, l1, l2)
 
     def get_parameters(self) -> tuple[Array, Array]:
         """(weights, biases), the arrays themselves."""

@@ -13,15 +13,11 @@ from . import checks
 from .activations import Activation_Softmax
 from .own.parts import Part, backend_of, ours
 from .own.values import AsGiven, per_row
+from .parameters import penalized
 from .passing import LeftByPass
 from .targets import Labels, Targets, Values
 
 Array = Any
-
-PENALTIES = (  # of a layer: the parameters, and the factors of L1 and L2
-    ("weights", "weight_regularizer_l1", "weight_regularizer_l2"),
-    ("biases", "bias_regularizer_l1", "bias_regularizer_l2"),
-)
 
 
 class Loss(Part):
@@ -90,12 +86,9 @@ class Loss(Part):
         layers = self.trainable_layers if layer is None else (layer,)
         total: Any = 0
         for one in layers:
-            for name, first, second in PENALTIES:
-                # A layer of the user's own need not have the factors.
-                l1, l2 = getattr(one, first, 0), getattr(one, second, 0)
-                if l1 > 0 or l2 > 0:
-                    backend = backend_of(one, self.backend)
-                    total = total + backend.regularization_loss(getattr(one, name), l1, l2)
+            for p in penalized(one):
+                backend = backend_of(one, self.backend)
+                total = total + backend.regularization_loss(p.values, p.l1, p.l2)
         return total
 
 

@@ -11,17 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import checks, remedies
+from . import fused
 from .data.held import data_of, validation_of
 from .files import model_file as storage
-from .network import checks as network_checks
-from .network.measures import accuracy_of, loss_of
 from .network.network import Network
-from .own.values import AsGiven, form_of
-from .targets import Targets
 from .training import inference
 from .training.callbacks import Callback, History
 from .training.loop import Training
+from .training.run import Run
 
 Array = Any
 
@@ -31,8 +28,6 @@ class Model(Network):
 
     def explain(self) -> None:
         """Print how training would run: the fused plan, its bytes and operations, the engine."""
-        from . import fused
-
         self._require("explain", "loss", "optimizer")
         print(fused.explain(self))
 
@@ -90,20 +85,8 @@ class Model(Network):
         validation = None
         if validation_data is not None:
             validation = validation_of(self, validation_data, check_finite)
-        return Training(
-            self,
-            data,
-            epochs=epochs,
-            batch_size=batch_size,
-            print_every=print_every,
-            validation=validation,
-            callbacks=callbacks,
-            shuffle=shuffle,
-            seed=seed,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            engine=engine,
-        ).run()
+        run = Run(self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed)
+        return Training(run, engine, checkpoint, checkpoint_every).train()
 
     # ---- using ----
     def evaluate(
@@ -160,35 +143,3 @@ class Model(Network):
         Raises FileNotFoundError or ModelFileError; then nothing has changed.
         """
         return storage.load(Model, path, random_state)
-
-    # ---- inside ----
-    def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
-        """Data, checked and on the backend."""
-        given, X = X, self._rows(X, what, "X")
-        if check_finite:
-            checks.finite(self.backend, X, what, "X", given)
-        return X
-
-    def _targets(self, X: Array, y: Any, what: str) -> Targets:
-        """The targets of X, checked and on the backend."""
-        outputs, loss = network_checks.width_out(self.layers, X.shape[1]), loss_of(self)
-        try:
-            if outputs is None:  # our losses then check them at every step
-                targets: Targets = AsGiven.of(y, self.backend, X.shape[0])
-            else:
-                targets = loss.targets(y, outputs, X.shape[0])
-            if not (loss is self.loss and accuracy_of(self) is self.accuracy):
-                targets.given = form_of(y)  # for parts of the user's own
-            return targets
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{what}: {error}") from error
-
-    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, Targets]:
-        """Data and targets, checked and on the backend."""
-        try:
-            inputs = self._inputs(X, what, check_finite)
-            return inputs, self._targets(inputs, y, what)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(remedies.in_lists(str(error), X=X, y=y)) from error

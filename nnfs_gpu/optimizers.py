@@ -11,8 +11,7 @@ from typing import Any
 
 from . import checks
 from .own.parts import backend_of
-
-STATE_ARRAYS = ("weight_momentums", "weight_cache", "bias_momentums", "bias_cache")
+from .parameters import NAMES, STATE_ARRAYS
 
 
 def moved(layer: Any, name: str, w: Any) -> Any:
@@ -59,8 +58,9 @@ class Optimizer:
         """Change the parameters of `layer` by its dweights and dbiases."""
         if not hasattr(layer, "dweights"):
             raise RuntimeError(f"{type(layer).__name__} has no gradient; call backward first")
-        self._update(layer, layer.weights, moved(layer, "dweights", layer.weights), "weight")
-        self._update(layer, layer.biases, moved(layer, "dbiases", layer.biases), "bias")
+        for one in NAMES:
+            w = getattr(layer, one.values)
+            self._update(layer, w, moved(layer, one.gradient, w), one.prefix)
 
     def post_update_params(self) -> None:
         """Once after the layers' updates: count the step."""

@@ -1,8 +1,8 @@
 """What a pass leaves on a layer, and what is said where none has left anything.
 
 The book's layers keep `inputs` and `output` of the last forward pass and `dinputs` of the last
-backward pass. In a fused step they never exist as a whole: engines call `forget` after it, and
-whoever reads them then is told why they are missing.
+backward pass. In a fused step they never exist as a whole: engines call `Network.forget_pass`
+after it, and whoever reads them then is told why they are missing.
 """
 
 from __future__ import annotations
@@ -40,16 +40,3 @@ class Passed:
     inputs: Any = LeftByPass()
     output: Any = LeftByPass()
     dinputs: Any = LeftByPass()
-
-
-def forget(model: Any) -> None:
-    """After a fused step: what an earlier pass left on the layers is not of this step."""
-    combined = model.softmax_classifier_output
-    for part in (model.loss, combined):
-        if part is not None:
-            vars(part).pop("dinputs", None)
-    for layer in (model.input_layer, *model.layers):
-        held = layer.__dict__
-        if "output" in held:
-            for name in NAMES:
-                held.pop(name, None)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .network.network import Network
 from .own.state import OF_A_BATCH, OwnState, is_own
 from .rollback import attributes, refill
 
@@ -37,7 +38,7 @@ class Undo:
     user's own everything they hold is (`own/state.py`).
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Network):
         self._model = model
         self._counted: list[tuple[dict[str, Any], tuple[str, ...]]] | None = None
         self._copies = Copies(model)
@@ -125,7 +126,7 @@ class Copies:
     a layer holds others.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Network):
         self._layers = model.trainable_layers
         self._xp = getattr(model.backend, "xp", np)
         self._looked: list[tuple[Any, ...]] = []  # by layer: see `_look`

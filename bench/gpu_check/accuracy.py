@@ -20,6 +20,7 @@ import numpy as np
 
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.selftest import crosscheck
+from nnfs_gpu.selftest.operations import Operation
 
 from . import training
 from .notebook import Notebook, numba_cuda
@@ -55,16 +56,16 @@ class Tiled:
     """A NumPy generator whose real numbers repeat after PERIOD: 8 million are quick to draw."""
 
     def __init__(self, *seed: int):
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.RandomState(seed)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rng, name)
 
-    def standard_normal(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.resize(self._rng.standard_normal(min(PERIOD, math.prod(shape))), shape)
+    def randn(self, *shape: int) -> np.ndarray:
+        return np.resize(self._rng.randn(min(PERIOD, math.prod(shape))), shape)
 
-    def random(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.resize(self._rng.random(min(PERIOD, math.prod(shape))), shape)
+    def rand(self, *shape: int) -> np.ndarray:
+        return np.resize(self._rng.rand(min(PERIOD, math.prod(shape))), shape)
 
 
 def accuracy_step(notebook: Notebook, backend: Any) -> None:
@@ -80,12 +81,12 @@ def accuracy_step(notebook: Notebook, backend: Any) -> None:
 # ---- accuracy ----
 def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[int]) -> None:
     """A line for every operation at every size."""
-    for line in crosscheck.TABLE:
-        operation = line.operation
+    for line in crosscheck.OPERATIONS:
+        operation = line.name
         size = elements // 8 if operation in HOST_IS_SLOW else elements
         for c in classes if operation in BY_ROW else (min(1_000, max(classes)),):
             n, c = (5, 40) if operation == "softmax_jacobian" else (max(1, size // c), c)
-            what = f"{line.name} {n}x{c}"
+            what = f"{line.label} {n}x{c}"
             if notebook.late(f"accuracy from {what} on"):
                 return
             with notebook.attempt(what, backend):
@@ -96,10 +97,10 @@ def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[
                     notebook.problem(f"{what}: {units:.3g} units, allowed {limit:.3g}")
 
 
-def error_of(backend: Any, line: crosscheck.Line, n: int, c: int) -> tuple[float, float]:
+def error_of(backend: Any, line: Operation, n: int, c: int) -> tuple[float, float]:
     """(largest error in units, units allowed) of one line of crosscheck's table."""
-    operation, kind, written = line.operation, line.kind, line.written
-    arguments = line.make(Tiled(n, c), np.dtype(np.float32), n, c)
+    operation, kind, written = line.name, line.agree, line.writes
+    arguments = line.arguments(np.float32, n, c, rng=Tiled(n, c), edges=False)
     exact = arguments
     if kind != "exact":  # comparisons and copies are exact in their own dtype
         exact = {name: _widened(value) for name, value in arguments.items()}
@@ -185,14 +186,14 @@ def _of_softmax_cross_entropy(a: dict[str, Any], result: np.ndarray) -> np.ndarr
     size = p * (1 + a["x"].max(axis=1, keepdims=True) - a["x"])
     if t.ndim == 1:
         size[np.arange(t.size), t] += 1
-    return (size if t.ndim == 1 else size + t) / a["samples"]
+    return (size if t.ndim == 1 else size + t) / a.get("samples", len(a["x"]))
 
 
 # ---- beyond 2^31 elements ----
 def beyond(notebook: Notebook, backend: Any, size: int) -> None:
     """More than `size` elements: `copies` of a small batch, one after the other."""
     copies = max(2, size >> 20)  # a power of two: gradients divided by it keep their bits
-    lines = {line.operation: line for line in reversed(crosscheck.TABLE)}
+    lines = {line.name: line for line in reversed(crosscheck.OPERATIONS)}
     for operation, c in LARGE:
         what = f"{operation}, {c} classes, beyond {size} elements"
         if notebook.late(what):
@@ -200,6 +201,8 @@ def beyond(notebook: Notebook, backend: Any, size: int) -> None:
         with notebook.attempt(what, backend):
             rows = size // copies // c + 1
             arguments = lines[operation].arguments(np.float32, rows, c)
+            if operation == "softmax_cross_entropy":
+                arguments["samples"] = rows  # the same mean for all copies
             small = _moved(backend, arguments)
             large = {
                 name: _repeated(backend.xp, v, copies) if hasattr(v, "shape") else v
@@ -255,11 +258,11 @@ def determinism(
     notebook: Notebook, backend: Any, shapes: Any, times: int = 20, only: str = ""
 ) -> None:
     """The same call `times` times; bits are compared, not values."""
-    for line in crosscheck.TABLE:
-        if only not in line.operation or line.operation in NOT_REPEATED:
+    for line in crosscheck.OPERATIONS:
+        if only not in line.name or line.name in NOT_REPEATED:
             continue
         for n, c in shapes:
-            what = f"{backend.name}: {line.name} {n}x{c}"
+            what = f"{backend.name}: {line.label} {n}x{c}"
             if notebook.late(f"determinism from {what} on"):
                 return
             with notebook.attempt(what, backend):
@@ -267,16 +270,16 @@ def determinism(
                 moved = _moved(backend, arguments)
                 first = _bits(backend, line, moved)
                 same = all(_bits(backend, line, moved) == first for _ in range(times - 1))
-                names = {"backend": backend.name, "operation": line.operation}
+                names = {"backend": backend.name, "operation": line.name}
                 names["variant"] = line.variant
                 notebook.add("determinism", **names, rows=n, classes=c, times=times, same=same)
                 if not same:
                     notebook.problem(f"{what}: not the same bits in {times} calls")
 
 
-def _bits(backend: Any, line: crosscheck.Line, moved: dict[str, Any]) -> list[bytes]:
+def _bits(backend: Any, line: Operation, moved: dict[str, Any]) -> list[bytes]:
     """Results, then what was written, as bytes; `moved` keeps its values."""
-    arguments = {k: backend.copy(v) if k in line.written else v for k, v in moved.items()}
-    results = _results(getattr(backend, line.operation)(**arguments))
-    found = (*results, *(arguments[name] for name in line.written))
+    arguments = {k: backend.copy(v) if k in line.writes else v for k, v in moved.items()}
+    results = _results(getattr(backend, line.name)(**arguments))
+    found = (*results, *(arguments[name] for name in line.writes))
     return [np.asarray(backend.to_numpy(a) if hasattr(a, "dtype") else a).tobytes() for a in found]

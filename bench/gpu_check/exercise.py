@@ -26,13 +26,13 @@ def exercise(notebook: Notebook, backend: Any) -> None:
     """Every operation and the fused step at small shapes, for compute-sanitizer to watch. No pool:
     memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last."""
     _without_a_pool(backend)
-    lines = sorted(crosscheck.TABLE, key=lambda line: line.operation.startswith("linear"))
+    lines = sorted(crosscheck.OPERATIONS, key=lambda line: line.name.startswith("linear"))
     launched: set[str] = set()
     for dtype in ("float32", "float64"):
         made = type(backend)(dtype)
         for line in lines:
             for n, c in SHAPES:
-                what = f"{line.name} {dtype} {n}x{c}"
+                what = f"{line.label} {dtype} {n}x{c}"
                 if notebook.late(f"the sanitizer from {what} on"):
                     return
                 with notebook.attempt(what, made):

@@ -76,14 +76,14 @@ def throughput(
     gbs = copy_bytes / statistics.median(seconds) / 1e9
     notebook.add("copy", bytes=copy_bytes, gbs=gbs, low=copy_bytes / max(seconds) / 1e9)
     for case in CASES:
-        for c in classes if case.at is None else case.at:
+        for c in classes if case.of.at is None else case.of.at:
             what = f"{case.name} at {c} classes"
             if notebook.late(f"throughput from {what} on"):
                 return
             with notebook.attempt(what, backends[0]):
                 contenders = _contenders(notebook, what, case, c, backends, torch, buffers)
                 seconds_of = _in_turns(contenders | {"copy": copies}, clock, rounds)
-                n = case.rows(elements, c)
+                n = case.of.rows(elements, c)
                 moved = 4 * case.moved(n, c)
                 record = _compared(seconds_of, moved, copy_bytes)
                 names = {"name": case.name, "rows": n, "classes": c, "bytes": moved}
@@ -107,8 +107,8 @@ def _contenders(
     buffers: Buffers,
 ) -> dict[str, Calls]:
     """Who does it, a call for each set of buffers. What is wrong is reported and not timed."""
-    n = case.rows(buffers.size, c)
-    sets = [case.arguments(buffers, number, n, c) for number in range(buffers.sets)]
+    n = case.of.rows(buffers.size, c)
+    sets = [buffers.arguments(case.of, number, n, c) for number in range(buffers.sets)]
     contenders: dict[str, Calls] = {}
 
     def add(name: str, calls: Callable[[], Calls], compared: bool = True) -> None:
@@ -123,7 +123,7 @@ def _contenders(
         if backend is backends[0] or both:
             add(backend.name, lambda b=backend: [lambda a=a: case.run(b, a) for a in sets])
     for name, peer in case.peers.items() if torch is not None else ():
-        add(name, lambda p=peer: [p(torch, tensors(torch, a)) for a in sets], not case.written)
+        add(name, lambda p=peer: [p(torch, tensors(torch, a)) for a in sets], not case.of.writes)
     return contenders
 
 

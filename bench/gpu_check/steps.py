@@ -104,10 +104,10 @@ def installed(package: str) -> str | None:
 # ---- against the specification ----
 def cross_check(notebook: Notebook, backend: Any, against: Any) -> None:
     """Every line of `nnfs-gpu crosscheck`; one that raises does not stop the others."""
-    for line in crosscheck.TABLE:
-        if notebook.late(f"crosscheck from {line.name} on"):
+    for line in crosscheck.OPERATIONS:
+        if notebook.late(f"crosscheck from {line.label} on"):
             return
-        with notebook.attempt(line.name, backend):
+        with notebook.attempt(line.label, backend):
             _note_differences(notebook, crosscheck.compare(line, backend, against))
     if not notebook.late("crosscheck: training"):
         with notebook.attempt("training", backend):

@@ -20,7 +20,7 @@ from nnfs_gpu.selftest.timing import HOST, Contender, Stream, clock_of, last_lev
 
 from ..cases import CASES, WIDTH, Buffers, Case
 from ..cases_torch import tensors
-from ..peers import JAX_OPERATIONS, Peers, jax_operation, torch_operation
+from ..peers import JAX_OPERATIONS, Peers, jax_operation
 from ..sheet import Sheet, attempt, times
 from ..spot_check import check
 from . import limits
@@ -55,12 +55,12 @@ def run(sheet: Sheet, backends: list[Any], peers: Peers, classes: tuple[int, ...
     buffers = Buffers(main, elements, sets=1)
     stream = Stream(main.xp, elements, threads())
     for case in CASES:
-        for c in classes if case.at is None else case.at:
-            name = f"{case.name} at {c:,}" if case.at != (1,) else case.name
+        for c in classes if case.of.at is None else case.of.at:
+            name = f"{case.name} at {c:,}" if case.of.at != (1,) else case.name
             if sheet.late(name):
                 continue
-            n = case.rows(elements, c)
-            arguments = case.arguments(buffers, 0, n, c)
+            n = case.of.rows(elements, c)
+            arguments = buffers.arguments(case.of, 0, n, c)
             contenders, left_out = _contenders(case, n, c, arguments, backends, peers)
             reference = f"nnfs_gpu {main.name}"
             moved = 4 * case.moved(n, c)
@@ -119,11 +119,7 @@ def _contenders(
     if torch := peers.torch:
         for name, peer in case.peers.items():
             found = peer(torch, tensors(torch, arguments))
-            add(name, found, "peer", clock, compared=not case.written)
-        if not case.peers:
-            found = torch_operation(torch, case.name, tensors(torch, arguments))
-            if found is not None:
-                add("torch", found, "peer", clock)
+            add(name, found, "peer", clock, compared=not case.of.writes)
     if peers.jax and case.operation in JAX_OPERATIONS:
         found = jax_operation(peers.jax, case.operation, arguments)
         add("jax", found, "peer", HOST)

@@ -42,7 +42,7 @@ random_words(unsigned* __restrict__ words, index_t count, word64 seed, word32 st
 //   launch    grid ceil(size / 1024), block 256; any grid is right
 extern "C" __global__ void __launch_bounds__(256)
 dropout_forward(const real* __restrict__ x, real* __restrict__ y, real* __restrict__ mask, index_t size,
-                real scale, word64 keep_below, word64 seed, word32 stream, word32 call) {
+                word64 keep_below, real scale, word64 seed, word32 stream, word32 call) {
   const bool whole = aligned(x) && aligned(y) && aligned(mask);
   each_block(size, [=](index_t block, int here) {
     const Words four = philox_block(block, seed, stream, call);

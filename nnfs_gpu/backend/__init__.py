@@ -9,6 +9,7 @@ in the order of `AUTO_ORDER`.
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import logging
 import os
@@ -19,7 +20,7 @@ import numpy as np
 
 from .cpu.probe import import_compiling_numba, import_numba
 from .driver import UnavailableError
-from .identity import current_device
+from .identity import SETTINGS, current_device
 from .numpy_backend import NumpyBackend, real_dtype
 from .protocol import Backend
 
@@ -108,17 +109,6 @@ def get_backend(
     return _make(chosen, dtype, precise_dot, book_random)
 
 
-def remade(kind: type, dtype: str, precise_dot: bool, book_random: bool) -> Backend:
-    """The backend that a copied or unpickled one stands for: see `identity.py`.
-
-    Raises BackendUnavailableError where it cannot work in this process.
-    """
-    name = getattr(kind, "name", "")
-    if _MODULES.get(name) == (kind.__module__, kind.__qualname__):
-        return get_backend(name, dtype=dtype, precise_dot=precise_dot, book_random=book_random)
-    return kind(dtype, precise_dot=precise_dot, book_random=book_random)
-
-
 class use_backend:  # noqa: N801 - used like a function
     """Make `backend` the default from now on; in a `with` statement, until its end.
 
@@ -204,7 +194,22 @@ def _load(name: str) -> Any:
     module, attribute = _MODULES[name]
     if name in _NEEDS:
         _NEEDS[name]()
-    return getattr(importlib.import_module(module), attribute)
+    kind = getattr(importlib.import_module(module), attribute)
+    copyreg.pickle(kind, _reduced)
+    return kind
+
+
+def _reduced(backend: Any) -> tuple:
+    """For copy and pickle: a copy is the process's own backend of the same settings.
+
+    Raises BackendUnavailableError where it cannot work in that process.
+    """
+    settings = {name: getattr(backend, name) for name in SETTINGS}
+    return _remade, (backend.name, backend.dtype.name, settings)
+
+
+def _remade(name: str, dtype: str, settings: dict[str, bool]) -> Backend:
+    return get_backend(name, dtype=dtype, **settings)
 
 
 def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> Backend:

@@ -48,7 +48,13 @@ def words(self: Any) -> str:
 
 
 def reduced(self: Any) -> tuple:
-    """For copy and pickle: a copy is this process's own backend of the same settings."""
-    from . import remade
+    """For copy and pickle: class and settings. (Those that have a name: `backend._reduced`.)"""
+    return _made_like, (
+        type(self),
+        self.dtype.name,
+        {name: getattr(self, name) for name in SETTINGS},
+    )
 
-    return remade, (type(self), self.dtype.name, *(getattr(self, name) for name in SETTINGS))
+
+def _made_like(kind: Any, dtype: str, settings: dict[str, bool]) -> Any:
+    return kind(dtype, **settings)

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import identity, philox
 from .arrays import check_shapes, mean_over, to_host
-from .protocol import Array
+from .protocol import Array, Backend
 
 CLIP = 1e-7  # the book keeps probabilities in [CLIP, 1 - CLIP] before a logarithm
 BLOCK_ROWS = 1 << 20  # rows that `spiral` makes at a time, to bound its temporaries
@@ -31,7 +31,7 @@ def real_dtype(dtype: Any) -> np.dtype:
     return found
 
 
-class NumpyBackend:
+class NumpyBackend(Backend):
     """Plain array code. Runs with NumPy alone, in float32 or float64."""
 
     name = "numpy"

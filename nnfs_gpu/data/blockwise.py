@@ -16,6 +16,7 @@ from ..accuracy import Accuracy
 from ..backend.arrays import incoming, on_gpu, plain, prefixed, to_host
 from ..backend.remedies import no_array
 from ..network.measures import OwnAccuracy
+from ..network.network import Network
 from ..own.values import as_given
 from ..targets import Labels, Targets
 from .fingerprint import hashed
@@ -29,7 +30,7 @@ BLOCK_BYTES = 256 << 20  # what the arrays of all layers may take for one block 
 ARRAYS = 4  # of a layer's width: inputs, output and their gradients
 
 
-def block_rows(model: Any) -> int:
+def block_rows(model: Network) -> int:
     """Rows of a block: as many as the layers' arrays hold in BLOCK_BYTES, from 1,024 to 2^20."""
     weights = [getattr(layer, "weights", None) for layer in model.layers]
     widths = sum(n for w in weights if w is not None for n in w.shape) or 1
@@ -41,7 +42,7 @@ class InBlocks:
 
     samples: int
 
-    def __init__(self, model: Any, what: str, check_finite: bool):
+    def __init__(self, model: Network, what: str, check_finite: bool):
         self.model, self.backend, self.what = model, model.backend, what
         self.check_finite = check_finite
         self.block = block_rows(model)
@@ -125,7 +126,7 @@ class Mapped(InBlocks):
 
     runs_out = False
 
-    def __init__(self, model: Any, X: Any, y: Any, what: str, check_finite: bool):
+    def __init__(self, model: Network, X: Any, y: Any, what: str, check_finite: bool):
         super().__init__(model, what, check_finite)
         try:
             self.X, self.y = to_host(X, "X"), plain(_raw(y), "y")
@@ -165,10 +166,6 @@ class Mapped(InBlocks):
                 total = None if stop - start == end - batch else end - batch
                 yield total, *self._known(X, y, start)
 
-    def several(self, batch_size: int | None) -> bool:
-        """Whether a batch has several pieces."""
-        return min(batch_size or self.samples, self.samples) > self.block
-
     def _targets(self) -> Iterator[np.ndarray]:
         return (self.y[rows] for rows in self._blocks())
 
@@ -192,7 +189,7 @@ class Streamed(InBlocks):
     step that it was for is finished: no parameter has changed.
     """
 
-    def __init__(self, model: Any, source: Any, what: str, check_finite: bool):
+    def __init__(self, model: Network, source: Any, what: str, check_finite: bool):
         super().__init__(model, what, check_finite)
         self.source, self.runs_out = source, runs_out(source)
         self._kind: tuple[str, int] = ("", 0)  # of the targets: their dtype's, and dimensions
@@ -261,10 +258,6 @@ class Streamed(InBlocks):
                     yield None if whole else total, X[here], y[here]
                 done += here.stop - at
                 at = here.stop
-
-    def several(self, batch_size: int | None) -> bool:
-        """Blocks may end anywhere in a batch of more than one sample."""
-        return min(batch_size or self.samples, self.samples) > 1
 
     def _targets(self) -> Iterator[np.ndarray]:
         if self.runs_out:

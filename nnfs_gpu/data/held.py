@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..network import checks as network_checks
+from ..network.network import Network
 from ..targets import Targets
 from .blockwise import Mapped, Piece, Streamed
 from .fingerprint import fingerprint
@@ -30,7 +31,7 @@ Array = Any
 ARGUMENT = {"train": "X", "evaluate": "X_val"}  # what a call's data are called in its signature
 
 
-def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
+def data_of(model: Network, X: Any, y: Any, what: str, check_finite: bool) -> Any:
     """`Held`, `Mapped` or `Streamed`: checked as far as can be done now.
 
     Raises TypeError or ValueError, with `what` in front, for data that do not fit the network.
@@ -61,7 +62,7 @@ def data_of(model: Any, X: Any, y: Any, what: str, check_finite: bool) -> Any:
         ) from error
 
 
-def validation_of(model: Any, given: Any, check_finite: bool) -> Any:
+def validation_of(model: Network, given: Any, check_finite: bool) -> Any:
     """The same of `validation_data`: a pair (X, y), or a source of blocks."""
     what = "validation_data"
     if is_source(given):
@@ -110,10 +111,6 @@ class Held:
             self._batches = batch_size, [slice(start, start + batch_size) for start in starts]
         for batch in self._batches[1][first:]:
             yield None, X[batch], y[batch]
-
-    def several(self, batch_size: int | None) -> bool:
-        """Whether a batch can have several pieces."""
-        return False
 
     def init_accuracy(self, accuracy: Any) -> None:
         """Show the targets to the accuracy."""

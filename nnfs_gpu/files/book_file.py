@@ -13,12 +13,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..parameters import PARAMETERS, STATE_ARRAYS
 from . import book_pickle
 from .book_pickle import ForeignError
 from .book_stand_ins import Array, Record, RefusedError
 from .tensor_file import Document, ModelFileError, Tensors
 from .tensor_reader import reason
-from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS, PARTS
+from .vocabulary import PARTS
 
 MOST_NAMED = 8  # classes in an error
 NAMES = frozenset(
@@ -77,9 +78,9 @@ def _parameters(found: Any, size: int) -> tuple[Document, Tensors]:
         raise RefusedError(f"a {type(found).__name__}, expected a list of (weights, biases)")
     held: dict[str, Any] = {}
     for number, pair in enumerate(found):
-        if not isinstance(pair, (tuple, list)) or len(pair) != len(ARRAYS):
+        if not isinstance(pair, (tuple, list)) or len(pair) != len(PARAMETERS):
             raise RefusedError("a list of something else than (weights, biases)")
-        for name, values in zip(ARRAYS, pair, strict=True):
+        for name, values in zip(PARAMETERS, pair, strict=True):
             held[f"{number}.{name}"] = values
     tensors = _tensors(held, size)
     return {"kind": "parameters", "dtype": _dtype(tensors)}, tensors
@@ -97,13 +98,15 @@ def _model(record: Record, size: int) -> tuple[Document, Tensors]:
     held = {
         f"{number}.{name}": layer.attributes[name]
         for number, layer in enumerate(layers)
-        for name in ARRAYS + OPTIMIZER_ARRAYS
+        for name in PARAMETERS + STATE_ARRAYS
         if name in layer.attributes
     }
     tensors = _tensors(held, size)
     dtype = _dtype(tensors)
     # The book's dropout mask is float64 and turns the optimizer's arrays into it.
-    tensors = {name: a if name.endswith(ARRAYS) else a.astype(dtype) for name, a in tensors.items()}
+    tensors = {
+        name: a if name.endswith(PARAMETERS) else a.astype(dtype) for name, a in tensors.items()
+    }
     single = {name: record.attributes.get(name) for name in ("loss", "optimizer", "accuracy")}
     document: Document = {"kind": "model", "dtype": dtype, "random": None}
     document["layers"] = [_description(layer) for layer in layers]
@@ -118,7 +121,7 @@ def _description(record: Any) -> dict[str, Any] | None:
     if record is None:
         return None
     name = type(record).__name__
-    if not isinstance(record, Record) or name not in PARTS:
+    if not isinstance(record, Record) or name not in PARTS or PARTS[name].own:
         raise RefusedError(f"a {name} as a part of the model")
     held = record.attributes
     found = {a: _number(held[a], a) for a in PARTS[name].arguments if a in held}
@@ -166,7 +169,7 @@ def _number(value: Any, name: str) -> int | float | bool:
 
 def _dtype(tensors: Tensors) -> str:
     """The dtype of weights and biases, which must be one."""
-    found = {a.dtype.name for name, a in tensors.items() if name.endswith(ARRAYS)}
+    found = {a.dtype.name for name, a in tensors.items() if name.endswith(PARAMETERS)}
     if len(found) > 1:
         raise RefusedError(f"weights and biases of {' and '.join(sorted(found))}")
     return found.pop() if found else "float32"

@@ -9,11 +9,14 @@ from typing import Any
 
 from .. import checks
 from ..backend import get_backend
+from ..network.network import Network
+from ..parameters import NAMES, PARAMETERS, STATE, STATE_ARRAYS
 from . import random_state
 from .tensor_file import Document
 from .tensor_reader import MOST_SHOWN, Forms, short
-from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS
+from .vocabulary import PARTS, check_class, tensors_of_own
 
+SINGLE = ("loss", "optimizer", "accuracy")
 HISTORY = "training.history."  # what the names of a curve's tensors begin with
 
 
@@ -30,8 +33,20 @@ def judge_layers(document: Document, forms: Forms) -> None:
     for number, layer in enumerate(document["layers"]):
         if layer["class"] == "Layer_Dense":
             sizes = (layer["n_inputs"], "n_inputs"), (layer["n_neurons"], "n_neurons")
-            shapes[number] = tuple(checks.positive_int(*size) for size in sizes)
-    _check_forms(shapes, own_tensors(forms), dtype)
+            inputs, neurons = (checks.positive_int(*size) for size in sizes)
+            shapes[number] = (inputs, neurons), (1, neurons)
+    roles = {role: (document[role] or {}).get("class") for role in SINGLE}
+    classes = [layer["class"] for layer in document["layers"]]
+    for role, name in [*(("layers", name) for name in classes), *roles.items()]:
+        if name is not None:
+            check_class(name, role)
+    own = tensors_of_own(classes, roles)
+    for number, name in enumerate(
+        classes
+    ):  # parameters of the user's own: judged once they are made
+        if PARTS[name].own:
+            own |= {f"{number}.{one}" for one in (*PARAMETERS, *STATE_ARRAYS)}
+    _check_forms(shapes, _without(own_tensors(forms), own), dtype)
 
 
 def own_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -65,23 +80,31 @@ def judge_training(stored: dict[str, Any], forms: Forms) -> None:
             raise ValueError(f"got a tensor {short(name)}")
 
 
-def check_tensors(model: Any, forms: Forms) -> None:
+def check_tensors(model: Network, forms: Forms) -> None:
     """ValueError where the tensors are not those of the layers of `model`."""
-    layers = enumerate(model.layers)
-    shapes = {n: tuple(layer.weights.shape) for n, layer in layers if hasattr(layer, "weights")}
-    _check_forms(shapes, forms, model.backend.dtype.name)
-
-
-def _check_forms(shapes: dict[int, tuple[int, ...]], forms: Forms, dtype: str) -> None:
-    """ValueError for tensors that are not those of layers with weights of `shapes`."""
-    weights = {f"{n}.weights": shape for n, shape in shapes.items()}
-    biases = {f"{n}.biases": (1, shape[1]) for n, shape in shapes.items()}
-    needed = weights | biases
-    allowed = needed | {
-        f"{n}.{name}": shape if name.startswith("weight") else (1, shape[1])
-        for n, shape in shapes.items()
-        for name in OPTIMIZER_ARRAYS
+    shapes = {
+        number: tuple(tuple(getattr(layer, name).shape) for name in PARAMETERS)
+        for number, layer in enumerate(model.layers)
+        if getattr(layer, "weights", None) is not None
     }
+    roles = {role: type(getattr(model, role)).__name__ for role in SINGLE}
+    own = tensors_of_own([type(layer).__name__ for layer in model.layers], roles)
+    _check_forms(shapes, _without(forms, own), model.backend.dtype.name)
+
+
+def _without(forms: Forms, names: set[str]) -> Forms:
+    return {name: form for name, form in forms.items() if name not in names}
+
+
+def _check_forms(shapes: dict[int, tuple[Any, ...]], forms: Forms, dtype: str) -> None:
+    """ValueError for tensors that are not those of layers with such weights and biases."""
+    allowed: dict[str, Any] = {}
+    needed: dict[str, Any] = {}
+    for n, pair in shapes.items():
+        for one, shape in zip(NAMES, pair, strict=True):
+            needed[f"{n}.{one.values}"] = shape
+            allowed |= {f"{n}.{one.state(kind)}": shape for kind in STATE}
+    allowed |= needed
     found = {name: shape for name, (shape, _) in forms.items()}
     others = {kind for _, kind in forms.values()} - {dtype}
     if others or not needed.items() <= found.items() <= allowed.items():
@@ -97,11 +120,11 @@ def parameter_names(names: Any) -> list[tuple[str, ...]]:
     """("n.weights", "n.biases") of every layer n that has either."""
     parts = [name.split(".") for name in names]
     numbers = sorted({int(p[0]) for p in parts if len(p) == 2 and _numbered(*p)})
-    return [tuple(f"{n}.{name}" for name in ARRAYS) for n in numbers]
+    return [tuple(f"{n}.{name}" for name in PARAMETERS) for n in numbers]
 
 
 def _numbered(number: str, name: str) -> bool:
-    return name in ARRAYS and number.isascii() and number.isdecimal() and len(number) < 9
+    return name in PARAMETERS and number.isascii() and number.isdecimal() and len(number) < 9
 
 
 def other_dtype(found: list[list[Any]], needed: list[list[Any]]) -> str:

@@ -16,7 +16,9 @@ Its JSON document:
                 arrays, such as iterations, dropout's seed and calls, a precision
     random      position of NumPy's global stream (MT19937) for models made after `init()`,
                 whose dropout draws from it; else null
-Loading builds only the classes of `parts.PARTS` and runs no code from the file. What one
+    Of a class of the user's own (`vocabulary.register`), whose arrays are the tensors n.name or
+    role.name, also: {"tensor": name}.
+Loading builds only the classes of `vocabulary.PARTS` and runs no code from the file. What one
 backend saved, another loads. Pickles of the book's programs load through `book_file.py`.
 """
 
@@ -24,12 +26,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..backend import get_backend, use_backend
 from ..network import checks as network_checks
+from ..network.network import Network
+from ..parameters import PARAMETERS
 from . import (
     book_file as book_files,
     forms as file_forms,
@@ -39,23 +43,20 @@ from . import (
     vocabulary as parts,
 )
 from .book_pickle import is_pickle
+from .forms import SINGLE
 from .random_state import KEY as RANDOM_KEY, checked as checked_stream
 from .tensor_file import Document, ModelFileError, Tensors
 from .tensor_reader import Forms, Judge, reason, short
-from .vocabulary import ARRAYS, OPTIMIZER_ARRAYS
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 __all__ = ["ModelFileError", "load", "load_parameters", "save", "save_parameters"]
 
-SINGLE = ("loss", "optimizer", "accuracy")
+Made = TypeVar("Made", bound=Network)
 # What a made-up document raises: names and types that are others, numbers that no float holds.
 NOT_A_MODEL = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 # ---- saving ----
-def save(model: Model, path: str | os.PathLike) -> None:
+def save(model: Network, path: str | os.PathLike) -> None:
     """Write `model` to `path`, replacing it only when the new file is complete.
 
     Raises TypeError for a part of a class that a file cannot name, ValueError for parts that do
@@ -67,7 +68,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
     tensor_file.write(path, document, tensors)
 
 
-def contents(model: Model) -> tuple[Document, Tensors]:
+def contents(model: Network) -> tuple[Document, Tensors]:
     """Document and tensors of `model`, without a random state.
 
     Raises TypeError or ValueError for a model that could not be loaded again.
@@ -76,26 +77,30 @@ def contents(model: Model) -> tuple[Document, Tensors]:
     if not model.layers:
         raise ValueError("Model.save: the model has no layers; add some first")
     network_checks.check(model.layers, model.loss, model.accuracy, model.backend)
-    state: dict[str, Any] = {name: parts.get_state(getattr(model, name)) for name in SINGLE}
-    state["layers"] = [parts.get_state(layer) for layer in model.layers]
-    document = {"kind": "model", **described, "state": state, "random": None}
     _claim_layers(model)  # what an earlier optimizer has left is no state of this model
-    return document, _arrays(model, ARRAYS + OPTIMIZER_ARRAYS)
+    tensors = _arrays(model, parts.kept_on_layers(model.optimizer))
+    state: dict[str, Any] = {
+        name: parts.get_state(getattr(model, name), name, tensors) for name in SINGLE
+    }
+    state["layers"] = [
+        parts.get_state(layer, str(number), tensors) for number, layer in enumerate(model.layers)
+    ]
+    return {"kind": "model", **described, "state": state, "random": None}, tensors
 
 
-def describe(model: Model) -> dict[str, Any]:
+def describe(model: Network) -> dict[str, Any]:
     """The model's parts and dtype: what `contents` holds of them."""
     single = {name: parts.describe(getattr(model, name)) for name in SINGLE}
     layers = [parts.describe(layer) for layer in model.layers]
     return {"dtype": model.backend.dtype.name, "layers": layers, **single}
 
 
-def _claim_layers(model: Model) -> None:
-    for layer in model.trainable_layers if model.optimizer is not None else ():
+def _claim_layers(model: Network) -> None:
+    for layer in model.trainable_layers if hasattr(model.optimizer, "take_over") else ():
         model.optimizer.take_over(layer)
 
 
-def _arrays(model: Model, names: tuple[str, ...]) -> Tensors:
+def _arrays(model: Network, names: tuple[str, ...]) -> Tensors:
     return {
         f"{number}.{name}": model.backend.to_numpy(getattr(layer, name))
         for number, layer in enumerate(model.layers)
@@ -104,10 +109,10 @@ def _arrays(model: Model, names: tuple[str, ...]) -> Tensors:
     }
 
 
-def save_parameters(model: Model, path: str | os.PathLike) -> None:
+def save_parameters(model: Network, path: str | os.PathLike) -> None:
     """Write weights and biases alone. Raises OSError where the folder cannot be written."""
     document = {"kind": "parameters", "dtype": model.backend.dtype.name}
-    tensor_file.write(path, document, _arrays(model, ARRAYS))
+    tensor_file.write(path, document, _arrays(model, PARAMETERS))
 
 
 # ---- loading ----
@@ -135,7 +140,7 @@ def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
     return document, tensors
 
 
-def load(make: Callable[[], Model], path: str | os.PathLike, random_state: bool) -> Model:
+def load(make: Callable[[], Made], path: str | os.PathLike, random_state: bool) -> Made:
     """The finalized model in the file `path`, on the default backend, in the file's dtype.
 
     make  an empty model: `Model` itself
@@ -185,7 +190,7 @@ def _judge_kind(document: Document, forms: Forms) -> None:
         raise ValueError("a model with the tensors of a checkpoint")
 
 
-def load_parameters(model: Model, path: str | os.PathLike) -> None:
+def load_parameters(model: Network, path: str | os.PathLike) -> None:
     """Weights and biases of the file, in the order of its layers, into the layers of `model`.
 
     Raises FileNotFoundError, or ModelFileError where anything does not fit; then nothing
@@ -210,7 +215,7 @@ def load_parameters(model: Model, path: str | os.PathLike) -> None:
     model.set_parameters(held)
 
 
-def _build(make: Callable[[], Model], document: Document) -> Model:
+def _build(make: Callable[[], Made], document: Document) -> Made:
     state = np.random.get_state()  # weights drawn here are overwritten: leave no trace
     try:
         model = make()
@@ -224,7 +229,7 @@ def _build(make: Callable[[], Model], document: Document) -> Model:
     return model
 
 
-def checked_values(model: Model, document: Document, tensors: Tensors) -> Callable[[], None]:
+def checked_values(model: Network, document: Document, tensors: Tensors) -> Callable[[], None]:
     """A function that puts arrays and state into `model`; everything is checked before.
 
     Format 1 has no state: parts stay as constructed. Raises ModelFileError or one of
@@ -232,15 +237,16 @@ def checked_values(model: Model, document: Document, tensors: Tensors) -> Callab
     """
     file_forms.check_tensors(model, tensor_reader.forms_of(tensors))
     first = document.get("format_version") == 1
-    states = [] if first else _checked_states(model, document["state"])
+    states = [] if first else _checked_states(model, document["state"], tensors)
 
     def set_values() -> None:
         _claim_layers(model)
         for number, layer in enumerate(model.layers):
-            for name in ARRAYS + OPTIMIZER_ARRAYS:
+            for name in parts.kept_on_layers(model.optimizer):
                 values = tensors.get(f"{number}.{name}")
                 if values is not None:
-                    setattr(layer, name, layer.backend.copy(layer.backend.asarray(values)))
+                    found = layer.backend.asarray(values, values.dtype)
+                    setattr(layer, name, layer.backend.copy(found))
                 elif getattr(layer, name, None) is not None:
                     delattr(layer, name)
         for part, one in states:
@@ -249,10 +255,12 @@ def checked_values(model: Model, document: Document, tensors: Tensors) -> Callab
     return set_values
 
 
-def _checked_states(model: Model, state: Any) -> list[tuple[Any, dict[str, Any]]]:
+def _checked_states(
+    model: Network, state: Any, tensors: Tensors
+) -> list[tuple[Any, dict[str, Any]]]:
     targets = [*model.layers, *(getattr(model, name) for name in SINGLE)]
     states = [*state["layers"], *(state[name] for name in SINGLE)]
     if len(states) != len(targets):
         raise ValueError(f"got {len(states)} states for {len(targets)} parts")
     pairs = zip(targets, states, strict=True)
-    return [(part, parts.checked_state(part, one)) for part, one in pairs]
+    return [(part, parts.checked_state(part, one, tensors, model.backend)) for part, one in pairs]

@@ -41,7 +41,7 @@ def write(path: str | os.PathLike, document: Document, tensors: Tensors) -> None
     """
     from safetensors.numpy import save as to_bytes
 
-    tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    tensors = {name: np.asarray(values, order="C") for name, values in tensors.items()}
     document = document | {"format_version": VERSION}
     document["sha256"] = seal(document, tensors)
     data = to_bytes(tensors, {KEY: _canonical(document)})
@@ -59,7 +59,7 @@ def seal(document: Document, tensors: Tensors) -> str:
     rest = {key: value for key, value in document.items() if key != "sha256"}
     digest = hashlib.sha256(_canonical(rest).encode())
     for name in sorted(tensors):
-        values = np.ascontiguousarray(tensors[name])
+        values = np.asarray(tensors[name], order="C")
         digest.update(f"\0{name}\0{values.dtype.name}\0{values.shape}\0".encode())
         digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 `engine(model)` gives the object that runs them on the model's backend, or raises `CannotFuse`
 with the reason; `explain(model)` says in words what would happen. Each module of `ENGINES` has
-`FusedSteps(model, plan)`, which makes one. All have the methods of `training.engines.Engine`,
+`FusedSteps(model, plan)`, which makes one. All have the methods of `network.engine.Engine`,
 `run`, and `describe`, which says for people what the engine will do.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from ..network.network import Network
 from .plan import Plan, Stage, make_plan
 from .stages import CannotFuse, StageParts, stage_parts
 
@@ -33,7 +34,7 @@ ENGINES = {  # backend: (module, what it is called in reports); imported when as
 }
 
 
-def engine(model: Any) -> Any:
+def engine(model: Network) -> Any:
     """A `FusedSteps` for a finalized model. Raises CannotFuse where there is none."""
     name = model.backend.name
     if name not in ENGINES:
@@ -44,7 +45,7 @@ def engine(model: Any) -> Any:
     return importlib.import_module(ENGINES[name][0]).FusedSteps(model, plan)
 
 
-def explain(model: Any) -> str:
+def explain(model: Network) -> str:
     """The plan with its bytes and operations a sample, and the engine chosen and why."""
     text = ""
     try:

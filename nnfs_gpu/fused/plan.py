@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import accuracy, activations, losses, optimizers
+from ..network.network import Network
 from ..own.parts import name_of
+from ..parameters import factors
 from .stages import ACTIVATIONS, CannotFuse, StageParts, check_unchanged, stage_parts
 
 MOST_PRODUCTS = 8  # of a narrow network
@@ -189,7 +191,7 @@ _OUTPUTS = {  # what must end the network, and the activation that stays in the 
 }
 
 
-def make_plan(model: Any) -> Plan:
+def make_plan(model: Network) -> Plan:
     """The plan of a finalized model with a loss and an optimizer.
 
     Classes are compared exactly: a subclass may compute something else. Raises CannotFuse
@@ -233,15 +235,16 @@ def _known(table: dict[Any, str], thing: Any, what: str) -> str:
 def _stage(part: StageParts, forced: str | None) -> Stage:
     dense = part.dense
     activation = "linear" if part.activation is None else ACTIVATIONS.get(type(part.activation))
+    weight_l1, weight_l2, bias_l1, bias_l2 = map(float, factors(dense))
     return Stage(
         n_inputs=dense.n_inputs,
         n_outputs=dense.n_neurons,
         activation=forced or str(activation),
         keep=1.0 if part.dropout is None else float(part.dropout.rate),
-        weight_l1=float(dense.weight_regularizer_l1),
-        weight_l2=float(dense.weight_regularizer_l2),
-        bias_l1=float(dense.bias_regularizer_l1),
-        bias_l2=float(dense.bias_regularizer_l2),
+        weight_l1=weight_l1,
+        weight_l2=weight_l2,
+        bias_l1=bias_l1,
+        bias_l2=bias_l2,
         dropout=part.dropout is not None,
     )
 

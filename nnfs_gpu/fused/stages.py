@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import activations, layers
+from ..network.network import Network
 from ..own.parts import name_of, ours
 
 
@@ -35,7 +36,7 @@ _DROPOUT = layers.Layer_Dropout
 _LAYERS = {*ACTIVATIONS, _DROPOUT, layers.Layer_Dense, activations.Activation_Softmax}
 
 
-def stage_parts(model: Any) -> tuple[StageParts, ...]:
+def stage_parts(model: Network) -> tuple[StageParts, ...]:
     """The objects of each stage, in order. Raises CannotFuse for layers that form no stages."""
     found: list[list[Any]] = []
     for number, layer in enumerate(model.layers):

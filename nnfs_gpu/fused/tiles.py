@@ -15,7 +15,9 @@ import numpy as np
 
 from ..backend.cuda.errors import reported
 from ..backend.interrupts import insist, new_pass
-from ..passing import forget
+from ..network.engine import Batch, Sums
+from ..network.network import Network
+from ..parameters import add_penalties
 from ..undo import Undo
 from .plan import CannotFuse, Plan, stage_parts
 
@@ -39,7 +41,7 @@ class TiledSteps:
 
     name = "fused"
 
-    def __init__(self, model: Any, plan: Plan, tile: int | None = None):
+    def __init__(self, model: Network, plan: Plan, tile: int | None = None):
         if any(stage.dropout for stage in plan.stages):
             raise CannotFuse(f"{plan.name} is wider than 128 and has dropout")
         self.model, self.plan, self.backend = model, plan, model.backend
@@ -51,7 +53,8 @@ class TiledSteps:
         self._gradients: list[tuple[Array, Array]] = []  # of the batch under way, as what follows
         self._loss: Any = 0.0
         self._right: Any = 0.0
-        self._rows = self._total = 0  # given, expected
+        self._batch = Batch()
+        self._compared = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
 
     def describe(self) -> str:
         """How a step runs, for people."""
@@ -59,13 +62,12 @@ class TiledSteps:
 
     def step(self, X: Array, y: Any) -> tuple[Array, Array, Array]:
         """One step over all of X (N, I) and targets y: mean loss, penalty, accuracy."""
-        if self._total:
-            raise RuntimeError("step: a batch is under way; call finish() first")
+        self._batch.none("step")
         try:
             self.accumulate(X, y, X.shape[0])
             return self.finish()
         finally:
-            self._rows = self._total = 0
+            self._batch.forget()
 
     def accumulate(self, X: Array, y: Any, total: int) -> None:
         """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
@@ -73,12 +75,7 @@ class TiledSteps:
         Memory does not grow with `total`. Raises ValueError for more rows than `total`.
         """
         n, t = X.shape[0], getattr(y, "values", y)
-        if (self._total and total != self._total) or self._rows + n > total:
-            raise ValueError(
-                f"accumulate: got rows {self._rows} to {self._rows + n} of a batch of {total}, "
-                f"expected at most {self._total or total}; call finish() between batches"
-            )
-        if not self._total:
+        if self._batch.first(n, total) == 0:
             self._gradients, self._loss, self._right = [], 0.0, 0.0
         try:
             for start in range(0, n, self._tile):
@@ -89,19 +86,28 @@ class TiledSteps:
                 if comparisons is not None:
                     self._right = self._right + self.backend.sum(comparisons)
                 self._add(self._backward(dz, outputs))
-            self._total = total
-            self._rows += n
-        except BaseException:  # half of it is added: the batch is forgotten
-            self._rows = self._total = 0
+            self._batch.add(n, total)
+        except BaseException:
+            self._batch.forget()
             raise
+
+    def summed(self) -> Sums:
+        """See `Engine`."""
+        self._batch.under_way("summed")
+        rows = self._batch.rows
+        pairs = [(dw.astype(np.float64), db.astype(np.float64)) for dw, db in self._gradients]
+        return Sums(pairs, self._loss, self._right, rows, rows * self._compared)
+
+    def replace(self, sums: Sums) -> None:
+        """See `Engine`."""
+        self._batch.replace(sums.rows)
+        dtype = self.backend.dtype  # `astype` copies: the sums stay the caller's
+        self._gradients = [(dw.astype(dtype), db.astype(dtype)) for dw, db in sums.gradients]
+        self._loss, self._right = sums.losses, sums.right
 
     def finish(self) -> tuple[Array, Array, Array]:
         """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
-        if self._rows != self._total or not self._total:
-            raise RuntimeError(
-                f"finish: got {self._rows} of {self._total} samples; accumulate the rest first"
-            )
-        n, self._rows, self._total = self._total, 0, 0
+        n = self._batch.end()
         penalty = self.model.loss.regularization_loss()
         try:
             self._undo.begin()
@@ -176,26 +182,20 @@ class TiledSteps:
     def _update(self, gradients: list[tuple[Array, Array]]) -> None:
         optimizer = self.model.optimizer
         for part, (dw, db) in zip(self._parts, gradients, strict=True):
-            dense = part.dense
-            dense.dweights, dense.dbiases = dw, db
-            for given, values, l1, l2 in (
-                (dw, dense.weights, dense.weight_regularizer_l1, dense.weight_regularizer_l2),
-                (db, dense.biases, dense.bias_regularizer_l1, dense.bias_regularizer_l2),
-            ):
-                if l1 > 0 or l2 > 0:
-                    self.backend.regularization_step(given, values, l1, l2)
+            part.dense.dweights, part.dense.dbiases = dw, db
+            add_penalties(part.dense)
         self._undo.keep()
         optimizer.pre_update_params()
         for part in self._parts:
             optimizer.update_params(part.dense)
         optimizer.post_update_params()
-        forget(self.model)
+        self.model.forget_pass()
 
     def _measured(self, loss: Any, right: Any, penalty: Any, n: int) -> tuple[Any, Any, Any]:
         model = self.model
         model.loss.accumulated_sum = model.loss.accumulated_sum + loss
         model.loss.accumulated_count += n
-        count = n * (1 if self.plan.loss == "softmax_cross_entropy" else self.plan.n_outputs)
+        count = n * self._compared
         if model.accuracy is not None:
             model.accuracy.accumulated_sum = model.accuracy.accumulated_sum + right
             model.accuracy.accumulated_count += count

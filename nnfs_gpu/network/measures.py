@@ -1,9 +1,9 @@
 """Losses, accuracies and optimizers of the user's own, as the engines call them.
 
-`loss_of`, `accuracy_of` and `optimizer_of` give the model's part itself where it is ours, else
-a wrapper that asks the user's object and does what it leaves out: means, sums over an epoch,
-penalties, a step's beginning and end. Own parts get plain arrays, never `targets.Targets`. The
-epoch's sums are kept on the user's object, under the book's names. See `own/parts.py`.
+`network.loss_of`, `accuracy_of` and `optimizer_of` put a wrapper around what is not ours. It asks
+the user's object and does what that leaves out: means, sums over an epoch, penalties, a step's
+beginning and end. Own parts get plain arrays, never `targets.Targets`. The epoch's sums are kept
+on the user's object, under the book's names. See `own/parts.py`.
 """
 
 from __future__ import annotations
@@ -18,30 +18,6 @@ from ..own.values import AsGiven, as_given, comparisons, converted, hint, per_ro
 from ..targets import Targets
 
 Array = Any
-
-SUMS = ("calculate", "calculate_accumulated", "new_pass")
-LOSS = ("forward", "backward", "regularization_loss", *SUMS)
-ACCURACY = ("init", "compare", *SUMS)
-OPTIMIZER = ("pre_update_params", "update_params", "post_update_params", "current_learning_rate")
-
-
-def loss_of(model: Any) -> Any:
-    """The loss of `model`, with all of `losses.Loss`."""
-    part = model.loss
-    return part if ours(part, *LOSS) else OwnLoss(part, model.backend, model.trainable_layers)
-
-
-def accuracy_of(model: Any) -> Any:
-    """The accuracy of `model`, with all of `accuracy.Accuracy`."""
-    part = model.accuracy
-    return part if ours(part, *ACCURACY) else OwnAccuracy(part, model.backend)
-
-
-def optimizer_of(model: Any) -> Any:
-    """The optimizer of `model`, with what a step and its report need of `Optimizer`."""
-    part = model.optimizer
-    own = not ours(part, "update_params") or not all(hasattr(part, name) for name in OPTIMIZER)
-    return OwnOptimizer(part, model.backend) if own else part
 
 
 def _calculates(part: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import checks
+from .. import checks, remedies
 from ..activations import Activation_Softmax
 from ..backend import get_backend, use_backend
 from ..layers import Layer_Input
@@ -17,12 +17,21 @@ from ..losses import Activation_Softmax_Loss_CategoricalCrossentropy, Loss_Categ
 from ..optimizers import forget
 from ..own import parts as own_parts
 from ..own.parts import is_trainable, ours
-from ..own.values import as_given, result
+from ..own.values import AsGiven, as_given, form_of, result
+from ..parameters import Parameter, parameters_of
+from ..passing import NAMES
 from ..rollback import all_or_nothing
+from ..targets import Targets
 from . import checks as network_checks
-from .measures import loss_of
+from .measures import OwnAccuracy, OwnLoss, OwnOptimizer
 
 Array = Any
+
+# What an engine calls of a part: one of ours that has them all is called itself.
+SUMS = ("calculate", "calculate_accumulated", "new_pass")
+LOSS = ("forward", "backward", "regularization_loss", *SUMS)
+ACCURACY = ("init", "compare", *SUMS)
+OPTIMIZER = ("pre_update_params", "update_params", "post_update_params", "current_learning_rate")
 
 
 class Network:
@@ -147,7 +156,22 @@ class Network:
         for layer in reversed(layers):
             dvalues = layer.backward(dvalues)
 
+    def forget_pass(self) -> None:
+        """After a fused step: what an earlier pass left on the layers is not of this step."""
+        for part in (self.loss, self.softmax_classifier_output):
+            if part is not None:
+                vars(part).pop("dinputs", None)
+        for layer in (self.input_layer, *self.layers):
+            held = layer.__dict__
+            if "output" in held:
+                for name in NAMES:
+                    held.pop(name, None)
+
     # ---- parameters ----
+    def parameters(self) -> list[Parameter]:
+        """Weights and biases of every trainable layer, with gradients, factors and state."""
+        return [one for layer in self._trainable() for one in parameters_of(layer)]
+
     def get_parameters(self) -> list[tuple[Array, Array]]:
         """(weights, biases) of every trainable layer."""
         return [own_parts.get_parameters(layer) for layer in self._trainable()]
@@ -178,6 +202,37 @@ class Network:
             return checks.matrix(self.backend, X, network_checks.width_in(self.layers), what, name)
         return checks.samples(self.backend, X, what, name)
 
+    def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
+        """Data, checked and on the backend."""
+        given, X = X, self._rows(X, what, "X")
+        if check_finite:
+            checks.finite(self.backend, X, what, "X", given)
+        return X
+
+    def _targets(self, X: Array, y: Any, what: str) -> Targets:
+        """The targets of X, checked and on the backend."""
+        outputs, loss = network_checks.width_out(self.layers, X.shape[1]), loss_of(self)
+        try:
+            if outputs is None:  # our losses then check them at every step
+                targets: Targets = AsGiven.of(y, self.backend, X.shape[0])
+            else:
+                targets = loss.targets(y, outputs, X.shape[0])
+            if not (loss is self.loss and accuracy_of(self) is self.accuracy):
+                targets.given = form_of(y)  # for parts of the user's own
+            return targets
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{what}: {error}") from error
+
+    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, Targets]:
+        """Data and targets, checked and on the backend."""
+        try:
+            inputs = self._inputs(X, what, check_finite)
+            return inputs, self._targets(inputs, y, what)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(remedies.in_lists(str(error), X=X, y=y)) from error
+
     def _trainable(self) -> list[Any]:
         return [layer for layer in self.layers if is_trainable(layer)]
 
@@ -189,3 +244,23 @@ class Network:
             )
         if not self._finalized:
             raise RuntimeError(f"Model.{what}: call finalize() after the last add and set")
+
+
+# ---- parts as engines call them ----
+def loss_of(model: Network) -> Any:
+    """The loss of `model`, with all of `losses.Loss`."""
+    part = model.loss
+    return part if ours(part, *LOSS) else OwnLoss(part, model.backend, model.trainable_layers)
+
+
+def accuracy_of(model: Network) -> Any:
+    """The accuracy of `model`, with all of `accuracy.Accuracy`."""
+    part = model.accuracy
+    return part if ours(part, *ACCURACY) else OwnAccuracy(part, model.backend)
+
+
+def optimizer_of(model: Network) -> Any:
+    """The optimizer of `model`, with what a step and its report need of `Optimizer`."""
+    part = model.optimizer
+    own = not ours(part, "update_params") or not all(hasattr(part, name) for name in OPTIMIZER)
+    return OwnOptimizer(part, model.backend) if own else part

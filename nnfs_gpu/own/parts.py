@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 
 from ..backend import Backend, get_backend
 from ..backend.numpy_backend import NumpyBackend
+from ..parameters import PARAMETERS, REGULARIZERS
 from .values import converted, result
 
 Array = Any
@@ -30,8 +31,6 @@ Array = Any
 PACKAGE = __name__.partition(".")[0]
 INSIDE = PACKAGE + "."  # how the names of its modules begin
 NEIGHBOURS = ("prev", "next")  # what `Model.finalize` stores on a layer
-PARAMETERS = ("weights", "biases")  # what optimizers change
-REGULARIZERS = tuple(f"{p}_regularizer_{l}" for p in ("weight", "bias") for l in ("l1", "l2"))  # noqa: E741
 
 
 class Part:

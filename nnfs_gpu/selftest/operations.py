@@ -1,8 +1,13 @@
-"""Every operation of the backend protocol with arguments for a cross-check: `TABLE`.
+"""The one table of the backend protocol's operations: `OPERATIONS`.
 
-Used by `crosscheck.py`, by `warmup.py` and by the device checks in bench/gpu_check/. Arguments
-are drawn from a generator seeded by the shape alone, so that both sides, and every run, get the
-same.
+A line says of an operation how its arguments are drawn, how closely results of two backends agree,
+which dtypes come out, what it writes, and how many elements it has to move. `crosscheck.py` and
+`warmup.py`, the tests in tests/backend/, and bench/ all read it: an operation that has its line is
+checked and timed everywhere.
+
+Arguments have what goes wrong easily: exact zeros of both signs, ties, probabilities of exactly 0
+and 1, gradients that differ from column to column. Without `edges` they are the plain numbers that
+times are taken with.
 """
 
 from __future__ import annotations
@@ -13,190 +18,359 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.numpy_backend import NumpyBackend
+from ..backend.protocol import Backend
 
 Arguments = dict[str, Any]
-Make = Callable[[np.random.Generator, np.dtype, int, int], Arguments]
+Elements = Callable[[int, int], float]
 
 
 @dataclass(frozen=True)
-class Line:
-    """An operation as it is compared.
+class Draw:
+    """Random numbers for `rows` of n rows and c columns, and `outputs` of a dense layer."""
 
-    kind     of its bound, in BOUNDS
-    make     (generator, dtype, n, c) -> keyword arguments; arrays are NumPy's
-    variant  tells two lines of one operation apart
-    written  arguments that it writes
+    rng: Any  # a np.random.RandomState
+    dtype: np.dtype
+    n: int
+    c: int
+    rows: int
+    outputs: int
+    edges: bool
+
+    def normal(self, rows: int | None = None, columns: int | None = None) -> np.ndarray:
+        return self.rng.randn(rows or self.rows, columns or self.c)
+
+    def uniform(self) -> np.ndarray:
+        return self.rng.rand(self.rows, self.c)
+
+    def probabilities(self, spread: float = 2.0) -> np.ndarray:
+        """Rows whose sums are 1, some of them nearly 0 and nearly 1."""
+        e = np.exp(spread * self.normal())
+        return e / e.sum(axis=1, keepdims=True)
+
+    def put(self, a: np.ndarray, share: float, value: Any) -> np.ndarray:
+        """`a` with a share of its elements, or rows, replaced where edges are asked for."""
+        if self.edges:
+            shape = a.shape[:1] if np.ndim(value) else a.shape
+            a[self.rng.rand(*shape) < share] = value
+        return a
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation, with a kind of arguments.
+
+    make     from a `Draw` to keyword arguments: arrays are NumPy's, floats become the dtype
+    agree    how closely two backends do: a key of `crosscheck.BOUNDS`
+    result   dtypes of the results: "same" is the dtype of the floating-point arguments, "own" the
+             backend's
+    writes   the arguments that its docstring says it writes
+    variant  tells lines of one operation apart
+
+    Of its timing, in bench/:
+    moved       elements of 4 bytes moved by definition, of (n, c): each input read once, each
+                output written once; a bool is a quarter of one. None: not timed
+    at          columns at which it is timed; None: all that are asked for
+    rows        n of (elements, c)
+    divided     results, by number, that are divided by the number of rows
+    whole       results are sums over all rows: all of them are compared, not the ends
+    positional  results depend on their place in the array: the beginning is compared
     """
 
-    operation: str
-    kind: str
-    make: Make
+    name: str
+    make: Callable[[Draw], Arguments]
+    agree: str = "element"
+    result: tuple[str, ...] = ("same",)
+    writes: tuple[str, ...] = ()
     variant: str = ""
-    written: tuple[str, ...] = ()
+    moved: Elements | None = None
+    at: tuple[int, ...] | None = (1_000,)
+    rows: Callable[[int, int], int] = lambda elements, c: max(1, elements // c)
+    divided: tuple[int, ...] = ()
+    whole: bool = False
+    positional: bool = False
 
     @property
-    def name(self) -> str:
-        return f"{self.operation} ({self.variant})" if self.variant else self.operation
+    def id(self) -> str:
+        return f"{self.name}-{self.variant}" if self.variant else self.name
 
-    def arguments(self, dtype: Any, n: int, c: int) -> Arguments:
-        """For n rows and c columns, always the same ones."""
-        return self.make(np.random.default_rng([n, c]), np.dtype(dtype), n, c)
+    @property
+    def label(self) -> str:
+        """For reports."""
+        return f"{self.name} ({self.variant})" if self.variant else self.name
 
-    def run(self, backend: NumpyBackend, arguments: Arguments) -> list[np.ndarray]:
+    def arguments(self, dtype: Any, n: int, c: int, seed: int = 0, **plain: Any) -> Arguments:
+        """Sample arguments for n rows and c columns, always the same ones.
+
+        plain  other values of `Draw`: fewer `rows`, no `edges`, more `outputs`, another `rng`
+        """
+        dtype, rng = np.dtype(dtype), np.random.RandomState([n, c, seed])
+        settings: dict[str, Any] = {"rng": rng, "rows": n, "outputs": 3, "edges": True} | plain
+        made = self.make(Draw(dtype=dtype, n=n, c=c, **settings))
+        return {
+            name: value.astype(dtype)
+            if isinstance(value, np.ndarray) and value.dtype == float and self.name != "asarray"
+            else value
+            for name, value in made.items()
+        }
+
+    def run(self, backend: Backend, arguments: Arguments) -> list[np.ndarray]:
         """Results, then what the operation has written, on the host."""
         moved = {
             name: backend.copy(backend.asarray(value, value.dtype))
-            if isinstance(value, np.ndarray) and self.operation != "asarray"
+            if isinstance(value, np.ndarray) and self.name != "asarray"
             else value
             for name, value in arguments.items()
         }
-        result = getattr(backend, self.operation)(**moved)
+        result = getattr(backend, self.name)(**moved)
         results = () if result is None else result if isinstance(result, tuple) else (result,)
-        found = (*results, *(moved[name] for name in self.written))
+        found = (*results, *(moved[name] for name in self.writes))
         return [np.asarray(backend.to_numpy(a) if hasattr(a, "dtype") else a) for a in found]
 
 
 # ---- the arguments of every operation ----
+def _normal(*names: str, spread: float = 1.0, **scalars: Any) -> Callable[[Draw], Arguments]:
+    return lambda d: {name: spread * d.normal() for name in names} | scalars
 
 
-def _normal(*names: str, **scalars: Any) -> Make:
-    return lambda rng, dtype, n, c: (
-        {name: rng.standard_normal((n, c)).astype(dtype) for name in names} | scalars
-    )
+def _given(d: Draw) -> Arguments:
+    """float64 in another order: to be converted, without loss."""
+    return {"x": np.ascontiguousarray(d.normal().astype(d.dtype).astype(float).T).T}
 
 
-def _probabilities(rng: np.random.Generator, n: int, c: int) -> np.ndarray:
-    e = np.exp(rng.standard_normal((n, c)))
-    return e / e.sum(axis=1, keepdims=True)
+def _kink(d: Draw) -> Arguments:
+    x = d.put(d.put(d.normal(), 0.2, 0.0), 0.1, -0.0)
+    return {"dy": d.normal(), "x": x}
 
 
-def _softmax(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-    dy = rng.standard_normal((n, c)).astype(dtype)
-    return {"dy": dy, "y": _probabilities(rng, n, c).astype(dtype)}
+def _softmax(d: Draw) -> Arguments:
+    """Columns of different signs and sizes: a transposed Jacobian or grad[i] for grad[j] shows."""
+    return {"dy": d.normal() * (1 + np.arange(d.c)) / d.c, "y": d.probabilities()}
 
 
-def _labels(soft: bool) -> Make:
-    def make(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-        p = _probabilities(rng, n, c).astype(dtype)
-        if soft:
-            return {"p": p, "t": _probabilities(rng, n, c).astype(dtype)}
-        return {"p": p, "t": rng.integers(0, c, n).astype(np.int32)}
-
-    return make
-
-
-def _uniform(*names: str) -> Make:
-    return lambda rng, dtype, n, c: {name: rng.random((n, c)).astype(dtype) for name in names}
-
-
-def _linear(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-    shapes = {"x": (n, c), "w": (c, 4), "b": (1, 4)}
-    return {k: rng.standard_normal(shape).astype(dtype) for k, shape in shapes.items()}
-
-
-def _linear_backward(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-    shapes = {"dy": (n, 4), "x": (n, c), "w": (c, 4)}
-    return {k: rng.standard_normal(shape).astype(dtype) for k, shape in shapes.items()}
-
-
-def _step(*state: str, **scalars: Any) -> Make:
-    def make(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-        arrays = {k: rng.standard_normal((n, c)).astype(dtype) for k in ("w", "dw", *state)}
-        if "cache" in arrays:
-            arrays["cache"] = arrays["cache"] ** 2
-        return arrays | scalars
+def _classes(kind: str) -> Callable[[Draw], Arguments]:
+    def make(d: Draw) -> Arguments:
+        p = d.put(d.probabilities(), 0.1, np.eye(d.c)[0])  # exactly 1, and exactly 0 elsewhere
+        t = d.rng.randint(0, d.c, d.rows)
+        if kind == "sparse":
+            return {"p": p, "t": t.astype(np.int32)}
+        return {"p": p, "t": np.eye(d.c)[t] if kind == "one_hot" else d.probabilities(0.5)}
 
     return make
 
 
-_ADAM = {"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999, "step": 3}
-_L = {"l1": 0.01, "l2": 0.02}
+def _scores(kind: str) -> Callable[[Draw], Arguments]:
+    """Scores with some that leave no doubt; `samples` as for a tile of a larger batch."""
 
-
-def _given(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-    return {"x": rng.standard_normal((c, n)).T}  # float64, in another order: to be converted
-
-
-def _relu_linear(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-    y = np.maximum(rng.standard_normal((n, 4)), 0).astype(dtype)
-    return _linear_backward(rng, dtype, n, c) | {"y": y}
-
-
-def _scores(soft: bool) -> Make:
-    def make(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-        targets = _labels(soft)(rng, dtype, n, c)["t"]
-        return {"x": rng.standard_normal((n, c)).astype(dtype), "t": targets, "samples": 2 * n}
+    def make(d: Draw) -> Arguments:
+        x = 3 * d.normal()
+        x *= d.put(np.ones((d.rows, 1)), 0.1, 100.0)
+        samples = {"samples": 2 * d.n + 1} if d.edges and kind != "sparse" else {}
+        return {"x": x, "t": _classes(kind)(d)["t"]} | samples
 
     return make
 
 
-def _bools(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-    return {"a": rng.random((n, c)) < 0.4}
+def _binary(d: Draw) -> Arguments:
+    p, t = d.put(d.put(d.uniform(), 0.1, 0.0), 0.1, 1.0), d.uniform()
+    return {"p": p, "t": np.where(d.put(np.zeros(t.shape), 0.8, 1.0), t < 0.5, t)}
 
 
-def _nothing(rng: np.random.Generator, dtype: np.dtype, n: int, c: int) -> Arguments:
-    return {}
+def _regression(d: Draw) -> Arguments:
+    y, t = d.normal(), d.normal()
+    same = d.put(np.zeros(y.shape, bool), 0.2, True)
+    return {"y": np.where(same, t, y), "t": t}
 
 
-TABLE: tuple[Line, ...] = (
-    Line("asarray", "exact", _given),
-    Line("to_numpy", "exact", _normal("a")),
-    Line("zeros", "exact", lambda rng, dtype, n, c: {"shape": (n, c)}),
-    Line("copy", "exact", _normal("a")),
-    Line("synchronize", "exact", _nothing),
-    Line("all_finite", "exact", _normal("a")),
-    Line("linear_forward", "sum", _linear),
-    Line("linear_backward", "sum", _linear_backward),
-    Line("linear_relu_forward", "sum", _linear),
-    Line("linear_relu_backward", "sum", _relu_linear),
-    Line("relu_forward", "exact", _normal("x")),
-    Line("relu_backward", "exact", _normal("dy", "x")),
-    Line("sigmoid_forward", "element", _normal("x")),
-    Line("sigmoid_backward", "element", lambda *a: _normal("dy")(*a) | _uniform("y")(*a)),
-    Line("softmax_forward", "element", _normal("x")),
-    Line("softmax_backward", "sum", _softmax),
-    Line("softmax_jacobian", "element", lambda r, d, n, c: _uniform("y")(r, d, 5, min(c, 40))),
-    Line("cross_entropy_forward", "element", _labels(False), variant="indices"),
-    Line("cross_entropy_forward", "sum", _labels(True), variant="soft"),
-    Line("cross_entropy_backward", "element", _labels(False), variant="indices"),
-    Line("cross_entropy_backward", "element", _labels(True), variant="soft"),
-    Line("softmax_cross_entropy_backward", "element", _labels(False), variant="indices"),
-    Line("softmax_cross_entropy_backward", "element", _labels(True), variant="soft"),
-    Line("softmax_cross_entropy", "sum", _scores(False), variant="indices"),
-    Line("softmax_cross_entropy", "sum", _scores(True), variant="soft"),
-    Line("binary_cross_entropy_forward", "sum", _uniform("p", "t")),
-    Line("binary_cross_entropy_backward", "element", _uniform("p", "t")),
-    Line("squared_error_forward", "sum", _normal("y", "t")),
-    Line("squared_error_backward", "element", _normal("y", "t")),
-    Line("absolute_error_forward", "sum", _normal("y", "t")),
-    Line("absolute_error_backward", "element", _normal("y", "t")),
-    Line("dropout_forward", "element", _normal("x", keep=0.8, seed=3, call=1)),
-    Line("multiply", "exact", _normal("a", "b")),
-    Line("regularization_loss", "sum", _normal("w", **_L)),
-    Line("regularization_step", "element", _step(**_L), written=("dw",)),
-    Line("sgd_step", "element", _step(rate=0.1), written=("w",)),
-    Line("momentum_step", "element", _step("m", rate=0.1, momentum=0.9), written=("w", "m")),
-    Line("adagrad_step", "element", _step("cache", rate=0.1, epsilon=1e-7), written=("w", "cache")),
-    Line(
-        "rmsprop_step",
-        "element",
-        _step("cache", rate=0.1, epsilon=1e-7, rho=0.9),
-        written=("w", "cache"),
+def _linear(d: Draw) -> Arguments:
+    w, b = d.normal(d.c, d.outputs), d.normal(1, d.outputs)
+    return {"x": d.normal(), "w": w, "b": b}
+
+
+def _linear_backward(d: Draw) -> Arguments:
+    return {"dy": d.normal(None, d.outputs), "x": d.normal(), "w": d.normal(d.c, d.outputs)}
+
+
+def _linear_relu_backward(d: Draw) -> Arguments:
+    y = np.maximum(d.normal(None, d.outputs), 0)  # a half of exact zeros
+    return _linear_backward(d) | {"y": y}
+
+
+def _weights(d: Draw) -> Arguments:
+    """Weights and their gradient, with exact zeros in both."""
+    w = d.put(d.put(d.normal(), 0.1, 0.0), 0.1, -0.0)
+    return {"w": w, "dw": d.put(d.normal(), 0.1, 0.0)}
+
+
+def _step(state: str = "", **scalars: Any) -> Callable[[Draw], Arguments]:
+    def make(d: Draw) -> Arguments:
+        states = {name: d.normal() ** (2 if name == "cache" else 1) for name in state.split()}
+        return _weights(d) | states | scalars
+
+    return make
+
+
+def _eighths(*names: str, **scalars: Any) -> Callable[[Draw], Arguments]:
+    """Multiples of 1/8, so that ties and differences at the limit are exact."""
+    return lambda d: {k: d.rng.randint(-8, 9, (d.rows, d.c)) / 8 for k in names} | scalars
+
+
+def _whole(dtype: str, low: int, high: int) -> Callable[[Draw], Arguments]:
+    return lambda d: {"a": d.rng.randint(low, high, (d.rows, d.c)).astype(dtype)}
+
+
+def _summed(d: Draw) -> Arguments:
+    """Where times are taken, numbers whose sum is far from 0: it is compared relative to itself."""
+    return {"a": d.normal() if d.edges else d.uniform()}
+
+
+def _words(d: Draw) -> Arguments:
+    return {"count": d.n * d.c, "seed": 2**40 + 7, "stream": 2, "call": 5}
+
+
+def _spiral(d: Draw) -> Arguments:
+    return {"samples": d.n, "classes": d.c, "seed": 7}
+
+
+def matrices(count: float, vectors: float = 0) -> Elements:
+    """`count` arrays (n, c), and `vectors` of n."""
+    return lambda n, c: count * n * c + vectors * n
+
+
+def dense(inputs: int, outputs: int) -> Elements:
+    """Arrays (n, c) and (n, outputs of the layer), which has as many as inputs where it is timed;
+    its weights are nothing beside them."""
+    return lambda n, c: (inputs + outputs) * n * c
+
+
+ADAM = {"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999}
+WIDTH = 64  # inputs and outputs of the dense layer that is timed
+_DENSE: dict[str, Any] = {"agree": "sum", "at": (WIDTH,)}
+_THREE = ("same", "same", "same")
+_ADAGRAD = {"rate": 0.05, "epsilon": 1e-7}
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("asarray", _given, "exact", ("own",)),
+    Operation("to_numpy", _normal("a"), "exact"),
+    Operation("zeros", lambda d: {"shape": (d.n, d.c)}, "exact", ("own",)),
+    Operation("copy", _normal("a"), "exact"),
+    Operation("synchronize", lambda d: {}, "exact", ()),
+    Operation("all_finite", _normal("a"), "exact", ("python bool",)),
+    Operation("linear_forward", _linear, moved=dense(1, 1), **_DENSE),
+    Operation(
+        *("linear_backward", _linear_backward),
+        result=_THREE,
+        moved=dense(2, 1),
+        whole=True,
+        **_DENSE,
     ),
-    Line("adam_step", "element", _step("m", "cache", **_ADAM), written=("w", "m", "cache")),
-    Line("argmax", "exact", _normal("x")),
-    Line("threshold", "exact", _normal("x", limit=0.5)),
-    Line("equal", "exact", _normal("a", "b")),
-    Line("close", "exact", _normal("a", "b", tolerance=0.5)),
-    Line("mean", "sum", _normal("a")),
-    Line("mean", "exact", _bools, variant="bools"),
-    Line("sum", "sum", _normal("a")),
-    Line("sum", "exact", _bools, variant="bools"),
-    Line("random_words", "exact", lambda r, d, n, c: _words(n, c)),
-    Line("spiral", "angle", lambda r, d, n, c: {"samples": n, "classes": c, "seed": 5}),
+    Operation("linear_relu_forward", _linear, moved=dense(1, 1), **_DENSE),
+    Operation(
+        *("linear_relu_backward", _linear_relu_backward),
+        **{"result": _THREE, "moved": dense(2, 2), "whole": True, **_DENSE},
+    ),
+    Operation("relu_forward", lambda d: {"x": _kink(d)["x"]}, "exact", moved=matrices(2)),
+    Operation("relu_backward", _kink, "exact", moved=matrices(3)),
+    Operation("sigmoid_forward", _normal("x", spread=9.0), moved=matrices(2)),
+    Operation(
+        "sigmoid_backward", lambda d: {"dy": d.normal(), "y": d.uniform()}, moved=matrices(3)
+    ),
+    Operation("softmax_forward", _normal("x", spread=5.0), moved=matrices(2), at=None),
+    Operation("softmax_backward", _softmax, "sum", moved=matrices(3), at=None),
+    Operation(
+        *("softmax_jacobian", lambda d: {"y": d.probabilities()}),
+        moved=lambda n, c: n * c * c + n * c,
+        at=(3, 100),
+        rows=lambda elements, c: max(1, elements // c**2),
+    ),
+    *(
+        Operation(name, _classes(kind), agree, variant=kind, moved=moved, at=at, divided=divided)
+        for name, divided, timed in (
+            ("cross_entropy_forward", (), {"sparse": (0, 3), "soft": (2, 1)}),
+            ("cross_entropy_backward", (0,), {"sparse": (1, 2), "soft": (3, 0)}),
+            ("softmax_cross_entropy_backward", (0,), {"sparse": (2, 1), "soft": (3, 0)}),
+        )
+        for kind in ("sparse", "one_hot", "soft")
+        for moved in [matrices(*timed[kind]) if kind in timed else None]
+        for at in [(1_000,) if divided and kind == "soft" else None]
+        for agree in ["element" if divided or kind == "sparse" else "sum"]
+    ),
+    *(
+        Operation(
+            *("softmax_cross_entropy", _scores(kind), "sum", ("same", "same")),
+            variant=kind,
+            moved=moved,
+            at=None if kind == "sparse" else (1_000,),
+            divided=(1,),
+        )
+        for kind, moved in (
+            ("sparse", matrices(2, 2)),
+            ("one_hot", None),
+            ("soft", matrices(3, 1)),
+        )
+    ),
+    *(
+        operation
+        for name, make in (
+            ("binary_cross_entropy", _binary),
+            ("squared_error", _regression),
+            ("absolute_error", _regression),
+        )
+        for operation in (
+            Operation(f"{name}_forward", make, "sum", moved=matrices(2, 1), at=None),
+            Operation(f"{name}_backward", make, moved=matrices(3), divided=(0,)),
+        )
+    ),
+    Operation(
+        *("dropout_forward", _normal("x", keep=0.8, seed=12345, call=6), "element"),
+        result=("same", "same"),
+        moved=matrices(3),
+        positional=True,
+    ),
+    Operation("multiply", _normal("a", "b"), "exact", moved=matrices(3)),
+    Operation(
+        *("regularization_loss", lambda d: {"w": _weights(d)["w"], "l1": 0.01, "l2": 0.3}, "sum"),
+        moved=matrices(1),
+        whole=True,
+    ),
+    Operation(
+        *("regularization_step", _step(l1=0.0625, l2=0.3), "element", (), ("dw",)),
+        moved=matrices(3),
+    ),
+    Operation("sgd_step", _step(rate=0.05), "element", (), ("w",), moved=matrices(3)),
+    Operation(
+        *("momentum_step", _step("m", rate=0.05, momentum=0.9), "element", (), ("w", "m")),
+        moved=matrices(5),
+    ),
+    Operation(
+        *("adagrad_step", _step("cache", **_ADAGRAD), "element", (), ("w", "cache")),
+        moved=matrices(5),
+    ),
+    Operation(
+        *("rmsprop_step", _step("cache", rho=0.9, **_ADAGRAD), "element", (), ("w", "cache")),
+        moved=matrices(5),
+    ),
+    Operation(
+        *("adam_step", _step("m cache", step=3, **ADAM), "element", (), ("w", "m", "cache")),
+        moved=matrices(7),
+    ),
+    Operation("argmax", _eighths("x"), "exact", ("int32",), moved=matrices(1, 1), at=None),
+    Operation("threshold", _eighths("x", limit=0.25), "exact", ("int32",), moved=matrices(2)),
+    Operation("equal", _eighths("a", "b"), "exact", ("bool",), moved=matrices(2.25)),
+    Operation(
+        *("close", _eighths("a", "b", tolerance=0.25), "exact", ("bool",)), moved=matrices(2.25)
+    ),
+    Operation("mean", _summed, "sum", variant="floats", moved=matrices(1), whole=True),
+    Operation("mean", _whole("bool", 0, 2), "exact", ("float64",), variant="bools"),
+    Operation("mean", _whole("int32", -1000, 1000), "exact", ("float64",), variant="int32"),
+    Operation("sum", _summed, "sum", ("float64",), variant="floats", moved=matrices(1), whole=True),
+    Operation("sum", _whole("bool", 0, 2), "exact", ("float64",), variant="bools"),
+    Operation("sum", _whole("int32", -1000, 1000), "exact", ("float64",), variant="int32"),
+    Operation("random_words", _words, "exact", ("uint32",), moved=matrices(1), positional=True),
+    Operation(
+        *("spiral", _spiral, "angle", ("own", "int32")),
+        moved=lambda n, c: 3 * n,
+        at=(1,),
+        rows=lambda elements, c: elements // 3,
+        positional=True,
+    ),
 )
-
-
-def _words(n: int, c: int) -> Arguments:
-    return {"count": n * c, "seed": 2**40 + 1, "stream": 0, "call": 7}

@@ -28,7 +28,7 @@ from ..losses import (
 from ..model import Model
 from ..optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
 from ..training import divergence
-from .operations import TABLE
+from .operations import OPERATIONS
 
 Done = tuple[str, str, float]  # dtype, what was compiled or loaded, and the seconds that it took
 
@@ -59,7 +59,7 @@ def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
 
 
 def _operations(backend: Any) -> None:
-    for line in TABLE:
+    for line in OPERATIONS:
         line.run(backend, line.arguments(backend.dtype, SAMPLES, 3))
 
 

@@ -16,13 +16,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..network.network import Network
+
 NARROW = 128  # widest layer whose products stay on one thread
 SMALL = 1 << 18  # multiplications for which OpenBLAS takes one thread (interface/gemm.c)
 
 Result = TypeVar("Result")
 
 
-def for_model(model: Any, act: Callable[[], Result], samples: int | None = None) -> Result:
+def for_model(model: Network, act: Callable[[], Result], samples: int | None = None) -> Result:
     """`act()`, on one BLAS thread where the layers of `model` are narrow and on the host.
 
     samples  that it multiplies at a time, where that is known: for few of them BLAS takes one

@@ -26,7 +26,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -44,22 +44,22 @@ from ..files.tensor_reader import Forms, reason
 from .callbacks import Callback
 from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
 from .checkpoint_settings import differences, settings_in, settings_of, with_memory
-
-if TYPE_CHECKING:
-    from .loop import Training
+from .run import Run
 
 FILE = "checkpoint.safetensors"
 MOST_NAMED = 4  # differences in an error
 
 
 class Checkpoint:
-    """The checkpoint file of one `Training`.
+    """The checkpoint file of one run.
 
+    fetch   brings the run's history up to date
     folder  made where it is missing
     every   steps between two checkpoints; None: one after every epoch
     """
 
-    def __init__(self, folder: Any, every: int | None):
+    def __init__(self, run: Run, fetch: Callable[[], None], folder: Any, every: int | None):
+        self._run, self._fetch = run, fetch
         self.every = None if every is None else checks.positive_int(every, "checkpoint_every")
         self.path = Path(folder).absolute() / FILE  # the same wherever a callback goes
         self._folder = folder_lock.TrainingFolder(self.path.parent)
@@ -69,7 +69,7 @@ class Checkpoint:
         self._saved: tuple[int, int] | None = None  # (epochs, steps) done in the file
 
     # ---- called by Training ----
-    def open(self, training: Training) -> None:
+    def open(self) -> None:
         """Lock the folder and read the file in it, where there is one; nothing else changes.
 
         Raises CheckpointError for another run's checkpoint, ModelFileError for a damaged
@@ -77,11 +77,11 @@ class Checkpoint:
         """
         self._made = tensor_file.make_folder(self.path.parent)
         self._folder.enter()
-        self._settings = settings_of(training)
+        self._settings = settings_of(self._run)
         if self.path.exists():
-            self._found = self._read(training)
+            self._found = self._read()
 
-    def begin(self, training: Training) -> bool:
+    def begin(self) -> bool:
         """Resume from the file and return True, or write the first one of a new run.
 
         Raises ModelFileError for a state that does not fit; whoever calls puts back what has
@@ -89,31 +89,31 @@ class Checkpoint:
         """
         resumed = self._found is not None
         if self._found is not None:
-            self._resume(training, *self._found)
+            self._resume(*self._found)
             self._found = None
         for left in self.path.parent.glob(f".{FILE}.*"):  # of a run killed while it wrote
             with contextlib.suppress(OSError):
                 left.unlink()
         if not resumed:
-            self._save(training)
+            self._save()
         return resumed
 
-    def step_done(self, training: Training) -> None:
+    def step_done(self) -> None:
         """Write where `every` steps have been made."""
         if self.every is not None:
-            steps = training.epochs_done * training.steps + training.steps_done
+            steps = self._run.epochs_done * self._run.steps + self._run.steps_done
             if steps % self.every == 0:
-                self._save(training)
+                self._save()
 
-    def epoch_done(self, training: Training) -> None:
+    def epoch_done(self) -> None:
         """Write where no number of steps was given."""
         if self.every is None:
-            self._save(training)
+            self._save()
 
-    def end(self, training: Training) -> None:
+    def end(self) -> None:
         """Write where training stands now, unless the file says so already."""
-        if self._saved != (training.epochs_done, training.steps_done):
-            self._save(training)
+        if self._saved != (self._run.epochs_done, self._run.steps_done):
+            self._save()
 
     def leave(self) -> None:
         """Let others have the folder. One that was made and has stayed empty is removed."""
@@ -121,41 +121,41 @@ class Checkpoint:
         tensor_file.remove_empty(self._made)
 
     # ---- writing ----
-    def _save(self, training: Training) -> None:
-        training.fetch()
-        model = training.model
-        document, tensors = storage.contents(model)
+    def _save(self) -> None:
+        self._fetch()
+        run = self._run
+        document, tensors = storage.contents(run.model)
         random_state.add(document, tensors)
         document["kind"] = "checkpoint"
         document["training"] = {
             "settings": self._settings,
-            "epochs_done": training.epochs_done,
-            "steps_done": training.steps_done,
+            "epochs_done": run.epochs_done,
+            "steps_done": run.steps_done,
             "accumulated": [
                 [float(part.accumulated_sum), part.accumulated_count]
-                for part in (training.loss, training.accuracy)
+                for part in (run.loss, run.accuracy)
             ],
             "callbacks": [],
         }
-        for name, curve in training.history.history.items():
+        for name, curve in run.history.history.items():
             tensors[f"{HISTORY}{name}"] = np.array(curve, np.float64)
-        for number, callback in enumerate(with_memory(training.callbacks)):
+        for number, callback in enumerate(with_memory(run.callbacks)):
             numbers, arrays = _split(callback.get_state())
             document["training"]["callbacks"].append(numbers)
             for name, values in arrays.items():
                 tensors[f"training.callbacks.{number}.{name}"] = values
         tensor_file.write(self.path, document, tensors)
-        self._saved = training.epochs_done, training.steps_done
+        self._saved = run.epochs_done, run.steps_done
 
     # ---- reading ----
-    def _read(self, training: Training) -> tuple[Document, Tensors]:
+    def _read(self) -> tuple[Document, Tensors]:
         """Document and tensors, of this very run and of this model's shapes."""
 
         def judge(document: Document, forms: Forms) -> None:
             stored = document["training"]
-            self._check_progress(training, stored["epochs_done"], stored["steps_done"])
+            self._check_progress(stored["epochs_done"], stored["steps_done"])
             try:
-                file_forms.check_tensors(training.model, file_forms.own_tensors(forms))
+                file_forms.check_tensors(self._run.model, file_forms.own_tensors(forms))
             except ValueError:
                 self._check_settings(document)  # what differs, in better words
                 raise
@@ -176,52 +176,48 @@ class Checkpoint:
                 "as before to go on with it, or give another folder to begin anew"
             )
 
-    def _check_progress(self, training: Training, epochs: int, steps: int) -> None:
-        if epochs > training.epochs:
+    def _check_progress(self, epochs: int, steps: int) -> None:
+        if epochs > self._run.epochs:
             raise CheckpointError(
-                f"{self.path} has {epochs} epochs already, got epochs={training.epochs}; give at "
-                "least as many"
+                f"{self.path} has {epochs} epochs already, got epochs={self._run.epochs}; give "
+                "at least as many"
             )
-        if steps > training.steps:
-            raise ModelFileError(f"{self.path}: {steps} steps of an epoch of {training.steps}")
+        if steps > self._run.steps:
+            raise ModelFileError(f"{self.path}: {steps} steps of an epoch of {self._run.steps}")
 
-    def _resume(self, training: Training, document: Document, tensors: Tensors) -> None:
+    def _resume(self, document: Document, tensors: Tensors) -> None:
         try:
-            actions = _restoring(training, document, tensors)
+            actions = _restoring(self._run, document, tensors)
             for action in actions:
                 action()
         except ModelFileError as error:
             raise ModelFileError(f"{self.path}: {error}") from error
         except storage.NOT_A_MODEL as error:
             raise ModelFileError(f"{self.path}: does not fit the model: {reason(error)}") from error
-        self._saved = training.epochs_done, training.steps_done
+        self._saved = self._run.epochs_done, self._run.steps_done
 
 
 # ---- going on ----
-def _restoring(
-    training: Training, document: Document, tensors: Tensors
-) -> list[Callable[[], None]]:
+def _restoring(run: Run, document: Document, tensors: Tensors) -> list[Callable[[], None]]:
     """What is to be done, in this order, to go on; everything of ours is checked by now."""
-    stored, model = document["training"], training.model
+    stored, model = document["training"], run.model
     stream = random_state.checked(document["random"], tensors.get(random_state.KEY))
     set_values = storage.checked_values(model, document, file_forms.own_tensors(tensors))
     roles = [(getattr(model, role), document[role], role) for role in storage.SINGLE]
     pairs = zip(model.layers, document["layers"], strict=True)
     roles += [(layer, description, "layers") for layer, description in pairs]
     arguments = [(one[0], parts.checked_arguments(*one)) for one in roles]
-    history = history_in(tensors, stored["epochs_done"], training.metrics)
-    callbacks = _callback_states(training, stored["callbacks"], tensors)
+    history = history_in(tensors, stored["epochs_done"], run.metrics)
+    callbacks = _callback_states(run, stored["callbacks"], tensors)
 
     def restore() -> None:
         for part, values in arguments:
             parts.set_attributes(part, values)
         set_values()
-        for part, sums in zip(
-            (training.loss, training.accuracy), stored["accumulated"], strict=True
-        ):
+        for part, sums in zip((run.loss, run.accuracy), stored["accumulated"], strict=True):
             part.accumulated_sum, part.accumulated_count = float(sums[0]), sums[1]
-        training.history = history
-        training.epochs_done, training.steps_done = stored["epochs_done"], stored["steps_done"]
+        run.history = history
+        run.epochs_done, run.steps_done = stored["epochs_done"], stored["steps_done"]
 
     def restore_stream() -> None:
         if stream is not None:
@@ -231,7 +227,7 @@ def _restoring(
 
 
 def _callback_states(
-    training: Training, states: list[dict[str, Any]], tensors: Tensors
+    run: Run, states: list[dict[str, Any]], tensors: Tensors
 ) -> list[Callable[[], None]]:
     """For each callback that keeps something, what gives it its state."""
 
@@ -244,7 +240,7 @@ def _callback_states(
             ) from error
 
     actions: list[Callable[[], None]] = []
-    pairs = zip(with_memory(training.callbacks), states, strict=True)
+    pairs = zip(with_memory(run.callbacks), states, strict=True)
     for number, (callback, state) in enumerate(pairs):
         prefix = f"training.callbacks.{number}."
         arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}

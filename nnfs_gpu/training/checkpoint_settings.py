@@ -5,30 +5,29 @@ For `checkpoint.py`: the settings of a run, those in a file, and what differs in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from ..files import model_file as storage
 from ..files.tensor_file import Document
 from ..files.tensor_reader import MOST_SHOWN, short
 from .callbacks import Callback
-
-if TYPE_CHECKING:
-    from .loop import Training
+from .run import Run
 
 
-def settings_of(training: Training) -> dict[str, Any]:
+def settings_of(run: Run) -> dict[str, Any]:
     """Everything that decides on the bits of a run, beside its start."""
-    backend = training.model.backend
+    backend = run.model.backend
     callbacks = [
         {"class": type(callback).__name__} | callback.settings()
-        for callback in with_memory(training.callbacks)
+        for callback in with_memory(run.callbacks)
     ]
     return {
         "backend": backend.name,
         "precise_dot": backend.precise_dot,
         "book_random": backend.book_random,
-        **storage.describe(training.model),
-        **training.settings(),
+        **storage.describe(run.model),
+        **run.settings,
         "callbacks": callbacks,
     }
 
@@ -47,7 +46,7 @@ def settings_in(document: Document, now: dict[str, Any]) -> dict[str, Any]:
     return settings | {"layers": layers}
 
 
-def with_memory(callbacks: tuple[Callback, ...]) -> list[Callback]:
+def with_memory(callbacks: Sequence[Callback]) -> list[Callback]:
     """Those that keep something: the others may come and go between two starts."""
     inherited = (Callback.settings, Callback.get_state)
     return [c for c in callbacks if (type(c).settings, type(c).get_state) != inherited]

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..network.network import Network
+
 _reported = ContextVar("divergence is reported by the caller", default=False)
 
 
@@ -49,14 +51,14 @@ class FiniteWatch:
             stacklevel=_callers(),
         )
 
-    def end(self, model: Any, epochs: int) -> None:
+    def end(self, model: Network, epochs: int) -> None:
         """Look at the parameters that training leaves behind, after `epochs` of them."""
         if self._found is None and not finite_parameters(model):
             self._found = f"weights or biases after epoch {epochs} are NaN or infinite"
         self.tell()
 
 
-def finite_parameters(model: Any) -> bool:
+def finite_parameters(model: Network) -> bool:
     """Whether all weights and biases are finite. Waits for the device."""
     backend = model.backend
     return all(

@@ -7,37 +7,17 @@ can `sweep` over the batches of an epoch: see `fused/cpu/engine.py`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from .. import fused
 from ..backend.interrupts import insist
-from ..network.measures import accuracy_of, loss_of, optimizer_of
+from ..network.engine import Batch, Engine, Measured, Sums
+from ..network.network import Network, accuracy_of, loss_of, optimizer_of
 from ..undo import Undo
 
 Array = Any
-Measured = tuple[Any, Any, Any]  # mean loss, penalty, accuracy of the batch before the update
-
-
-class Engine(Protocol):
-    """What does a training step: updates the parameters, and adds to the epoch's sums in
-    `model.loss` and `model.accuracy`.
-
-    A step is done or not done, also where Ctrl-C or an error ends it: parameters, the optimizer's
-    state and count, dropout's calls and the sums agree. A batch in pieces that ends so is
-    forgotten; until `finish` the model is as it was before the first piece.
-    """
-
-    name: str
-
-    def step(self, X: Array, y: Any) -> Measured:
-        """One batch: forward, loss and penalty, accuracy, backward, update."""
-
-    def accumulate(self, X: Array, y: Any, total: int) -> None:
-        """The next rows of a batch of `total`, up to the gradient: no parameter changes."""
-
-    def finish(self) -> Measured:
-        """The update from all of them."""
 
 
 class LayerSteps:
@@ -48,18 +28,16 @@ class LayerSteps:
 
     name = "layers"
 
-    # Of the batch under way: rows so far and in all, sums, and how many were compared.
-    _rows: int
-    _total: int
+    # Of the batch under way: sums, and how many were compared.
     _loss: Any
     _right: Any
     _compared: int
     _gradients: list[Array]
     _ahead: list[Any]  # what the layers' counters have come to
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Network):
         self.model = model
-        self._undo = Undo(model)
+        self._undo, self._batch = Undo(model), Batch()
         self.loss, self.accuracy = loss_of(model), accuracy_of(model)
         self.optimizer = optimizer_of(model)
         self._forget()
@@ -93,15 +71,14 @@ class LayerSteps:
         the weights' sum is 1. The sums are in float64, whatever the dtype.
         """
         n = X.shape[0]
-        if self._rows + n > total:
-            raise ValueError(f"accumulate: got rows {self._rows} to {self._rows + n} of {total}")
+        first = self._batch.first(n, total)
         try:
-            if not self._rows:
+            if not first:
                 self._undo.begin()
             self._undo.take_up(self._ahead)
             self._add(X, y, total)
             self._ahead = self._undo.set_aside()
-            self._rows, self._total = self._rows + n, total
+            self._batch.add(n, total)
         except BaseException:
             insist(self._give_up)
             raise
@@ -113,7 +90,7 @@ class LayerSteps:
         predictions = model.output_layer_activation.predictions(output)
         comparisons = self.accuracy.compare(predictions, y)
         model.backward(output, y)
-        gradients = [dw for one in model.trainable_layers for dw in (one.dweights, one.dbiases)]
+        gradients = [one.gradient for one in model.parameters()]
         if not self._gradients:
             self._gradients = [backend.zeros(dw.shape, np.float64) for dw in gradients]
         for added, dw in zip(self._gradients, gradients, strict=True):
@@ -122,14 +99,37 @@ class LayerSteps:
         self._right = self._right + backend.sum(comparisons)
         self._compared += comparisons.size
 
+    def summed(self) -> Sums:
+        """See `Engine`. Layers add their penalties themselves: those are subtracted again."""
+        self._batch.under_way("summed")
+        found, batch = [dw.copy() for dw in self._gradients], self._batch
+        self._penalize(found, -batch.rows / batch.total)
+        pairs = list(zip(found[::2], found[1::2], strict=True))
+        return Sums(pairs, self._loss, self._right, batch.rows, self._compared)
+
+    def replace(self, sums: Sums) -> None:
+        """See `Engine`."""
+        self._batch.replace(sums.rows)
+        found = [dw.copy() for pair in sums.gradients for dw in pair]
+        self._penalize(found, sums.rows / self._batch.total)
+        self._gradients = found
+        self._loss, self._right, self._compared = sums.losses, sums.right, sums.compared
+
+    def _penalize(self, gradients: list[Array], share: float) -> None:
+        """Add a share of the penalties' gradients."""
+        backend = self.model.backend
+        for given, one in zip(gradients, self.model.parameters(), strict=True):
+            if one.penalized:
+                dw = backend.zeros(one.values.shape)
+                backend.regularization_step(dw, one.values, one.l1, one.l2)
+                given += share * dw
+
     def finish(self) -> Measured:
         """The update from all rows. Raises RuntimeError where some are missing."""
-        n = self._total
-        if not n or self._rows != n:
-            raise RuntimeError(f"finish: got {self._rows} of {n} rows; accumulate the rest first")
+        n = self._batch.end()
         try:
             self._undo.take_up(self._ahead)
-            measured = self._end()
+            measured = self._end(n)
             self._forget()
             self._undo.done()
         except BaseException:
@@ -137,8 +137,8 @@ class LayerSteps:
             raise
         return measured
 
-    def _end(self) -> Measured:
-        model, n = self.model, self._total
+    def _end(self, n: int) -> Measured:
+        model = self.model
         penalty = self.loss.regularization_loss()
         gradients = iter(self._gradients)
         for layer in model.trainable_layers:
@@ -153,7 +153,8 @@ class LayerSteps:
         return loss / n, penalty, right / compared
 
     def _forget(self) -> None:
-        self._rows = self._total = self._compared = 0
+        self._batch.forget()
+        self._compared = 0
         self._loss = self._right = 0.0
         self._gradients, self._ahead = [], []
 
@@ -170,8 +171,8 @@ class LayerSteps:
         optimizer.post_update_params()
 
 
-def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
-    """The engine called `engine` for this model; `in_pieces`: batches may come in pieces.
+def steps_for(model: Network, engine: str) -> Engine:
+    """The engine called `engine` for this model.
 
     Raises ValueError for an unknown name, its subclass `fused.CannotFuse` for "fused" where the
     model cannot be fused.
@@ -179,13 +180,8 @@ def steps_for(model: Any, engine: str, *, in_pieces: bool = False) -> Engine:
     if engine not in ("auto", "fused", "layers"):
         raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
     if engine != "layers":
-        from .. import fused
-
         try:
-            found = fused.engine(model)
-            if in_pieces and not hasattr(found, "accumulate"):
-                raise fused.CannotFuse("this fused step takes whole batches, and these are larger")
-            return found
+            return fused.engine(model)
         except fused.CannotFuse as reason:
             if engine == "fused":
                 raise fused.CannotFuse(

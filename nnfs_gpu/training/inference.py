@@ -14,13 +14,13 @@ import numpy as np
 from .. import checks
 from ..data.blockwise import block_rows
 from ..data.sources import is_source, targets_inside
-from ..network.measures import accuracy_of, loss_of
+from ..network.network import Network, accuracy_of, loss_of
 from . import blas
 
 Array = Any
 
 
-def evaluate(model: Any, data: Any, batch_size: int | None, verbose: bool) -> dict[str, float]:
+def evaluate(model: Network, data: Any, batch_size: int | None, verbose: bool) -> dict[str, float]:
     """Mean loss and accuracy of `model` on `data` (see `data/held.py`)."""
     size = None if batch_size is None else checks.positive_int(batch_size, "batch_size")
     loss, accuracy = blas.for_model(model, lambda: _measured(model, data, size))
@@ -29,7 +29,7 @@ def evaluate(model: Any, data: Any, batch_size: int | None, verbose: bool) -> di
     return {"loss": loss, "accuracy": accuracy}
 
 
-def _measured(model: Any, data: Any, size: int | None) -> tuple[float, float]:
+def _measured(model: Network, data: Any, size: int | None) -> tuple[float, float]:
     """Mean loss and accuracy, `size` samples at a time."""
     # Sums of its own: an epoch that is under way keeps the accumulated ones.
     backend = model.backend
@@ -47,7 +47,7 @@ def _measured(model: Any, data: Any, size: int | None) -> tuple[float, float]:
     return float(losses) / data.samples, float(right) / compared
 
 
-def predict(model: Any, X: Any, batch_size: int | None, check_finite: bool) -> Array:
+def predict(model: Network, X: Any, batch_size: int | None, check_finite: bool) -> Array:
     """Outputs for X (N, features), (N, O): where X lay. A memory map is read in blocks."""
     if is_source(X) or targets_inside(X, "X"):
         raise TypeError(
@@ -69,7 +69,9 @@ def predict(model: Any, X: Any, batch_size: int | None, check_finite: bool) -> A
     return blas.for_model(model, lambda: _outputs(model, X, read, samples, size), size)
 
 
-def _outputs(model: Any, X: Any, read: Callable[[slice], Array], samples: int, size: int) -> Array:
+def _outputs(
+    model: Network, X: Any, read: Callable[[slice], Array], samples: int, size: int
+) -> Array:
     """The outputs of all samples, `size` at a time: where X lay."""
     result = None
     for start in range(0, samples, size):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import as_tuple, assert_close, bits, host, run, summing, to_backend
-from operation_table import OPERATIONS
 
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.id)
 

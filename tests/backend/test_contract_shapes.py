@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import as_tuple, to_backend
-from operation_table import OPERATIONS
+
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 N, C = 64, 5
 MATRICES = [

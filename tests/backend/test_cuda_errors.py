@@ -14,7 +14,6 @@ import pytest
 from device_arrays import DeviceArray
 from fake_cupy import DeviceBackend, FakeCupy
 from fused_cuda_networks import NETS
-from operation_table import OPERATIONS
 
 from nnfs_gpu.backend.cuda.errors import LOST, DeviceError, DeviceMemoryError, in_words, reported
 from nnfs_gpu.backend.cupy_backend import CupyBackend
@@ -25,6 +24,7 @@ from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.tiles import TiledSteps
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 
 # ---- CuPy's errors, by their names and what they hold ----

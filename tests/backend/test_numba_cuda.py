@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import pytest
 from helpers import DTYPES
-from operation_table import OPERATIONS
 from processes import program_output, simulator_started, start_program
+
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 CHECKS = (  # of simulator/checks.py
     "sums_of_several_chunks",

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from helpers import assert_close, run, summing
 from operation_oracles import ORACLES, in_float64
-from operation_table import OPERATIONS
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 # N and C around what loops are cut and unrolled by: 1, 2 to 4, the warp, the tile of 256.
 SHAPES = (

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from emulation.backend import EmulatedCupyBackend
 from helpers import assert_close, run
-from operation_table import OPERATIONS
 
 from nnfs_gpu.backend.cuda import compile as cuda_compile
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 TINY = 1e-40  # denormal: a multiple of 1.4e-45
 

@@ -15,7 +15,6 @@ import pytest
 from device_arrays import DeviceArray
 from fake_cupy import DeviceBackend
 from helpers import DTYPES, as_tuple, assert_close
-from operation_table import OPERATIONS
 
 from nnfs_gpu import (
     Activation_ReLU,
@@ -27,6 +26,7 @@ from nnfs_gpu import (
 )
 from nnfs_gpu.backend import arrays
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 
 # ---- arrays of other libraries ----

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 from helpers import DTYPES, array, assert_close, philox_words, run, summing, usable_backends
-from operation_table import OPERATIONS
 from optimizer_oracle import follow
 
 from nnfs_gpu import (
@@ -19,6 +18,7 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 
 # ---- dropout ----

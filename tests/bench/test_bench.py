@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # `bench` is not installed
 
 from bench import __main__ as command, book, ladders, peers, report, sheet, trainers  # noqa: E402
+from bench.cases_torch import PEERS  # noqa: E402
 from bench.suites import combined, jacobian, ladder, ops, scaling, train  # noqa: E402
 from nnfs_gpu import get_backend  # noqa: E402
 from nnfs_gpu.backend.protocol import Backend  # noqa: E402
@@ -197,6 +198,13 @@ def test_every_operation_of_the_protocol_is_timed():
     }
     operations |= {n for n, v in vars(Backend).items() if isinstance(v, classmethod)}
     assert {case.operation for case in ops.CASES} == operations - not_timed
+
+
+def test_every_case_has_a_peer_or_says_why_not():
+    assert {case.name for case in ops.CASES} == set(PEERS)
+    for name, found in PEERS.items():
+        assert found, name
+        assert "PyTorch" in found or "torch" in found, name
 
 
 @pytest.fixture(scope="module")

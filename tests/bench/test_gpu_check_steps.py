@@ -145,7 +145,7 @@ def test_every_part_of_the_plan_is_a_step_that_exists():
 @pytest.mark.usefixtures("compiler")
 def test_every_operation_and_every_kernel_is_timed(paper):
     timed = {case.operation for case in gpu_cases.CASES}
-    assert timed == {line.operation for line in crosscheck.TABLE} - NOT_TIMED
+    assert timed == {line.name for line in crosscheck.OPERATIONS} - NOT_TIMED
 
 
 @pytest.mark.usefixtures("compiler")
@@ -222,8 +222,8 @@ class Wrong(PaperBackend):
 @pytest.fixture
 def few(monkeypatch):
     names = ("relu_forward", "softmax_backward", "mean", "sigmoid_forward", "sigmoid_backward")
-    table = tuple(line for line in crosscheck.TABLE if line.operation in names)
-    monkeypatch.setattr(crosscheck, "TABLE", table)
+    table = tuple(line for line in crosscheck.OPERATIONS if line.name in names)
+    monkeypatch.setattr(crosscheck, "OPERATIONS", table)
     cases = tuple(case for case in gpu_cases.CASES if case.name in names)
     monkeypatch.setattr(gpu_speed, "CASES", cases)
 
@@ -262,7 +262,7 @@ def test_nan_and_shapes_never_pass():
 
 def test_little_memory_and_a_late_hour_are_said(paper, monkeypatch):
     monkeypatch.setattr(paper, "xp", PaperCupy(free=1 << 16))
-    monkeypatch.setattr(crosscheck, "TABLE", crosscheck.TABLE[8:9])
+    monkeypatch.setattr(crosscheck, "OPERATIONS", crosscheck.OPERATIONS[8:9])
     notebook = Notebook()
     gpu_kernels.accuracy_step(notebook, paper)
     assert "GiB free" in notebook.found["notes"][0]

@@ -131,7 +131,7 @@ def dropout_forward(gpu, rng, n, c):
         x, y, mask = gpu.array(normal(rng, n, c)), gpu.empty((n, c)), gpu.empty((n, c))
         scale = float(1 / gpu.dtype.type(keep))
         counter = (np.uint64(SEED), np.uint32(philox.STREAM_DROPOUT), np.uint32(6))
-        scalars = (x.size, scale, np.uint64(round(keep * 2**32)), *counter)
+        scalars = (x.size, np.uint64(round(keep * 2**32)), scale, *counter)
         gpu.flat("philox", "dropout_forward", x.size, x, y, mask, *scalars)
         expected = same.dropout_forward(x, keep, SEED, 6)
         results += [Result(y, expected[0]), Result(mask, expected[1])]

@@ -24,7 +24,7 @@ from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 pytestmark = posix
 HOLD = """
 import sys
-from nnfs_gpu import folder_lock
+from nnfs_gpu.files import folder_lock
 folder_lock.lock(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()

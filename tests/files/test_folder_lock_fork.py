@@ -16,7 +16,7 @@ from nnfs_gpu.files import folder_lock
 pytestmark = [posix, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
 ORPHAN = """
 import os, signal, sys, time
-from nnfs_gpu import folder_lock
+from nnfs_gpu.files import folder_lock
 folder_lock.lock(sys.argv[1])
 if sys.argv[2] == "fork":
     child = os.fork()

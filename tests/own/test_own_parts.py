@@ -14,7 +14,7 @@ from helpers import EMULATED
 import nnfs_gpu
 from nnfs_gpu import Model, use_backend
 from nnfs_gpu.fused import CannotFuse
-from nnfs_gpu.network.measures import loss_of
+from nnfs_gpu.network.network import loss_of
 
 X = networks.X
 

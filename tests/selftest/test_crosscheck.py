@@ -16,7 +16,7 @@ from nnfs_gpu.backend import protocol
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.cli import crosscheck as cli_crosscheck
 from nnfs_gpu.selftest.crosscheck import BOUNDS, STEPS, Difference, compare, crosscheck
-from nnfs_gpu.selftest.operations import TABLE
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_all_agree(differences):
 def test_every_operation_is_compared_in_both_dtypes(differences):
     names = {name for name, value in vars(protocol.Backend).items() if callable(value)}
     operations = {n for n in names if not n.startswith("_")}
-    assert {line.operation for line in TABLE} == operations
+    assert {line.name for line in OPERATIONS} == operations
     for dtype in ("float32", "float64"):
         compared = {d.operation.split(" (")[0] for d in differences if d.dtype == dtype}
         assert operations < compared
@@ -92,7 +92,7 @@ def test_training_takes_twenty_steps_and_the_worst_shape_is_shown():
             Late.steps += 1
             super().momentum_step(*arguments, **named)
 
-    line = next(line for line in TABLE if line.operation == "sum")
+    line = next(line for line in OPERATIONS if line.name == "sum")
     assert [d.passed for d in compare(line, Late(), NumpyBackend())] == [False, False]
     crosscheck(Late(), NumpyBackend())
     shapes, dtypes, parameters = 5, 2, 4
@@ -117,9 +117,9 @@ def test_command(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80
-    for line in TABLE:
-        mine = [text for text in lines if text[:40].rstrip() == line.name]
-        assert [text.split()[-1] for text in mine] == ["pass", "pass"], line.name
+    for line in OPERATIONS:
+        mine = [text for text in lines if text[:40].rstrip() == line.label]
+        assert [text.split()[-1] for text in mine] == ["pass", "pass"], line.label
     written = json.loads((tmp_path / "c.json").read_text())
     assert (written["backend"], written["against"], written["passed"]) == (
         "numba",
@@ -140,7 +140,7 @@ def test_numbers_of_any_size_leave_the_names_whole(capsys):
     sizes = (0.0, 1.25e-45, 123456.789, 1.7e308, np.inf, np.nan)
     found = [
         Difference(
-            max((line.name for line in TABLE), key=len), "float32", x, x, x, x, 4096.0, False
+            max((line.label for line in OPERATIONS), key=len), "float32", x, x, x, x, 4096.0, False
         )
         for x in sizes
     ]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import as_tuple, assert_close, run, summing
-from operation_table import OPERATIONS
 
 from nnfs_gpu import (
     Activation_ReLU,
@@ -23,6 +22,7 @@ from nnfs_gpu import (
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.kernels.numba_cuda import blocks as cuda_blocks
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 THREADS = 8
 CHECKS = []

@@ -22,7 +22,7 @@ from nnfs_gpu.backend.numba_cuda import launch as cuda_numba_launch
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = map(str, (TESTS, TESTS / "backend"))
 
-from operation_table import OPERATIONS  # noqa: E402
+from nnfs_gpu.selftest.operations import OPERATIONS  # noqa: E402
 
 CC = (7, 5)  # the oldest that CUDA 13 compiles for
 

@@ -32,7 +32,8 @@ sys.path[:0] = map(str, (TESTS, TESTS / "backend"))
 from checks import CHECKS, THREADS, same_bits  # noqa: E402
 from helpers import as_tuple, assert_close, to_backend  # noqa: E402
 from operation_oracles import ORACLES, in_float64  # noqa: E402
-from operation_table import OPERATIONS  # noqa: E402
+
+from nnfs_gpu.selftest.operations import OPERATIONS  # noqa: E402
 
 # One row and one class, C = 3, then more columns than threads, then rows that have a block.
 SHAPES = ((1, 1), (3, 3), (5, 33), (3, 65))

@@ -6,7 +6,7 @@ from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 
 from nnfs_gpu import Callback, use_backend
 from nnfs_gpu.training import loop as training
-from nnfs_gpu.training.loop import METRICS, VALIDATION_METRICS
+from nnfs_gpu.training.run import METRICS, VALIDATION_METRICS
 
 pytestmark = pytest.mark.default_backend
 

@@ -21,7 +21,7 @@ from nnfs_gpu.fused.cpu import groups
 from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.fused.plan import make_plan
 from nnfs_gpu.fused.tiles import TiledSteps
-from nnfs_gpu.optimizers import STATE_ARRAYS
+from nnfs_gpu.parameters import STATE_ARRAYS
 from nnfs_gpu.training.engines import LayerSteps, steps_for
 
 SAMPLES, STEPS = 70, 3

@@ -60,13 +60,12 @@ def launch(
                 f"output of shape {a.shape} is not contiguous: make it with np.empty(shape)"
             )
         arguments.append(a)
-    threads = 1
     if work >= 2 * WORK_PER_THREAD:
         threads = min(threads_allowed(), work // WORK_PER_THREAD, rows)
-    if threads == 1:
-        kernel(FIRST, np.uint64(rows), *arguments)
-    else:
-        _share(kernel, _cuts(rows, work, threads), arguments, threads)
+        if threads > 1:
+            _share(kernel, _cuts(rows, work, threads), arguments, threads)
+            return
+    kernel(FIRST, np.uint64(rows), *arguments)
 
 
 def _cuts(rows: int, work: int, threads: int) -> list[np.uint64]:
@@ -135,12 +134,14 @@ def _quota() -> int | None:
 
 
 def _scalars(values: Sequence[Any], dtype: np.dtype) -> list[Any]:
-    if set(map(type, values)) == {float}:  # all at once: NumPy takes half a microsecond for each
-        return [*np.array(values, dtype)]
+    if len(values) > 3 and set(map(type, values)) == {float}:
+        return [*np.array(values, dtype)]  # all at once: as slow as three one by one
     return [_scalar(value, dtype) for value in values]
 
 
 def _scalar(value: Any, dtype: np.dtype) -> Any:
+    if type(value) is float:
+        return dtype.type(value)
     if isinstance(value, np.generic):
         return value
     return np.uint64(value) if isinstance(value, int) else dtype.type(value)

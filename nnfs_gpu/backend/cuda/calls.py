@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..arrays import check_reals, check_shapes, common_dtype
+from ..kernel_backend import BY_CLASS
 from ..protocol import Array
 from .softmax_plan import softmax_plan
 
 BLOCK = 256
 MOST_BLOCKS = 1 << 16  # of a grid whose threads go on to a next element
 MOST_PARTS = 1024  # partial results of a sum
-BY_CLASS = {  # kernels of losses.cu that read class indices
-    *("cross_entropy_forward", "cross_entropy_backward", "softmax_cross_entropy_backward"),
-}
 SUM_COLUMNS = 128  # columns that a block of column_sum_* adds up
 
 

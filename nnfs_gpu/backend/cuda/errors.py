@@ -74,6 +74,7 @@ def _in_words(method: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             raise ours from error
 
+    call.__doc__ = inspect.getdoc(method)  # the protocol's, where it has none of its own
     return call
 
 

@@ -14,13 +14,17 @@ import numpy as np
 
 from ...backend import philox
 from ...kernels.fused_cpu import tables as k
+from ...network.network import Network
+from ...parameters import NAMES, PARAMETERS, factors
 from ..plan import StageParts
 from .layout import Layout
 
 Array = Any
 
-MOMENTUMS = {k.W_FIRST: "weight_momentums", k.B_FIRST: "bias_momentums"}
-CACHE = {k.W_SECOND: "weight_cache", k.B_SECOND: "bias_cache"}
+MOMENTUMS = {
+    at: one.state("momentums") for at, one in zip((k.W_FIRST, k.B_FIRST), NAMES, strict=True)
+}
+CACHE = {at: one.state("cache") for at, one in zip((k.W_SECOND, k.B_SECOND), NAMES, strict=True)}
 STATE = {  # optimizer: what it keeps on a layer, and where the table holds the address
     "sgd": {},
     "momentum": MOMENTUMS,
@@ -40,12 +44,6 @@ RATES = {
     "decay": k.DECAY,
     "current_learning_rate": k.CURRENT,
 }
-PENALTIES = {
-    "weight_regularizer_l1": k.W_L1,
-    "weight_regularizer_l2": k.W_L2,
-    "bias_regularizer_l1": k.B_L1,
-    "bias_regularizer_l2": k.B_L2,
-}
 
 
 class Binding:
@@ -55,7 +53,7 @@ class Binding:
     target_bytes  from one sample's target to the next, in the batch last given
     """
 
-    def __init__(self, model: Any, layout: Layout, parts: tuple[StageParts, ...]):
+    def __init__(self, model: Network, layout: Layout, parts: tuple[StageParts, ...]):
         self.model, self.layout, self.parts = model, layout, parts
         self.plan = plan = layout.plan
         self.accuracy, self.optimizer = model.accuracy, model.optimizer
@@ -64,8 +62,7 @@ class Binding:
         ]
         self.target_bytes = 0
         # What the tables hold now, and how to ask the objects in one call each.
-        self._arrays = attrgetter("weights", "biases", *STATE[plan.optimizer].values())
-        self._penalties = attrgetter(*PENALTIES)
+        self._arrays = attrgetter(*PARAMETERS, *STATE[plan.optimizer].values())
         self._settings = attrgetter(*RATES, *SETTINGS[plan.optimizer])
         self._bound: list[tuple] = [(None,)] * len(parts)
         self._factors: list[tuple] = [()] * len(parts)
@@ -88,11 +85,11 @@ class Binding:
                 found = ()
             if len(found) != len(self._bound[s]) or not all(map(is_, found, self._bound[s])):
                 self._bind(s, dense)
-            factors = self._penalties(dense)
-            if factors != self._factors[s]:
+            penalties = factors(dense)
+            if penalties != self._factors[s]:
                 self._factors[s] = ()
-                self.layout.factors[s, :4] = factors
-                self._factors[s] = factors
+                self.layout.factors[s, :4] = penalties
+                self._factors[s] = penalties
             if part.dropout is not None:
                 self._bind_dropout(s, part.dropout)
         rules = self._settings(self.optimizer)

@@ -13,6 +13,7 @@ penalty's gradient, and the optimizer's state under the book's names. They do no
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from ...backend.cpu import launch
 from ...backend.interrupts import insist
 from ...kernels.cpu.waiting import APART
 from ...kernels.fused_cpu import tables as k
+from ...network.engine import Batch, Sums
+from ...network.network import Network
 from ..plan import Plan, stage_parts
 from .binding import Binding
 from .calls import StepCalls
@@ -51,7 +54,7 @@ class FusedSteps(StepCalls):
 
     name = "fused"
 
-    def __init__(self, model: Any, plan: Plan):
+    def __init__(self, model: Network, plan: Plan):
         self.model = model
         self.parts = stage_parts(model)
         self.optimizer = model.optimizer
@@ -63,7 +66,7 @@ class FusedSteps(StepCalls):
         self._measured = np.zeros((1, k.MEASURED_FIELDS))
         self.layout.head[k.GRADIENT] = self._gradient.ctypes.data
         self._measure_into(self._measured)
-        self._rows = self._total = 0  # of the batch under way
+        self._batch = Batch()
         self._swept = MOST_SWEPT  # steps of the next sweep, by the clock
         self._turn = 1  # the next step, of all that the tables have seen
 
@@ -92,15 +95,14 @@ class FusedSteps(StepCalls):
     def _step(self, X: Array, y: Any, fresh: bool = False) -> tuple[float, float, float]:
         """`step`; `fresh`: the sums begin with it."""
         n = X.shape[0]
-        if self._total:
-            raise RuntimeError("step: a batch is under way; call finish() first")
+        self._batch.none("step")
         if n <= self.groups.in_a_call(n):
             return self._whole(X, y, 1, self._measured, fresh)
         try:
             self.accumulate(X, y, n)
             return self._finish(fresh)
         finally:
-            self._rows = self._total = 0
+            self._batch.forget()
 
     def run(self, X: Array, y: Any, steps: int) -> tuple[Array, Array, Array, Array]:
         """`steps` steps on the same batch in few calls: losses, penalties, accuracies, rates,
@@ -141,8 +143,7 @@ class FusedSteps(StepCalls):
         The numbers and the sums of `loss` and `accuracy` are those of a `step` for each batch.
         Raises RuntimeError while a batch is under way.
         """
-        if self._total:
-            raise RuntimeError("sweep: a batch is under way; call finish() first")
+        self._batch.none("sweep")
         n, x, at = self._binding.addresses(X, y)
         rows = 0
         if order is None:
@@ -172,35 +173,53 @@ class FusedSteps(StepCalls):
         Ctrl-C cuts it off, the batch is forgotten.
         """
         n, x_address, y_address = self._binding.addresses(X, y)
-        if self._total == 0:
+        first = self._batch.first(n, total)
+        if first == 0:
             self._binding.prepare()
-        if (self._total and total != self._total) or self._rows + n > total:
-            raise ValueError(
-                f"accumulate: got rows {self._rows} to {self._rows + n} of a batch of {total}, "
-                f"expected at most {self._total or total}; call finish() between batches"
-            )
-        self._total = total
         most, per, what = self.groups.in_a_call(n), self.groups.samples(n), k.GROUPS | k.COLLECT
         try:
             for start in range(0, n, most):
-                rows, row = min(most, n - start), self._rows + start
+                rows, row = min(most, n - start), first + start
                 at = self._binding.at(x_address, y_address, start)
                 self._call(*at, rows, row, per, 1, what | (0 if row else k.FRESH), self._measured)
-            self._rows += n
+            self._batch.add(n, total)
         except BaseException:
-            self._rows = self._total = 0
+            self._batch.forget()
             raise
+
+    def summed(self) -> Sums:
+        """See `Engine`."""
+        self._batch.under_way("summed")
+        losses, right = self._measured[0, :2].tolist()
+        rows = self._batch.rows
+        count = self._batch.total * self.compared
+        pairs = [(dw / count, db / count) for dw, db in self._places()]
+        return Sums(pairs, losses, right, rows, rows * self.compared)
+
+    def replace(self, sums: Sums) -> None:
+        """See `Engine`."""
+        self._batch.replace(sums.rows)
+        count = self._batch.total * self.compared
+        for places, given in zip(self._places(), sums.gradients, strict=True):
+            for place, values in zip(places, given, strict=True):
+                place[...] = values * count
+        self._measured[0, :2] = sums.losses, sums.right
+
+    def _places(self) -> Iterator[tuple[Array, Array]]:
+        """Where the kernels sum the gradients of each stage's weights and biases."""
+        for row in self.layout.table:
+            inputs, outputs, wide, at = (
+                int(row[field]) for field in (k.INPUTS, k.OUTPUTS, k.PADDED, k.GRADIENT_AT)
+            )
+            found = self._gradient[at : at + (inputs + 1) * wide].reshape(inputs + 1, wide)
+            yield found[:inputs, :outputs], found[inputs:, :outputs]
 
     def finish(self) -> tuple[float, float, float]:
         """The update from all blocks: (mean loss, penalty, accuracy) of the batch before it."""
         return self._finish(fresh=False)
 
     def _finish(self, fresh: bool) -> tuple[float, float, float]:
-        if self._rows != self._total or not self._total:
-            raise RuntimeError(
-                f"finish: got {self._rows} of {self._total} samples; accumulate the rest first"
-            )
-        n, self._rows, self._total = self._total, 0, 0
+        n = self._batch.end()
         return self._update(0, 0, n, n, 1, k.FINISH, self._measured, fresh)
 
     # ---- inside a step ----

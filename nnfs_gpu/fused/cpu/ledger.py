@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...passing import forget
+from ...network.network import Network
 from ..plan import StageParts
 
 Array = Any
@@ -25,7 +25,7 @@ class Ledger:
 
     def __init__(
         self,
-        model: Any,
+        model: Network,
         parts: tuple[StageParts, ...],
         gradients: list[tuple[Array, Array]],
         outputs: int,
@@ -65,5 +65,5 @@ class Ledger:
             dense.dweights, dense.dbiases = dweights, dbiases
         for dropout, number in zip(self._dropouts, calls, strict=True):
             dropout.calls = number + steps
-        forget(model)
+        model.forget_pass()
         return loss / n, penalty, right / count

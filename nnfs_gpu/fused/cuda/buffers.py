@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from ...backend import philox
+from ...network.network import Network
 from ...optimizers import moved
+from ...parameters import NAMES, factors
 from ..plan import Plan, StageParts
 
 Array = Any
@@ -27,7 +29,7 @@ STATES = {  # optimizer: the book's names of what it keeps, by our arrays
     "adam": ("momentums", "caches"),
 }
 MASK = 0xFFFFFFFF
-SUFFIX = {"momentums": "momentums", "caches": "cache"}  # weight_momentums, weight_cache
+KINDS = {"momentums": "momentums", "caches": "cache"}  # our arrays, and the book's name
 
 
 class Parameters:
@@ -37,7 +39,7 @@ class Parameters:
                 optimizer does not have are one zero
     """
 
-    def __init__(self, model: Any, plan: Plan, parts: tuple[StageParts, ...]):
+    def __init__(self, model: Network, plan: Plan, parts: tuple[StageParts, ...]):
         xp, dtype = model.backend.xp, model.backend.dtype
         kept = STATES[plan.optimizer]
         self.parameters = xp.zeros(plan.parameters, dtype)
@@ -45,20 +47,21 @@ class Parameters:
         self.momentums = xp.zeros(plan.parameters if "momentums" in kept else 1, dtype)
         self.caches = xp.zeros(plan.parameters if "caches" in kept else 1, dtype)
         self._views: list[tuple[Any, str, Array]] = []
+        self._places: list[tuple[slice, tuple[int, int]]] = []
         first = 0
         for part, stage in zip(parts, plan.stages, strict=True):
             model.optimizer.take_over(part.dense)
-            weights = (stage.n_inputs, stage.n_outputs)
-            for prefix, plural, shape in (
-                ("weight", "weights", weights),
-                ("bias", "biases", (1, stage.n_outputs)),
-            ):
+            shapes = (stage.n_inputs, stage.n_outputs), (1, stage.n_outputs)
+            for one, shape in zip(NAMES, shapes, strict=True):
                 last = first + shape[0] * shape[1]
-                self._see(part.dense, f"_{plural}", self.parameters[first:last].reshape(shape))
-                self._see(part.dense, f"d{plural}", self.gradients[first:last].reshape(shape))
-                for name in kept:
-                    view = getattr(self, name)[first:last].reshape(shape)
-                    self._see(part.dense, f"{prefix}_{SUFFIX[name]}", view)
+                self._places.append((slice(first, last), shape))
+                for name, flat in (
+                    (f"_{one.values}", self.parameters),
+                    (one.gradient, self.gradients),
+                    *((one.state(KINDS[name]), getattr(self, name)) for name in kept),
+                ):
+                    view = flat[first:last].reshape(shape)
+                    self._views.append((part.dense, name, view))
                 first = last
         self._layers = []  # the same by layer, to look at in one call each
         for part in parts:
@@ -66,8 +69,10 @@ class Parameters:
             names, views = zip(*mine, strict=True)
             self._layers.append((part.dense, attrgetter(*names), views))
 
-    def _see(self, layer: Any, name: str, view: Array) -> None:
-        self._views.append((layer, name, view))
+    def cut(self, flat: Array) -> list[tuple[Array, Array]]:
+        """Weights' and biases' parts of such an array, of each stage."""
+        found = [flat[place].reshape(shape) for place, shape in self._places]
+        return list(zip(found[::2], found[1::2], strict=True))
 
     def refresh(self) -> None:
         """Let the layers' attributes be parts of our arrays, with the values that they have.
@@ -162,7 +167,7 @@ class Settings:
     penalties  True where a layer has L1 or L2
     """
 
-    def __init__(self, model: Any, parts: tuple[StageParts, ...], clip: float):
+    def __init__(self, model: Network, parts: tuple[StageParts, ...], clip: float):
         self._model, self._parts, self._clip = model, parts, clip
         self._xp, self._dtype = model.backend.xp, model.backend.dtype
         self.numbers = self._xp.zeros(10 + 5 * len(parts), self._dtype)
@@ -181,7 +186,7 @@ class Settings:
 
     def refresh(self) -> None:
         """Brings what somebody changed since the last step to the device: usually nothing."""
-        asked = list(map(_PENALTIES, self._denses))
+        asked: list[Any] = list(map(factors, self._denses))
         for ask, one in self._ask:
             asked.append(ask(one))
         if asked != self._asked:
@@ -219,22 +224,16 @@ class Settings:
         found += [beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, 0.0, 0.0]
         self.penalties = False
         for part in self._parts:
-            factors = _PENALTIES(part.dense)
-            self.penalties |= any(factor > 0 for factor in factors)
+            penalties = factors(part.dense)
+            self.penalties |= any(factor > 0 for factor in penalties)
             keep = 1.0 if part.dropout is None else part.dropout.rate
-            found += [*factors, float(1 / self._dtype.type(keep))]
+            found += [*penalties, float(1 / self._dtype.type(keep))]
         self.numbers[...] = self._xp.asarray(np.array(found, self._dtype))
         self._masks = []  # a rate is part of them, too
 
     def _write_masks(self) -> None:
         words = [dropout_words(part.dropout) for part in self._parts]
         self.dropouts[...] = self._xp.asarray(np.array(words, np.uint32))
-
-
-_PENALTIES = attrgetter(
-    *("weight_regularizer_l1", "weight_regularizer_l2"),
-    *("bias_regularizer_l1", "bias_regularizer_l2"),
-)
 
 
 def dropout_words(layer: Any) -> tuple[int, ...]:

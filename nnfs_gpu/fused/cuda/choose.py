@@ -9,15 +9,14 @@ measure stays on the device; nothing waits for it.
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...network.network import Network
 from ..plan import CannotFuse, Plan
 from ..tiles import TiledSteps
 from .device import launcher_of
 from .engine import KernelSteps
 
 
-def FusedSteps(model: Any, plan: Plan) -> KernelSteps | TiledSteps:  # noqa: N802 - made like one
+def FusedSteps(model: Network, plan: Plan) -> KernelSteps | TiledSteps:  # noqa: N802 - made like one
     """The engine for `plan`: one kernel a step where it fits, else tiles of rows.
 
     Raises CannotFuse with the reasons of both where neither takes the plan.

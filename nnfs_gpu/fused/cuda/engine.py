@@ -14,6 +14,8 @@ import numpy as np
 
 from ...backend.cuda.errors import reported
 from ...backend.numpy_backend import CLIP
+from ...network.engine import Batch, Sums
+from ...network.network import Network
 from ..plan import Plan, stage_parts
 from . import build as cuda_kernel, device as cuda_device
 from .buffers import Parameters, Schedule, Settings
@@ -47,7 +49,7 @@ class KernelSteps:
 
     name = "fused"
 
-    def __init__(self, model: Any, plan: Plan, device: Device | None = None):
+    def __init__(self, model: Network, plan: Plan, device: Device | None = None):
         self.model, self.plan, self.backend = model, plan, model.backend
         self.xp, self._dtype = model.backend.xp, model.backend.dtype
         self._launcher = cuda_device.launcher_of(model.backend)
@@ -62,8 +64,8 @@ class KernelSteps:
         self._settings = Settings(model, parts, CLIP)
         self._schedule = Schedule(self.xp, self._dtype, model.optimizer)
         self._totals = self.xp.zeros(4, self._dtype)
-        compared = plan.n_outputs if plan.accuracy in ("threshold", "close") else 1
-        self._ledger = Ledger(model, self._schedule, self._settings, self._totals, compared)
+        self._compared = plan.n_outputs if plan.accuracy in ("threshold", "close") else 1
+        self._ledger = Ledger(model, self._schedule, self._settings, self._totals, self._compared)
         self._unused = {
             LABELS: self.xp.zeros(1, np.int32),
             BYTES: self.xp.zeros(1, np.uint8),
@@ -76,7 +78,7 @@ class KernelSteps:
         self._ready: dict[tuple[Any, ...], Ready] = {}
         self._records = self._schedule.records  # that the launches in `_ready` have
         self._last: tuple[Any, Any, Data | None] = (None, None, None)
-        self._rows = self._total = 0  # of a batch in blocks: given, expected
+        self._batch = Batch()
         self._reserve(1)
 
     def describe(self) -> str:
@@ -148,29 +150,38 @@ class KernelSteps:
         Memory does not grow with `total`. Raises ValueError for more rows than `total`.
         """
         data = self._begin(X, y, None)
-        if (self._total and total != self._total) or self._rows + data.rows > total:
-            raise ValueError(
-                f"accumulate: got rows {self._rows} to {self._rows + data.rows} of a batch of "
-                f"{total}, expected at most {self._total or total}; call finish() between batches"
-            )
+        self._batch.first(data.rows, total)
         if self._sums.shape[1] == 1:
             self._sums = self.xp.zeros((2, self.plan.parameters + 2), self._dtype)
             self._ready.clear()
         try:
             self._launch(data, data.rows, 0, 1, False, total)
-            self._total = total
-            self._rows += data.rows
-        except BaseException:  # it may be added or not: the batch is forgotten
-            self._rows = self._total = 0
+            self._batch.add(data.rows, total)
+        except BaseException:  # it may be added or not
+            self._batch.forget()
             raise
+
+    def summed(self) -> Sums:
+        """See `Engine`."""
+        self._batch.under_way("summed")
+        total, lost = self._sums.astype(np.float64)
+        total += lost
+        pairs = self._parameters.cut(total)
+        rows = self._batch.rows
+        return Sums(pairs, total[-2], total[-1], rows, rows * self._compared)
+
+    def replace(self, sums: Sums) -> None:
+        """See `Engine`."""
+        self._batch.replace(sums.rows)
+        flat = [values.reshape(-1) for pair in sums.gradients for values in pair]
+        ends = [self.xp.asarray(one).reshape(1) for one in (sums.losses, sums.right)]
+        total = self.xp.concatenate([*flat, *ends])
+        self._sums[0] = total
+        self._sums[1] = total - self._sums[0]
 
     def finish(self) -> Measured:
         """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
-        if self._rows != self._total or not self._total:
-            raise RuntimeError(
-                f"finish: got {self._rows} of {self._total} samples; accumulate the rest first"
-            )
-        samples, self._rows, self._total = self._total, 0, 0
+        samples = self._batch.end()
         self._schedule.prepare(1, self._counters)
         fresh = self._ledger.fresh()
         p, schedule = self._parameters, self._schedule
@@ -195,14 +206,14 @@ class KernelSteps:
 
         A step in blocks (`what` None) takes them as they are at its first block.
         """
-        if self._total and what:
-            raise RuntimeError(f"{what}: a batch is under way; call finish() first")
+        if what:
+            self._batch.none(what)
         values = getattr(y, "values", y)
         last_X, last_values, data = self._last
         if data is None or X is not last_X or values is not last_values:
             data = taken(self.plan, self.xp, self._dtype, X, values)
             self._last = X, values, data
-        if not self._total:
+        if not self._batch.total:
             self._parameters.refresh()
             self._settings.refresh()
         return data
@@ -232,7 +243,7 @@ class KernelSteps:
             ready.data = ready.graph = None  # until it is there
             ready.launch.put(DATA, data.X, given[LABELS], given[BYTES], given[NUMBERS])
             ready.data = data
-        sizes = (data.rows, batch, first, steps, int(fresh), self._rows if total else 0, total)
+        sizes = (data.rows, batch, first, steps, int(fresh), self._batch.rows, total)
         if sizes != ready.sizes:
             ready.sizes, ready.graph = (), None
             ready.launch.put(SIZES, *sizes)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...backend.interrupts import insist
-from ...passing import forget
+from ...network.network import Network
 from .buffers import Schedule, Settings
 
 Array = Any
@@ -24,7 +24,7 @@ class Ledger:
     """
 
     def __init__(
-        self, model: Any, schedule: Schedule, settings: Settings, totals: Array, compared: int
+        self, model: Network, schedule: Schedule, settings: Settings, totals: Array, compared: int
     ):
         self.model, self._schedule, self._settings = model, schedule, settings
         self._totals, self._compared = totals, compared
@@ -77,4 +77,4 @@ class Ledger:
         optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
         optimizer.post_update_params()
         self._settings.took(calls, steps)
-        forget(model)
+        model.forget_pass()
