@@ -18,6 +18,7 @@ from ...kernels.fused_cpu.narrow import narrow_group
 from ...kernels.fused_cpu.samples import gather
 from ...kernels.fused_cpu.step import train
 from ..plan import Plan
+from ..vocabulary import refuse_unknown
 from .groups import Groups
 from .layout import Layout
 
@@ -29,6 +30,7 @@ SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to h
 INVITATION = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
 NO_CALL = (0,) * 12
+ENGINE = "the CPU's fused step"
 ORDER = -1  # where a call has the order of its samples
 
 
@@ -36,9 +38,15 @@ class StepCalls:
     """The tables of a plan, workspaces by thread, and who helps: what the CPU engine builds on.
 
     layout, groups  what the plan needs in memory, and how a batch is cut
+
+    Raises CannotFuse for a name of the vocabulary without a kernel.
     """
 
     def __init__(self, plan: Plan):
+        for stage in plan.stages:
+            refuse_unknown(ENGINE, "activation", stage.activation, pointers.ACTIVATIONS)
+        refuse_unknown(ENGINE, "loss", plan.loss, pointers.LOSSES)
+        refuse_unknown(ENGINE, "optimizer", plan.optimizer, pointers.UPDATES)
         self.plan, self.layout = plan, Layout(plan)
         self.groups = Groups(self.layout)
         self._like = self.layout.dtype.type(0)
@@ -56,17 +64,21 @@ class StepCalls:
             return
         whole, precise = numba.int64, numba.float64
         loss = plan.loss
-        if soft and loss == "softmax_cross_entropy":
+        if soft and plan.classes:
             loss += "_soft"
         head[k.LOSS_POINTER] = pointers.LOSSES[loss].address(*[whole] * 7, real)
         update = pointers.UPDATES[plan.optimizer]
         head[k.UPDATE_POINTER] = update.address(whole, whole, whole, precise, whole, real)
         if any(stage.dropout for stage in plan.stages):
             head[k.DROPOUT_POINTER] = pointers.dropout.address(*[whole] * 7, real)
-        if any(stage.activation == "sigmoid" for stage in plan.stages[:-1]):
-            between = *[whole] * 4, real
-            head[k.SIGMOID_POINTER] = pointers.sigmoid.address(*between)
-            head[k.SIGMOID_GRADIENT_POINTER] = pointers.sigmoid_gradient.address(*between)
+        # The last stage's activation is done by the loss.
+        for row, stage in zip(self.layout.table[:-1], plan.stages, strict=False):
+            known = pointers.ACTIVATIONS[stage.activation]
+            for at, function in (
+                (k.ACTIVATION_POINTER, known.function),
+                (k.GRADIENT_POINTER, known.gradient),
+            ):
+                row[at] = 0 if function is None else function.address(*[whole] * 4, real)
         step = *[whole] * 11, real
         if plan.narrow:
             inputs, outputs = plan.narrow
