@@ -6,7 +6,7 @@ the count added. A thread that comes late, with an old turn, finds nothing to ta
 to wait for: so nobody has to wait for threads that have not begun, and no cell is ever cleared
 while somebody uses it.
 
-    claim(cells, at, turn, limit)     the next of the turn's `limit` parts, or -1: none is left
+    claim(cells, at, turn, limit)    the next of the turn's `limit` parts, or -1: none is left
     add(cells, at, number)           one more part is done; what was written is there for all
     look(cells, at)                  its value now, with all that was written before it was put
     put(cells, at, value)            the cell becomes `value`
