@@ -25,8 +25,8 @@ from ..kernels.cpu import (
     softmax,
 )
 from .arrays import check_bias
+from .cpu import workers
 from .cpu.launch import default_threads, launch
-from .cpu.workers import rest
 from .kernel_backend import KernelBackend
 from .protocol import Array
 
@@ -110,7 +110,7 @@ class NumbaBackend(KernelBackend):
 
     # ---- dense layer: products by BLAS, the bias gradient by a kernel ----
     def _dot(self, a: Array, b: Array) -> Array:
-        rest()  # BLAS has threads of its own
+        workers.sleep()  # BLAS has threads of its own
         return super()._dot(a, b)
 
     def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:

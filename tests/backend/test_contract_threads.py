@@ -28,7 +28,7 @@ def threads(monkeypatch):
     from nnfs_gpu.backend.cpu.workers import Workers
 
     shares = []
-    share = Workers.share
+    share = Workers.fork_join
 
     def counting(self, task, count):
         shares.append(task)
@@ -40,7 +40,7 @@ def threads(monkeypatch):
         return shares
 
     monkeypatch.setattr(launch, "WORK_PER_THREAD", 64)
-    monkeypatch.setattr(Workers, "share", counting)
+    monkeypatch.setattr(Workers, "fork_join", counting)
     return use
 
 

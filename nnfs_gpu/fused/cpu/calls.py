@@ -24,10 +24,10 @@ from .layout import Layout
 
 Array = Any
 
-# Threads that are there meet three times a step, in less than a microsecond. To invite them costs
-# some 10 microseconds, and as much again until they have come.
+# Threads that are there meet three times a step, in less than a microsecond. To have them follow
+# costs some 10 microseconds, and as much again until they have come.
 SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to help,
-INVITATION = 20_000_000  # and which have been done alone
+WORTH_FOLLOWING = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
 NO_CALL = (0,) * 12
 ENGINE = "the CPU's fused step"
@@ -54,7 +54,7 @@ class StepCalls:
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
         self._soft: bool | None = None  # whether the pointers in head are for soft targets
         self._missed = 0  # operations that others could have helped with
-        self._crew: Any = None  # whose workers those are that follow
+        self._pool: Any = None  # whose workers those are that follow
 
     def _load_pointers(self) -> None:
         """The functions that this plan needs: compiled, or loaded from the disk."""
@@ -104,8 +104,8 @@ class StepCalls:
         train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
     def _shared(self, n: int, per: int, steps: int) -> bool:
-        """Whether others help with so many steps over n samples; invites them where they are not
-        there, once they have been missed for as long as an invitation is worth.
+        """Whether others help with so many steps over n samples; has them follow where they do
+        not, once they have been missed for as long as that is worth.
         """
         work = self.groups.work(n)
         if work < SHARED_STEP:
@@ -114,26 +114,26 @@ class StepCalls:
         threads = min(allowed, max(-(-n // per), len(self.layout.pieces)))
         if threads == 1:
             return False
-        crew = launch.workers()
-        if crew is not self._crew:  # none yet, or of the process that this one was forked from
-            self._crew = crew
+        pool = launch.workers()
+        if pool is not self._pool:  # none yet, or of the process that this one was forked from
+            self._pool = pool
             self.layout.cells[k.PRESENT * APART] = 0
         present = int(self.layout.cells[k.PRESENT * APART])
         if present >= allowed:  # fewer are allowed than once were
-            crew.rest()
+            pool.sleep()
             return False
         if present < threads - 1:
             self._missed += work * steps
-            if self._missed >= INVITATION:
+            if self._missed >= WORTH_FOLLOWING:
                 self._missed = 0
-                crew.invite(self._follow, threads)
+                pool.follow(self._follow, threads)
                 return True
         if present:
-            crew.make_way()
+            pool.leave_callers_core()
         return present > 0
 
     def _follow(self, number: int, signal: Array, seen: int) -> None:
-        """What a worker does that is invited."""
+        """What a worker does that follows."""
         self._train(number, k.FOLLOW, NO_CALL, (signal.ctypes.data, seen, WATCH))
 
     def _workspace(self, number: int) -> int:
