@@ -28,6 +28,7 @@ CHECKS = (  # of simulator/checks.py
     "what_does_not_fit_is_refused",
     "random_numbers_are_the_specifications",
     "a_network_trains_as_on_the_specification",
+    "versions_of_the_ladders",
 )
 # Float64 for float32 points too, on purpose: the spiral is drawn once, and float32 would round
 # its angles too far. (What sums all elements has float64 results, so its types say it.)
