@@ -114,8 +114,10 @@ def grid(kernel: str, scalars: Scalars = no_scalars) -> Callable[..., Any]:
     def run(backend: Any, *arrays: Any) -> Any:
         from nnfs_gpu.kernels.numba_cuda import grids
 
-        found = getattr(grids, kernel)
-        return backend._calls.rows(found, arrays[0].shape, arrays, *scalars(arrays[0]))
+        out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
+        numbers = scalars(arrays[0])
+        backend._calls.launch(getattr(grids, kernel), len(out), arrays, (out,), numbers)
+        return out
 
     return run
 
@@ -126,7 +128,9 @@ def blocks(kernel: str) -> Callable[..., Any]:
     def run(backend: Any, *arrays: Any) -> Any:
         from nnfs_gpu.kernels.numba_cuda import blocks as kernels
 
-        return backend._calls.wide_rows(getattr(kernels, kernel), arrays)
+        out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
+        backend._calls.launch_blocks(getattr(kernels, kernel), len(out), arrays, (out,))
+        return out
 
     return run
 
