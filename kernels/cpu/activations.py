@@ -90,8 +90,9 @@ def sigmoid_backward(start, stop, dy, y, dx):
 
 @jit
 def tanh_gradient(dy, y):
-    """dy (1 - y^2), from tanh's value y."""
-    return dy * (type(y)(1) - y * y)
+    """dy (1 - y^2) from tanh's value y, as (1 - y) (1 + y): near 1 it keeps all digits."""
+    one = type(y)(1)
+    return dy * ((one - y) * (one + y))
 
 
 @jit

@@ -6,7 +6,7 @@
 //   sigmoid_forward   y = 1 / (1 + exp(-x)), from exp(-|x|), which cannot overflow
 //   sigmoid_backward  dx = dy (1 - y) y
 //   tanh_forward      y = tanh(x)
-//   tanh_backward     dx = dy (1 - y^2)
+//   tanh_backward     dx = dy (1 - y) (1 + y)
 //   multiply          c = a b
 //   threshold         y = 1 where x > limit, else 0
 //
@@ -61,7 +61,7 @@ tanh_forward(const real* __restrict__ x, real* __restrict__ y, index_t size) {
 
 extern "C" __global__ void __launch_bounds__(256)
 tanh_backward(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dx, index_t size) {
-  each(size, [](real dy, real y, real& dx) { dx = dy * (real(1) - y * y); }, dy, y, dx);
+  each(size, [](real dy, real y, real& dx) { dx = dy * ((real(1) - y) * (real(1) + y)); }, dy, y, dx);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -108,7 +108,7 @@ template <int KIND> __device__ __forceinline__ real through(real dy, real y, rea
   if constexpr (KIND == RELU) return y <= real(0) ? real(0) : dy;
   else if constexpr (KIND == LEAKY_RELU) return y <= real(0) ? constant * dy : dy;
   else if constexpr (KIND == SIGMOID) return dy * (real(1) - y) * y;
-  else if constexpr (KIND == TANH) return dy * (real(1) - y * y);
+  else if constexpr (KIND == TANH) return dy * ((real(1) - y) * (real(1) + y));
   else {
     static_assert(KIND == LINEAR, "through: a plan has an activation that is not written here");
     return dy;

@@ -80,7 +80,7 @@ def tanh_forward(x, y):
 
 @cuda.jit
 def tanh_backward(dy, y, dx):
-    """dx = dy (1 - y^2)."""
+    """dx = dy (1 - y) (1 + y)."""
     k = cuda.grid(1)
     if k < dx.shape[0]:
         _tanh_backward(k, k + 1, dy, y, dx)

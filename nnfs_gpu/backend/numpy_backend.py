@@ -121,7 +121,7 @@ class NumpyBackend(Backend):
         return self.xp.tanh(x)
 
     def tanh_backward(self, dy: Array, y: Array) -> Array:
-        return dy * (1 - y * y)
+        return dy * ((1 - y) * (1 + y))
 
     def softmax_forward(self, x: Array) -> Array:
         e = self.xp.exp(x - x.max(axis=1, keepdims=True))
