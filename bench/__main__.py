@@ -155,7 +155,7 @@ def choose_backends(names: str) -> tuple[list[Any], dict[str, str]]:
 
 
 def kind_of(backends: list[Any]) -> str:
-    """ "cpu" or "gpu", for the names of files."""
+    """What stands in the names of files: "cpu" or "gpu"."""
     return "cpu" if backends[0].name in ("numpy", "numba") else "gpu"
 
 
@@ -189,14 +189,14 @@ def _nothing(text: str) -> None:
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
-    **{"jacobian": _pairs, "combined": _pairs, "ops": _numbers},
-    **{
-        "train": _nets,
-        "batches": _nets,
-        "scaling": _numbers,
-        "ladder": _numbers,
-        "start": _nothing,
-    },
+    "jacobian": _pairs,
+    "combined": _pairs,
+    "ops": _numbers,
+    "train": _nets,
+    "batches": _nets,
+    "scaling": _numbers,
+    "ladder": _numbers,
+    "start": _nothing,
 }
 
 

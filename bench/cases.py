@@ -62,6 +62,7 @@ class Case:
 
     @property
     def operation(self) -> str:
+        """Its name as a method of a backend."""
         return self.of.name
 
     @property
@@ -76,6 +77,7 @@ class Case:
         return self.of.moved(n, c)
 
     def run(self, backend: Any, arguments: Arguments) -> Any:
+        """The operation on a backend; what it gives."""
         return getattr(backend, self.operation)(**arguments)
 
     def exact(self, oracle: Any, arguments: Arguments, n: int, c: int) -> list[Any]:

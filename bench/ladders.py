@@ -47,7 +47,8 @@ def compiled(
     on_gpu: Scalars = no_scalars,
 ) -> tuple[Version, ...]:
     """Those that every operation on rows has: compiled loops for the CPU, and on the GPU its row
-    function. `in_registers` is what vector registers change, and the file that says how."""
+    function. `in_registers` is what vector registers change, and the file that says how.
+    """
     text, read = in_registers
     loop, vectors = (
         on_one_thread(kernel, scalars) for kernel in (row_by_row, getattr(softmax, operation))

@@ -64,6 +64,7 @@ class Peak:
         self.flops = 2 * LANES * SUMS * LOOPS * len(self._done)
 
     def run(self) -> None:
+        """All rows, on all threads."""
         launch.launch(
             multiply_adds,
             len(self._done),

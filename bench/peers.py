@@ -29,10 +29,12 @@ class Peers:
 
     @property
     def torch(self) -> Any:
+        """PyTorch, or None."""
         return self.modules.get("torch")
 
     @property
     def jax(self) -> Any:
+        """JAX, or None."""
         return self.modules.get("jax")
 
 

@@ -180,7 +180,8 @@ def roofline(ops: Result, train: Result | None) -> bytes:
 
 def _arithmetic(ops: Result, train: Result | None) -> tuple[float, str]:
     """The roof, and whose limit it is: our loop of multiply-adds, of the rounds in which steps were
-    timed; where there is none (a GPU), a matrix product of the array library."""
+    timed; where there is none (a GPU), a matrix product of the array library.
+    """
     rows = [row for row in (train["rows"] if train else []) if PEAK in row["contenders"]]
     peaks = [row["flops"] / row["contenders"][PEAK]["median"] for row in rows]
     if peaks:

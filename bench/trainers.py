@@ -34,7 +34,8 @@ RATE = 0.01
 
 def parameters(widths: tuple[int, ...], biases: float = 0.0) -> Parameters:
     """Weights and biases of every layer, float32, the same in every run; `biases` is how far the
-    latter spread around 0."""
+    latter spread around 0.
+    """
     rng, found = np.random.default_rng(0), []
     for i, o in itertools.pairwise(widths):
         w = (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32)
@@ -75,11 +76,14 @@ def flops(widths: tuple[int, ...]) -> int:
 class Trainer(Protocol):
     """See the file's docstring."""
 
-    def run(self, steps: int) -> None: ...
+    def run(self, steps: int) -> None:
+        """So many steps over all the data; returns when they are done, on the device too."""
 
-    def loss(self) -> float: ...
+    def loss(self) -> float:
+        """The mean loss of the last step, before its update."""
 
-    def parameters(self) -> Parameters: ...
+    def parameters(self) -> Parameters:
+        """Weights (I, O) and biases (1, O) of every layer, as they are now, on the host."""
 
 
 Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
@@ -151,7 +155,9 @@ class Ours:
         shuffle: bool = False,
     ):
         self._settings = {
-            **{"engine": engine, "batch_size": batch_size, "shuffle": shuffle},
+            "engine": engine,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
             "print_every": None,
         }
         self.backend = backend

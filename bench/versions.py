@@ -173,6 +173,7 @@ class Within:
         self.loss, self.parameters = trainer.loss, trainer.parameters
 
     def run(self, steps: int) -> None:
+        """See `Trainer`."""
         with self._context():
             self._trainer.run(steps)
 
@@ -196,6 +197,8 @@ def tiles_on_one_thread() -> Iterator[None]:
 
 
 def ours(engine: str, context: Callable[[], Any] = contextlib.nullcontext) -> Callable[..., Any]:
+    """What makes `Ours` with an engine, its steps inside `context()`."""
+
     def make(backend: Any, *given: Any) -> Trainer:
         return Within(Ours(*given, backend=backend, engine=engine), context)
 

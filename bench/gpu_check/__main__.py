@@ -45,7 +45,8 @@ TREE = "tree"  # of `package_tree`, where the steps run: in ROOT itself, ROOT/nn
 # ---- how it runs ----
 def package_tree(folder: Path) -> Path:
     """A folder for PYTHONPATH with what a wheel would install: `nnfs_gpu` with `kernels` inside.
-    Copies: through links, a module would find itself in the sources."""
+    Copies: through links, a module would find itself in the sources.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", "kernels")  # the link nnfs_gpu/kernels
     for source, place in (("nnfs_gpu", "nnfs_gpu"), ("kernels", "nnfs_gpu/kernels")):
@@ -74,7 +75,8 @@ def step_environment(work: Path) -> dict[str, str]:
 
 def toolkit(environment: os._Environ[str] | dict[str, str]) -> Path | None:
     """A CUDA toolkit with NVVM, Numba's compiler for the device; None where there is none, or
-    a wheel has it. `nvcc` on the PATH may be a script that calls the real one."""
+    a wheel has it. `nvcc` on the PATH may be a script that calls the real one.
+    """
 
     def places() -> Iterator[Path]:
         for name in ("CUDA_HOME", "CUDA_PATH"):

@@ -62,9 +62,11 @@ class Tiled:
         return getattr(self._rng, name)
 
     def randn(self, *shape: int) -> np.ndarray:
+        """Normally distributed, float64, repeated after PERIOD."""
         return np.resize(self._rng.randn(min(PERIOD, math.prod(shape))), shape)
 
     def rand(self, *shape: int) -> np.ndarray:
+        """Uniform in 0..1, float64, repeated after PERIOD."""
         return np.resize(self._rng.rand(min(PERIOD, math.prod(shape))), shape)
 
 
@@ -179,7 +181,8 @@ def _of_linear_backward(a: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray
 
 def _of_softmax_cross_entropy(a: dict[str, Any], result: np.ndarray) -> np.ndarray:
     """The rounding of a score's distance to the largest goes into p, and from there into both
-    results: a loss, and the gradient (p - t) / samples."""
+    results: a loss, and the gradient (p - t) / samples.
+    """
     if result.ndim == 1:
         return 2 + np.abs(result)
     p, t = NumpyBackend(np.float64).softmax_forward(a["x"]), a["t"]

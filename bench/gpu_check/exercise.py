@@ -24,7 +24,8 @@ SHAPES = ((1, 1), (257, 3), (100, 33), (7, 1500), (2, 5000))
 
 def exercise(notebook: Notebook, backend: Any) -> None:
     """Every operation and the fused step at small shapes, for compute-sanitizer to watch. No pool:
-    memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last."""
+    memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last.
+    """
     _without_a_pool(backend)
     lines = sorted(crosscheck.OPERATIONS, key=lambda line: line.name.startswith("linear"))
     launched: set[str] = set()

@@ -54,6 +54,7 @@ def data(backend: Any, rows: int, classes: int = 3) -> tuple[Any, Any]:
 
 
 def gradients(model: Model) -> list[np.ndarray]:
+    """Of the last step, on the host: dweights and dbiases of every dense layer in turn."""
     to_numpy = model.backend.to_numpy
     layers = model.trainable_layers
     return [to_numpy(a) for layer in layers for a in (layer.dweights, layer.dbiases)]
@@ -105,6 +106,7 @@ def compare(
 
 
 def at_once(steps: Any, X: Any, y: Any) -> Any:
+    """A step of the whole batch."""
     return steps.step(X, y)
 
 

@@ -50,6 +50,7 @@ def fused_speed(notebook: Notebook, backend: Any) -> None:
 
 
 def measure(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int) -> None:
+    """The step of a network at a batch, beside its peers, whose gradients must be ours."""
     X, y = data(backend, rows)
     model = network(backend, widths, 1e-3)
     steps = FusedSteps(model, make_plan(model))
@@ -95,7 +96,8 @@ def find_peers(
     notebook: Notebook, backend: Any, widths: tuple[int, ...], X: Any, y: Any
 ) -> dict[str, tuple[Steps, list[np.ndarray]]]:
     """PyTorch's steps from the same parameters on the same data, eager and compiled with CUDA
-    graphs, each with the gradients of its first step; none without it."""
+    graphs, each with the gradients of its first step; none without it.
+    """
     if not importlib.util.find_spec("torch"):
         return {}
     import torch

@@ -119,7 +119,8 @@ def _run_process(
 ) -> int | None:
     """Its exit status, negative for a signal; None where it was stopped at the limit: with
     Ctrl-C first, which lets a program say how far it came. Its children end with it, whatever
-    happens here."""
+    happens here.
+    """
     grace = min(GRACE, seconds / 4)
     end = time.monotonic() + seconds - grace
     with log.open("ab") as file:

@@ -171,6 +171,7 @@ class Issuing(Clock):
         self._backend = backend
 
     def seconds(self, call: Callable[[], Any], times: int) -> float:
+        """Of the host, a call; the device's queue is empty before the first."""
         self._backend.synchronize()
         return super().seconds(call, times)
 
@@ -182,7 +183,8 @@ def launches_step(notebook: Notebook, backend: Any) -> None:
 
 def launches(notebook: Notebook, backend: Any, rounds: int) -> None:
     """Microseconds of CPU time a call, nothing waited for: whole operations with all that they
-    do (checks, allocation), and their launch alone."""
+    do (checks, allocation), and their launch alone.
+    """
     rng = np.random.default_rng(0)
     x = backend.asarray(rng.standard_normal((64, 64)))
     state = [backend.asarray(rng.random((64, 64))) for _ in range(4)]

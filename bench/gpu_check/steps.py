@@ -95,6 +95,7 @@ def output(arguments: list[str]) -> str:
 
 
 def installed(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -31,18 +31,27 @@ QUICK_ELEMENTS = 1 << 16
 
 # Floating-point operations an element; an exponential, a root or a division counts as one.
 FLOPS = {
-    **{"softmax_backward": 4, "softmax_forward": 5, "softmax_cross_entropy": 7},
-    **{"softmax_cross_entropy_backward": 2, "relu_forward": 1, "relu_backward": 1, "multiply": 1},
-    **{
-        "sigmoid_forward": 4,
-        "sigmoid_backward": 3,
-        "sum": 1,
-        "mean": 1,
-        "squared_error_backward": 3,
-    },
-    **{"sgd_step": 2, "momentum_step": 4, "adagrad_step": 6, "rmsprop_step": 8, "adam_step": 12},
-    **{"linear_forward": 2 * WIDTH, "linear_relu_forward": 2 * WIDTH},
-    **{"linear_backward": 4 * WIDTH, "linear_relu_backward": 4 * WIDTH},
+    "softmax_backward": 4,
+    "softmax_forward": 5,
+    "softmax_cross_entropy": 7,
+    "softmax_cross_entropy_backward": 2,
+    "relu_forward": 1,
+    "relu_backward": 1,
+    "multiply": 1,
+    "sigmoid_forward": 4,
+    "sigmoid_backward": 3,
+    "sum": 1,
+    "mean": 1,
+    "squared_error_backward": 3,
+    "sgd_step": 2,
+    "momentum_step": 4,
+    "adagrad_step": 6,
+    "rmsprop_step": 8,
+    "adam_step": 12,
+    "linear_forward": 2 * WIDTH,
+    "linear_relu_forward": 2 * WIDTH,
+    "linear_backward": 4 * WIDTH,
+    "linear_relu_backward": 4 * WIDTH,
 }
 IN_PLACE = ("_step",)  # these write into arrays that exist: no new pages
 

@@ -83,7 +83,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
 
 
 def _first_step(name: str, caches: str) -> None:
-    _process(["-m", "bench.suites.start", name], **{variable: caches for variable in CACHES})
+    _process(["-m", "bench.suites.start", name], **dict.fromkeys(CACHES, caches))
 
 
 def _process(arguments: list[str], **environment: str) -> None:

@@ -148,6 +148,7 @@ class KernelCache(FunctionCache):
 
     @property
     def cache_path(self):
+        """The first folder, for people who ask Numba where the code is."""
         return str(self._folders[0].folder)
 
     def flush(self):

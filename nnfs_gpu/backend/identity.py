@@ -29,26 +29,26 @@ def identity(backend: Any) -> tuple:
 
 
 def equal(self: Any, other: object) -> bool:
-    """`==`"""
+    """What `==` gives."""
     if not hasattr(other, "_device"):
         return NotImplemented
     return identity(self) == identity(other)
 
 
 def hashed(self: Any) -> int:
-    """`hash()`"""
+    """What `hash()` gives."""
     return hash(identity(self))
 
 
 def words(self: Any) -> str:
-    """`repr()`: everything that can differ, so that a message that names two shows what does."""
+    """What `repr()` gives: all that can differ, so that a message about two shows what does."""
     device = [] if self._device is None else [f"device {self._device}"]
     settings = [name for name in SETTINGS if getattr(self, name)]
     return f"<nnfs_gpu backend {', '.join([repr(self.name), self.dtype.name, *settings, *device])}>"
 
 
 def reduced(self: Any) -> tuple:
-    """For copy and pickle: class and settings. (Those that have a name: `backend._reduced`.)"""
+    """For copy and pickle: class and settings; of backends with a name see `backend._reduced`."""
     return _made_like, (
         type(self),
         self.dtype.name,

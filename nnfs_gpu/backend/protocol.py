@@ -168,7 +168,7 @@ class Backend(Protocol):
         """mean over O of |t - y|, (N, O) -> (N,). Book, chapter 17."""
 
     def absolute_error_backward(self, y: Array, t: Array) -> Array:
-        """dy = sign(y - t) / O / N, (N, O); 0 where they are equal. (Book: wrong sign.)"""
+        """dy = sign(y - t) / O / N, (N, O); 0 where they are equal. The book has the wrong sign."""
 
     # ---- dropout and regularization ----
     def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:

@@ -71,10 +71,10 @@ Array = Any
 # Checks that float64 passes and float32 need not: pass these as `expected_failed_checks`. They
 # want a row's prediction to 1e-7, whatever other rows are predicted with it, which is below what
 # float32 resolves: BLAS adds in another order where a row stands elsewhere in a product.
-FLOAT32_CHECKS = {
-    name: "float32 rounding: products of another shape differ in the last bits"
-    for name in ("check_methods_subset_invariance", "check_methods_sample_order_invariance")
-}
+FLOAT32_CHECKS = dict.fromkeys(
+    ("check_methods_subset_invariance", "check_methods_sample_order_invariance"),
+    "float32 rounding: products of another shape differ in the last bits",
+)
 
 LOSSES = {"squared_error": Loss_MeanSquaredError, "absolute_error": Loss_MeanAbsoluteError}
 

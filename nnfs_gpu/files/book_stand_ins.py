@@ -53,6 +53,7 @@ class DType:
         self.dtype = np.dtype(code)
 
     def set_state(self, state: Any) -> None:
+        """The byte order. Raises RefusedError for dtypes of several parts."""
         # (version, byte order, and for dtypes with parts what they are: none here)
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "|", "="):
             raise RefusedError("a dtype of unknown form")
@@ -81,6 +82,7 @@ class Array:
         self.values = np.zeros(0)
 
     def set_state(self, state: Any) -> None:
+        """The values. Raises RefusedError where the bytes do not fill the shape."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedError("an array of unknown form")
         _, shape, dtype, fortran, data = state
@@ -98,6 +100,7 @@ class FromBuffer(Array):
         self.values = _numbers(data, dtype, shape, order)
 
     def set_state(self, state: Any) -> None:
+        """Raises RefusedError: it is whole already."""
         raise RefusedError("an array of unknown form")
 
 
@@ -110,6 +113,7 @@ class Scalar(Array):
         self.values = _numbers(data, dtype, (), "C")
 
     def set_state(self, state: Any) -> None:
+        """Raises RefusedError: it is whole already."""
         raise RefusedError("a scalar of unknown form")
 
 

@@ -14,7 +14,7 @@ KEY = "random.key"
 
 
 def add(document: Document, tensors: Tensors) -> None:
-    """Note where the stream stands. (It is an MT19937 unless somebody has replaced it.)"""
+    """Note where the stream stands, which is an MT19937 unless somebody has replaced it."""
     state: Any = np.random.get_state(legacy=False)
     if state["bit_generator"] == "MT19937":
         position = {"pos": int(state["state"]["pos"]), "has_gauss": int(state["has_gauss"])}

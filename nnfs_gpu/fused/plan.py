@@ -74,10 +74,12 @@ class Plan:
 
     @property
     def n_inputs(self) -> int:
+        """Columns of the data."""
         return self.stages[0].n_inputs
 
     @property
     def n_outputs(self) -> int:
+        """Columns of the last layer."""
         return self.stages[-1].n_outputs
 
     @property
@@ -112,7 +114,8 @@ class Plan:
 
     def flops(self) -> int:
         """Operations of the matrix products of one sample, a multiplication and an addition
-        counted as two: forward, gradient of the weights, and of all inputs but the data."""
+        counted as two: forward, gradient of the weights, and of all inputs but the data.
+        """
         products = [2 * stage.n_inputs * stage.n_outputs for stage in self.stages]
         return 3 * sum(products) - products[0]
 
@@ -122,7 +125,8 @@ class Plan:
 
     def bytes_layers(self, soft_labels: bool = False) -> int:
         """Bytes of one sample that the step layer by layer reads and writes, operation by
-        operation: what a fused step keeps in cache or in registers."""
+        operation: what a fused step keeps in cache or in registers.
+        """
         numbers = 0
         for k, stage in enumerate(self.stages):
             i, o = stage.n_inputs, stage.n_outputs

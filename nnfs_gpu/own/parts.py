@@ -46,6 +46,7 @@ class Part:
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """See the class. Arguments are for `__init__`; where there is none they are refused."""
         if cls.__init__ is object.__init__ and (arguments or options):
             raise TypeError(f"{cls.__name__}() takes no arguments")
         part = super().__new__(cls)

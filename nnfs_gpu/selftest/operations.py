@@ -37,9 +37,11 @@ class Draw:
     edges: bool
 
     def normal(self, rows: int | None = None, columns: int | None = None) -> np.ndarray:
+        """Normally distributed, (rows, c) unless told otherwise."""
         return self.rng.randn(rows or self.rows, columns or self.c)
 
     def uniform(self) -> np.ndarray:
+        """Uniform in 0..1, (rows, c)."""
         return self.rng.rand(self.rows, self.c)
 
     def probabilities(self, spread: float = 2.0) -> np.ndarray:
@@ -91,6 +93,7 @@ class Operation:
 
     @property
     def id(self) -> str:
+        """As one word, for names of tests."""
         return f"{self.name}-{self.variant}" if self.variant else self.name
 
     @property
@@ -238,7 +241,8 @@ def matrices(count: float, vectors: float = 0) -> Elements:
 
 def dense(inputs: int, outputs: int) -> Elements:
     """Arrays (n, c) and (n, outputs of the layer), which has as many as inputs where it is timed;
-    its weights are nothing beside them."""
+    its weights are nothing beside them.
+    """
     return lambda n, c: (inputs + outputs) * n * c
 
 

@@ -46,6 +46,7 @@ def read(path: Any, judge: Judge | None = None) -> tuple[Document, Tensors]:
 
 
 def not_whole(path: Any, error: Exception) -> ModelFileError:
+    """The error of a file in which parts of a checkpoint are missing or of another form."""
     return ModelFileError(f"{path}: is no whole checkpoint: {reason(error)}")
 
 

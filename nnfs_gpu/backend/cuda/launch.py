@@ -52,6 +52,7 @@ class Prepared:
         ]
 
     def __call__(self) -> None:
+        """Start the kernel. Raises ValueError while another device is the current one."""
         current = cupy.cuda.runtime.getDevice()
         if current != self._device:
             raise ValueError(

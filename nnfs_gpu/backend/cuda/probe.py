@@ -117,7 +117,8 @@ def install() -> str:
 
 def install_again() -> str:
     """How to replace a CuPy that is wrong here, with the libraries that came along: those of a
-    newer CUDA than the driver's would be found first."""
+    newer CUDA than the driver's would be found first.
+    """
     version, _ = cuda_driver()
     allowed = version // 1000 if version and extra(version) else max(SUPPORTED)
     newer = [name for major in SUPPORTED if major > allowed for name in installed_libraries(major)]

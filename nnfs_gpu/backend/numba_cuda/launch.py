@@ -103,7 +103,7 @@ def kernel_arguments(
 
 
 def _contiguous(a: Any) -> Any:
-    """`a`, or a contiguous copy where it lies. (The simulator writes back all it is given.)"""
+    """`a`, or a contiguous copy where it lies; the simulator writes back all that it is given."""
     if a.flags.c_contiguous and (not SIMULATOR or a.flags.writeable):
         return a
     return a.copy(order="C")

@@ -104,7 +104,8 @@ def small(plan: Plan, rows: int) -> bool:
 
 def _narrow(plan: Plan, targets: int, penalties: bool, rows: int, device: Device) -> Build:
     """Few samples: one block, a sample a thread. Many: up to four a thread, so that weights
-    are read once for four; two blocks a multiprocessor, so that one computes while one waits."""
+    are read once for four; two blocks a multiprocessor, so that one computes while one waits.
+    """
     groups = narrow_groups(plan, targets)
     if small(plan, rows):
         threads = _multiple(512, groups)
