@@ -184,7 +184,7 @@ def _nets(text: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
         raise ValueError(f"--sizes: got {text!r}, expected WIDTHSxBATCH like 64-64x300") from None
 
 
-def _nothing(text: str) -> None:
+def _nothing(_: str) -> None:
     raise ValueError("--sizes: start has none")
 
 

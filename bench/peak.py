@@ -25,7 +25,7 @@ LANES = HARDWARE_BYTES // 4
 
 
 @intrinsic
-def _multiply_adds(typing: Any, numbers: Any, count: Any) -> Any:
+def _multiply_adds(_typing: Any, numbers: Any, count: Any) -> Any:  # noqa: ARG001 - types
     """`count` times SUMS multiply-adds, s = s x + y; their sum to `numbers`, two registers."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -115,7 +115,7 @@ def grid(kernel: str, scalars: Scalars = no_scalars) -> Callable[..., Any]:
         from nnfs_gpu.kernels.numba_cuda import grids
 
         found = getattr(grids, kernel)
-        return backend._calls.rows(found, arrays[0].shape, arrays, *scalars(arrays[0]))
+        return backend.calls.rows(found, arrays[0].shape, arrays, *scalars(arrays[0]))
 
     return run
 
@@ -126,7 +126,7 @@ def blocks(kernel: str) -> Callable[..., Any]:
     def run(backend: Any, *arrays: Any) -> Any:
         from nnfs_gpu.kernels.numba_cuda import blocks as kernels
 
-        return backend._calls.wide_rows(getattr(kernels, kernel), arrays)
+        return backend.calls.wide_rows(getattr(kernels, kernel), arrays)
 
     return run
 
@@ -136,7 +136,7 @@ def _cuda(kind: str, operation: str, partial: tuple[str, int]) -> Callable[..., 
 
     def run(backend: Any, *arrays: Any) -> Any:
         out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
-        backend._calls.softmax(operation, arrays, (out,), partial, kind=kind)
+        backend.calls.softmax(operation, arrays, (out,), partial, kind=kind)
         return out
 
     return run

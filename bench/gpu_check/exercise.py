@@ -39,7 +39,7 @@ def exercise(notebook: Notebook, backend: Any) -> None:
                 with notebook.attempt(what, made):
                     line.run(made, line.arguments(dtype, n, c))
         fused.exercise(notebook, made)
-        launched |= {kernel for _, kernel in made._calls.launcher.launched}
+        launched |= {kernel for _, kernel in made.calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
     if unused := sorted(kernel_names() - launched):
         notebook.problem(f"kernels that nothing here launches: {', '.join(unused)}")
@@ -52,7 +52,7 @@ def exercise_fused(notebook: Notebook, backend: Any) -> None:
     for dtype in ("float32", "float64"):
         made = type(backend)(dtype)
         fused.exercise(notebook, made)
-        launched |= {kernel for _, kernel in made._calls.launcher.launched}
+        launched |= {kernel for _, kernel in made.calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
 
 

@@ -161,7 +161,7 @@ def issued(backend: Any) -> tuple[Callable[[], Any], Callable[[], None]]:
     model = network(backend, (2, 64, 3), 1e-6)
     steps = FusedSteps(model, make_plan(model))
     steps.step(X, y)
-    (ready,) = steps._ready.values()
+    (ready,) = steps.ready.values()
 
     def step() -> None:
         steps.step(X, y)

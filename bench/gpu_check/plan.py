@@ -79,7 +79,7 @@ def _part(name: str, most: float, least: float, needs: tuple[str, ...] = ()) -> 
     return Step(name, command, most, least, None, needs)
 
 
-def _tests(findings: Path, seconds: float) -> Command:
+def _tests(_findings: Path, _seconds: float) -> Command:
     """What of the suite runs on a device, in several processes where pytest-xdist is there. Other
     plugins stay out: warnings are errors in our tests, and theirs are not ours.
     """

@@ -228,17 +228,17 @@ def _note_launch(
 
 def _launch_of(backend: Any, call: Callable[[], Any]) -> Callable[[], None]:
     """The launch that `call` ends in, to be made again with the same arguments."""
-    launcher, kept = backend._calls.launcher, []
+    launcher, kept = backend.calls.launcher, []
 
     class Recorder:
         def launch(self, *arguments: Any, **definitions: Any) -> None:
             kept.append((arguments, definitions))
             launcher.launch(*arguments, **definitions)
 
-    backend._calls.launcher = Recorder()
+    backend.calls.launcher = Recorder()
     try:
         call()
     finally:
-        backend._calls.launcher = launcher
+        backend.calls.launcher = launcher
     ((arguments, definitions),) = kept
     return lambda: launcher.launch(*arguments, **definitions)

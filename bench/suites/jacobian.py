@@ -72,7 +72,7 @@ def candidates(
             left_out,
             version.name,
             lambda v=version, b=backend: case.contender(v, b),
-            lambda made: None,  # `contender` has checked it
+            lambda _: None,  # `contender` has checked it
         )
         if made is not None:
             contenders[version.name] = made

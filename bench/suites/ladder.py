@@ -83,7 +83,7 @@ def _row(sheet: Sheet, name: str, case: Case, backends: dict[str, Any]) -> None:
             left_out,
             version.name,
             lambda v=version, b=backend: case.contender(v, b),
-            lambda made: None,  # `contender` has checked it
+            lambda _: None,  # `contender` has checked it
         )
         if made is not None:
             contenders[version.name] = made
@@ -166,7 +166,7 @@ class StepCase:
         self.operation, self.size = STEP, batch
         self._X, self._y = train.data(batch)
         self._start = parameters(WIDTHS, train.BIASES)
-        self._exact = train._oracle(self._start, self._X, self._y)
+        self._exact = train.oracle(self._start, self._X, self._y)
         self._quick = quick
         self.facts = {"batch": batch, "flops": flops(WIDTHS) * batch}
 
@@ -174,11 +174,11 @@ class StepCase:
         """What is timed. AssertionError where a step of it is wrong."""
         given = self._start, self._X, self._y
         sgd, adam = (version.run(backend, *given, *o) for o in (("sgd", 1.0), ("adam", RATE)))
-        train._check((sgd, adam), self._start, self._exact, self.size)
+        train.check((sgd, adam), self._start, self._exact, self.size)
         steps = 3 if self._quick else train.steps_of_a_call(adam)
         return Contender(lambda: adam.run(steps), version.role, 1 / steps)
 
-    def limits(self, backends: dict[str, Any]) -> dict[str, Contender]:
+    def limits(self, _: dict[str, Any]) -> dict[str, Contender]:
         """The peak of the CPU's multiply-adds."""
         return {PEAK: Peak().contender(self.facts["flops"])}
 

@@ -81,7 +81,7 @@ def _case(
     X, y = data(batch)
     widths = widths_of(hidden)
     start = parameters(widths, BIASES)
-    exact = _oracle(start, X, y)
+    exact = oracle(start, X, y)
     contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     needed = 4 * batch * sum(hidden) * 8  # activations, sums, gradients and their copies
@@ -94,7 +94,7 @@ def _case(
             left_out,
             name,
             lambda make=make: (make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", RATE)),
-            lambda pair: _check(pair, start, exact, batch),
+            lambda pair: check(pair, start, exact, batch),
         )
         if made is not None:
             trainer, steps = made[1], steps_of_a_call(made[1])
@@ -140,7 +140,7 @@ def no_room(needed: int) -> str | None:
 
 
 # ---- checking ----
-def _oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters, float]:
+def oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters, float]:
     """In float64: parameters after a step of SGD, loss of the last of STEPS steps of Adam.
 
     Tiles of the batch add up to its gradient, so that memory stays bounded.
@@ -185,7 +185,7 @@ def _gradients(
     return loss / len(X), [(dw, db) for dw, db in sums]
 
 
-def _check(
+def check(
     pair: tuple[Trainer, Trainer],
     start: Parameters,
     exact: tuple[Parameters, float],

@@ -149,7 +149,7 @@ def _get_default() -> Backend:
             raise ValueError(f"{error} (environment variable {ENVIRONMENT_VARIABLE})") from None
         _default = _make(chosen, np.dtype(np.float32), False, False)
     one: Any = _default
-    if one._device != current_device(one.xp):  # the caller has gone to another GPU
+    if one.device_number != current_device(one.xp):  # the caller has gone to another GPU
         return _make(one.name, one.dtype, one.precise_dot, one.book_random)
     return _default
 
@@ -226,5 +226,5 @@ def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> B
             "or choose another backend"
         ) from status.error
     new: Any = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
-    by_device[new._device] = new
+    by_device[new.device_number] = new
     return new

@@ -20,7 +20,7 @@ def current_device(xp: Any) -> int | None:
 
 def arrays(backend: Any) -> tuple:
     """What arrays of a backend are: two for which this is equal can exchange them."""
-    return type(backend), backend.name, backend.dtype.name, backend._device
+    return type(backend), backend.name, backend.dtype.name, backend.device_number
 
 
 def identity(backend: Any) -> tuple:
@@ -30,7 +30,7 @@ def identity(backend: Any) -> tuple:
 
 def equal(self: Any, other: object) -> bool:
     """What `==` gives."""
-    if not hasattr(other, "_device"):
+    if not hasattr(other, "device_number"):
         return NotImplemented
     return identity(self) == identity(other)
 
@@ -42,7 +42,7 @@ def hashed(self: Any) -> int:
 
 def words(self: Any) -> str:
     """What `repr()` gives: all that can differ, so that a message about two shows what does."""
-    device = [] if self._device is None else [f"device {self._device}"]
+    device = [] if self.device_number is None else [f"device {self.device_number}"]
     settings = [name for name in SETTINGS if getattr(self, name)]
     return f"<nnfs_gpu backend {', '.join([repr(self.name), self.dtype.name, *settings, *device])}>"
 

@@ -49,7 +49,7 @@ class NumpyBackend(Backend):
         """What does the work, for reports; raises where it cannot."""
         return f"numpy {np.__version__}"
 
-    _device: int | None = None  # number of the GPU whose memory the arrays lie in
+    device_number: int | None = None  # number of the GPU whose memory the arrays lie in
     __eq__, __hash__, __repr__ = identity.equal, identity.hashed, identity.words
     __reduce__ = identity.reduced
 

@@ -52,7 +52,7 @@ def data_of(model: Network, X: Any, y: Any, what: str, check_finite: bool) -> An
     try:
         if isinstance(X, np.memmap) or isinstance(y, np.memmap):
             return Mapped(model, X, y, what, check_finite)
-        return Held(model.backend, *model._data(X, y, what, check_finite))
+        return Held(model.backend, *model.checked_data(X, y, what, check_finite))
     except (TypeError, ValueError) as error:
         if not _swapped(X, y, network_checks.width_in(model.layers)):
             raise

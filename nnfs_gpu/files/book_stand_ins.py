@@ -47,7 +47,7 @@ class DType:
 
     __slots__ = ("dtype",)
 
-    def __init__(self, code: Any, align: Any = False, copy: Any = True):
+    def __init__(self, code: Any, _align: Any = False, _copy: Any = True):
         if not isinstance(code, str) or code not in DTYPES:
             raise RefusedError(f"an array of dtype {words(code)}")
         self.dtype = np.dtype(code)
@@ -67,7 +67,7 @@ class _NDArray:
 
     __slots__ = ()
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *_: Any) -> None:
         raise RefusedError("a call of numpy.ndarray")
 
 
@@ -76,7 +76,7 @@ class Array:
 
     __slots__ = ("values",)
 
-    def __init__(self, kind: Any, shape: Any, code: Any) -> None:
+    def __init__(self, kind: Any, _shape: Any, _code: Any) -> None:
         if kind is not _NDArray:
             raise RefusedError("an array of unknown form")
         self.values = np.zeros(0)
@@ -99,7 +99,7 @@ class FromBuffer(Array):
             raise RefusedError("an array of unknown order")
         self.values = _numbers(data, dtype, shape, order)
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, _: Any) -> None:
         """Raises RefusedError: it is whole already."""
         raise RefusedError("an array of unknown form")
 
@@ -112,7 +112,7 @@ class Scalar(Array):
     def __init__(self, dtype: Any, data: Any) -> None:
         self.values = _numbers(data, dtype, (), "C")
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, _: Any) -> None:
         """Raises RefusedError: it is whole already."""
         raise RefusedError("a scalar of unknown form")
 

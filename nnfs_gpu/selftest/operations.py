@@ -257,7 +257,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("to_numpy", _normal("a"), "exact"),
     Operation("zeros", lambda d: {"shape": (d.n, d.c)}, "exact", ("own",)),
     Operation("copy", _normal("a"), "exact"),
-    Operation("synchronize", lambda d: {}, "exact", ()),
+    Operation("synchronize", lambda _: {}, "exact", ()),
     Operation("all_finite", _normal("a"), "exact", ("python bool",)),
     Operation("linear_forward", _linear, moved=dense(1, 1), **_DENSE),
     Operation(
@@ -372,9 +372,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("random_words", _words, "exact", ("uint32",), moved=matrices(1), positional=True),
     Operation(
         *("spiral", _spiral, "angle", ("own", "int32")),
-        moved=lambda n, c: 3 * n,
+        moved=lambda n, _: 3 * n,
         at=(1,),
-        rows=lambda elements, c: elements // 3,
+        rows=lambda elements, _: elements // 3,
         positional=True,
     ),
 )

@@ -8,7 +8,7 @@ have between them every loss, optimizer and activation of the fused engines.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
     """Do it, part by part. Raises what `get_backend` raises for a backend that does not work."""
     for dtype in dtypes:
         made = get_backend(backend, dtype=dtype, precise_dot=False, book_random=False)
-        parts = {"operations": _operations}
+        parts: dict[str, Callable[[Any], None]] = {"operations": _operations}
         if made.name in fused.ENGINES:
             parts |= {"fused step": _deep, "fused step of one narrow layer": _narrow}
         for name, part in parts.items():
@@ -63,7 +63,7 @@ def _operations(backend: Any) -> None:
         line.run(backend, line.arguments(backend.dtype, SAMPLES, 3))
 
 
-def _deep(backend: Any) -> None:
+def _deep(_: Any) -> None:
     """Losses, optimizers, hidden activations, dropout: each in one network at least."""
     hidden = Activation_ReLU, Activation_Sigmoid, Activation_Linear
     ends = (
@@ -82,7 +82,7 @@ def _deep(backend: Any) -> None:
     _step(layers, *ends[-1], Optimizer_Adam(), soft)
 
 
-def _narrow(backend: Any) -> None:
+def _narrow(_: Any) -> None:
     """One hidden layer: there is a function for each number of inputs and of outputs."""
     for inputs in range(1, MOST_PRODUCTS):
         for classes in range(2, MOST_PRODUCTS // (inputs + 1) + 2):

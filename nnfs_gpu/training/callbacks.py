@@ -77,7 +77,7 @@ def tell_of_exceptions(callbacks: Sequence[Callback], ending: contextlib.ExitSta
     """
     for callback in reversed(callbacks):  # the last one pushed is called first
 
-        def tell(kind: Any, error: Any, trace: Any, callback: Callback = callback) -> None:
+        def tell(_kind: Any, error: Any, _trace: Any, callback: Callback = callback) -> None:
             if error is not None and hasattr(callback, "on_exception"):
                 callback.on_exception(error)
 

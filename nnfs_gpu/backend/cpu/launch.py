@@ -92,7 +92,7 @@ def _share(
     """
     left = deque(range(len(cuts) - 1))
 
-    def take(number: int) -> None:
+    def take(_number: int) -> None:
         while True:
             try:
                 k = left.popleft()

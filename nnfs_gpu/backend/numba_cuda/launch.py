@@ -126,7 +126,12 @@ def _to_numba(a: Any, device: int) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _configured(
-    kernel: Any, blocks: int, threads: int, device: int, stream: int, shared: int
+    kernel: Any,
+    blocks: int,
+    threads: int,
+    device: int,  # noqa: ARG001 - of the key
+    stream: int,
+    shared: int,
 ) -> Any:
     """The kernel with its grid, on the stream at this address of this device.
 

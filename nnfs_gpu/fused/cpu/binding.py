@@ -112,7 +112,7 @@ class Binding:
         row[k.B] = self._address(dense.biases, shapes["bias"], "biases")
         for at, name in STATE[self.plan.optimizer].items():
             parameter = dense.weights if name.startswith("weight") else dense.biases
-            state = self.optimizer._state(dense, name, parameter)
+            state = self.optimizer.state_of(dense, name, parameter)
             row[at] = self._address(state, parameter.shape, name)
         for at, made in zip((k.DW, k.DB), self.gradients[s], strict=True):
             row[at] = made.ctypes.data

@@ -18,7 +18,7 @@ def launcher_of(backend: Any) -> Any:
     Raises CannotFuse under Numba's simulator, which runs no CUDA C++.
     """
     if isinstance(backend, CupyBackend):
-        return backend._calls.launcher
+        return backend.calls.launcher
     if backend.xp is np:
         raise CannotFuse("Numba's CUDA simulator does not run CUDA C++")
     from ...backend.cuda.launch import CudaLauncher
