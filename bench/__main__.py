@@ -93,8 +93,8 @@ def _run(options: argparse.Namespace) -> int:
         return report.run(out, ROOT)
     if options.suite == "goals":
         for kind in report.KINDS:
-            if found := report.read(out, kind):
-                print(goals.text(found))
+            if results := report.read(out, kind):
+                print(goals.text(results))
         return 0
     backends, absent = choose_backends(options.backend)
     found = peers.find([] if options.peers == "none" else options.peers.split(","))
@@ -150,7 +150,7 @@ def choose_backends(names: str) -> tuple[list[Any], dict[str, str]]:
     else:
         chosen = names.split(",")
     absent = {f"backend {name}": one.reason for name, one in status.items() if not one.usable}
-    settings = {"dtype": "float32", "precise_dot": False, "book_random": False}
+    settings: dict[str, Any] = {"dtype": "float32", "precise_dot": False, "book_random": False}
     return [get_backend(name, **settings) for name in chosen], absent
 
 

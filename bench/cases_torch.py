@@ -59,7 +59,8 @@ def optimizer(name: str, **settings: Any) -> Peer:
     def peer(torch: Any, a: Arguments) -> Callable[[], Any]:
         w = a["w"].detach().clone().requires_grad_()
         w.grad = a["dw"]
-        return getattr(torch.optim, name)([w], lr=1e-3, **settings).step
+        step: Callable[[], Any] = getattr(torch.optim, name)([w], lr=1e-3, **settings).step
+        return step
 
     return peer
 

@@ -50,7 +50,7 @@ def multiply_adds(start: Any, stop: Any, numbers: Any, count: Any, done: Any) ->
     """Rows start..stop-1 of `numbers`, each LOOPS * SUMS multiply-adds in every lane."""
     for k in range(start, stop):
         own = numbers[k].copy()
-        _multiply_adds(own, np.int64(count))
+        _multiply_adds(own, np.int64(count))  # type: ignore[call-arg] # Numba gives the first
         done[k] = own[0]
 
 

@@ -89,6 +89,13 @@ class Trainer(Protocol):
 Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
 
 
+def sgd_and_adam(
+    make: Make, given: tuple[Parameters, np.ndarray, np.ndarray], rate: float, adam_rate: float
+) -> tuple[Trainer, Trainer]:
+    """One to be checked, and one to be checked and timed; given: parameters, X and y."""
+    return make(*given, "sgd", rate), make(*given, "adam", adam_rate)
+
+
 def trainers(backends: list[Any], peers: Peers) -> dict[str, tuple[str, Make]]:
     """(role, how one is made) of every contender by name."""
     found: dict[str, tuple[str, Make]] = {"book": ("book", Book)}
@@ -154,7 +161,7 @@ class Ours:
         batch_size: int | None = None,
         shuffle: bool = False,
     ):
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "engine": engine,
             "batch_size": batch_size,
             "shuffle": shuffle,

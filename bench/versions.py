@@ -25,7 +25,7 @@ LOOP, MATRICES = 5 * 10**7, 1 << 25  # elements of Jacobians that a call builds 
 LOOP_ROWS = 50_000  # iterations of Python's: a fifth of a second
 
 
-Scalars = Callable[[Any], tuple]  # of the first array: what the kernel gets beside arrays
+Scalars = Callable[[Any], tuple[Any, ...]]  # of the first array: what the kernel gets beside arrays
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Version:
 
 
 # ---- how kernels are called ----
-def no_scalars(_: Any) -> tuple:
+def no_scalars(_: Any) -> tuple[Any, ...]:
     """For kernels that get arrays alone."""
     return ()
 
@@ -103,7 +103,7 @@ def on_one_thread(kernel: Any, scalars: Scalars = no_scalars) -> Callable[..., A
     return run
 
 
-def of_gradient(p: Any) -> tuple:
+def of_gradient(p: Any) -> tuple[Any, ...]:
     """N, and what a label out of range gives."""
     return p.dtype.type(len(p)), p.dtype.type(np.nan)
 

@@ -32,7 +32,7 @@ from .model import Model
 from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
-from .training.checkpoint import CheckpointError
+from .training.checkpoint_file import CheckpointError
 
 __all__ = [
     "Accuracy",

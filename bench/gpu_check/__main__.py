@@ -31,6 +31,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from .plan import EXTRA, REHEARSAL, ROOT, STEPS, Step, kept_for
@@ -143,7 +144,7 @@ def run(steps: Sequence[Step], out: Path, work: Path, minutes: float) -> Results
             findings = work / f"{step.name}.json"
             found = run_step(
                 *(step, seconds, findings, report.log, work / TREE, environment),
-                tell=lambda found, number=number: report.put(number, found),
+                tell=partial(report.put, number),
             )
             report.put(number, found)
             line = f"{found['status']:12} {found['seconds']:6.1f} s  {step.name}"

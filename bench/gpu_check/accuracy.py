@@ -20,7 +20,7 @@ import numpy as np
 
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.selftest import crosscheck
-from nnfs_gpu.selftest.operations import Operation
+from nnfs_gpu.selftest.operations import OPERATIONS, Operation
 
 from . import training
 from .notebook import Notebook, numba_cuda
@@ -83,7 +83,7 @@ def accuracy_step(notebook: Notebook, backend: Any) -> None:
 # ---- accuracy ----
 def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[int]) -> None:
     """A line for every operation at every size."""
-    for line in crosscheck.OPERATIONS:
+    for line in OPERATIONS:
         operation = line.name
         size = elements // 8 if operation in HOST_IS_SLOW else elements
         for c in classes if operation in BY_ROW else (min(1_000, max(classes)),):
@@ -142,8 +142,8 @@ def _widened(value: Any) -> Any:
     return value.astype(np.float64) if is_real else value
 
 
-def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarray) -> np.ndarray:
-    """What an element is made of: at least the element itself."""
+def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarray) -> Any:
+    """What an element is made of, at least the element itself; a number where all have the same."""
     special: dict[str, Callable[[], Any]] = {
         "softmax_forward": lambda: result * (1 + a["x"].max(axis=1, keepdims=True) - a["x"]),
         "softmax_backward": lambda: (
@@ -174,9 +174,12 @@ def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarr
 def _of_linear_backward(a: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
     """Sums of absolute terms: of dx, dw or db, told apart by their shape."""
     dy, x, w = (np.abs(a[name]) for name in ("dy", "x", "w"))
+    found: np.ndarray
     if shape == x.shape:
-        return dy @ w.T
-    return x.T @ dy if shape == w.shape else dy.sum(axis=0, keepdims=True)
+        found = dy @ w.T
+    else:
+        found = x.T @ dy if shape == w.shape else dy.sum(axis=0, keepdims=True)
+    return found
 
 
 def _of_softmax_cross_entropy(a: dict[str, Any], result: np.ndarray) -> np.ndarray:
@@ -184,19 +187,23 @@ def _of_softmax_cross_entropy(a: dict[str, Any], result: np.ndarray) -> np.ndarr
     results: a loss, and the gradient (p - t) / samples.
     """
     if result.ndim == 1:
-        return 2 + np.abs(result)
+        losses: np.ndarray = 2 + np.abs(result)
+        return losses
     p, t = NumpyBackend(np.float64).softmax_forward(a["x"]), a["t"]
-    size = p * (1 + a["x"].max(axis=1, keepdims=True) - a["x"])
+    size: np.ndarray = p * (1 + a["x"].max(axis=1, keepdims=True) - a["x"])
     if t.ndim == 1:
         size[np.arange(t.size), t] += 1
-    return (size if t.ndim == 1 else size + t) / a.get("samples", len(a["x"]))
+    else:
+        size = size + t
+    samples: int = a.get("samples", len(a["x"]))
+    return size / samples
 
 
 # ---- beyond 2^31 elements ----
 def beyond(notebook: Notebook, backend: Any, size: int) -> None:
     """More than `size` elements: `copies` of a small batch, one after the other."""
     copies = max(2, size >> 20)  # a power of two: gradients divided by it keep their bits
-    lines = {line.name: line for line in reversed(crosscheck.OPERATIONS)}
+    lines = {line.name: line for line in reversed(OPERATIONS)}
     for operation, c in LARGE:
         what = f"{operation}, {c} classes, beyond {size} elements"
         if notebook.late(what):
@@ -261,7 +268,7 @@ def determinism(
     notebook: Notebook, backend: Any, shapes: Any, times: int = 20, only: str = ""
 ) -> None:
     """The same call `times` times; bits are compared, not values."""
-    for line in crosscheck.OPERATIONS:
+    for line in OPERATIONS:
         if only not in line.name or line.name in NOT_REPEATED:
             continue
         for n, c in shapes:

@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from nnfs_gpu.backend.cuda import source as cuda_source
-from nnfs_gpu.selftest import crosscheck
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 from . import fused
 from .notebook import Notebook
@@ -27,7 +27,7 @@ def exercise(notebook: Notebook, backend: Any) -> None:
     memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last.
     """
     _without_a_pool(backend)
-    lines = sorted(crosscheck.OPERATIONS, key=lambda line: line.name.startswith("linear"))
+    lines = sorted(OPERATIONS, key=lambda line: line.name.startswith("linear"))
     launched: set[str] = set()
     for dtype in ("float32", "float64"):
         made = type(backend)(dtype)

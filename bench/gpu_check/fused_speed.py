@@ -19,6 +19,7 @@ import numpy as np
 
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda.choose import FusedSteps
+from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from ..trainers import Torch, name_of, parameters, torch_forwards
@@ -31,7 +32,8 @@ PEER_BOUND = 1e-4  # of the largest gradient of a layer: PyTorch adds up in anot
 ROUNDS = 5
 SECONDS = 0.05  # of a measurement
 EPOCHS = 10_001
-GOALS = {((2, 64, 3), 1_000_000): 20e9}  # samples a second
+# Samples a second, of (widths, rows).
+GOALS: dict[tuple[tuple[int, ...], int], float] = {((2, 64, 3), 1_000_000): 20e9}
 BOOK_GOAL = 30.0  # milliseconds
 BOOK_ACCURACY = 0.9  # the book's run ends at 0.967
 
@@ -130,7 +132,7 @@ def fused_book(notebook: Notebook, backend: Any) -> None:
         X, y = data(backend, 300)
         model = network(backend, (2, 64, 3))
         steps = FusedSteps(model, make_plan(model))
-        start = [[a.copy() for a in pair] for pair in model.get_parameters()]
+        start = [(w.copy(), b.copy()) for w, b in model.get_parameters()]
 
         def run() -> None:
             """From the same parameters every time; the optimizer's state begins at zero."""
@@ -161,6 +163,7 @@ def issued(backend: Any) -> tuple[Callable[[], Any], Callable[[], None]]:
     model = network(backend, (2, 64, 3), 1e-6)
     steps = FusedSteps(model, make_plan(model))
     steps.step(X, y)
+    assert isinstance(steps, KernelSteps)  # small enough for it
     (ready,) = steps.ready.values()
 
     def step() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib.util
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from ..cases import CASES, PERIOD, Buffers, Case, filled
-from ..cases_torch import tensors
+from ..cases_torch import Arguments, Peer, tensors
 from ..spot_check import check
 from . import fused_speed
 from .notebook import Notebook, numba_cuda
@@ -46,12 +47,12 @@ def throughput_step(notebook: Notebook, backend: Any) -> None:
     free, _ = backend.xp.cuda.runtime.memGetInfo()
     elements = min(ELEMENTS, 1 << (int(free / (4 * ARRAYS)).bit_length() - 1))
     others = numba_cuda(notebook)
-    torch = None
+    torch: Any = None
     if importlib.util.find_spec("torch") is None:
         notebook.note("PyTorch is not installed: no ratios to it")
     else:
         with notebook.attempt("import torch"):
-            import torch
+            torch = importlib.import_module("torch")
     clock = clock_of(backend)
     throughput(notebook, [backend, *others], torch, clock, elements, CLASSES, ROUNDS)
 
@@ -94,7 +95,7 @@ def _copies(xp: Any, size: int) -> list[Callable[[], None]]:
     """The copy, on two pairs of arrays in turn."""
     block = np.random.default_rng(0).standard_normal(min(size, PERIOD), np.float32)
     pairs = [(filled(xp, block, size), xp.empty(size, np.float32)) for _ in range(2)]
-    return [lambda pair=pair: xp.copyto(pair[1], pair[0]) for pair in pairs]
+    return [partial(xp.copyto, b, a) for a, b in pairs]
 
 
 def _contenders(
@@ -121,10 +122,18 @@ def _contenders(
     for backend in backends:
         both = any(part in case.name for part in BOTH)
         if backend is backends[0] or both:
-            add(backend.name, lambda b=backend: [lambda a=a: case.run(b, a) for a in sets])
+            add(backend.name, partial(_ours, case, backend, sets))
     for name, peer in case.peers.items() if torch is not None else ():
-        add(name, lambda p=peer: [p(torch, tensors(torch, a)) for a in sets], not case.of.writes)
+        add(name, partial(_theirs, peer, torch, sets), not case.of.writes)
     return contenders
+
+
+def _ours(case: Case, backend: Any, sets: list[Arguments]) -> Calls:
+    return [partial(case.run, backend, arguments) for arguments in sets]
+
+
+def _theirs(peer: Peer, torch: Any, sets: list[Arguments]) -> Calls:
+    return [peer(torch, tensors(torch, arguments)) for arguments in sets]
 
 
 def _in_turns(contenders: dict[str, Calls], clock: Clock, rounds: int) -> dict[str, list[float]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from ..trainers import (
     flops,
     name_of,
     parameters,
+    sgd_and_adam,
     torch_forwards,
 )
 
@@ -79,12 +81,12 @@ def _case(
         made = attempt(
             left_out,
             name,
-            lambda make=make: (make(start, X, y, "sgd", RATE), make(start, X, y, "adam", RATE)),
+            partial(sgd_and_adam, make, (start, X, y), RATE, RATE),
             lambda pair: _check(pair[0], start, oracle),
         )
         if made is not None:
             scale = batch / (epochs * samples)
-            contenders[name] = Contender(lambda t=made[1]: t.run(epochs), role, scale, HOST)
+            contenders[name] = Contender(partial(made[1].run, epochs), role, scale, HOST)
     fused = [name for name in contenders if name.endswith("fused")]
     work = batch * flops(widths)
     if backends[0].name == "numba":

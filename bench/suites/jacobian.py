@@ -13,6 +13,7 @@ as many as fit are timed and the time is scaled to all ("scaled" in the row).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def candidates(
         made = attempt(
             left_out,
             version.name,
-            lambda v=version, b=backend: case.contender(v, b),
+            partial(case.contender, version, backend),
             lambda _: None,  # `contender` has checked it
         )
         if made is not None:
@@ -95,6 +96,6 @@ def candidates(
             clock_of(main),
         )
     if peers.jax:
-        call = jax_operation(peers.jax, "softmax_backward", {"dy": a, "y": b})
-        add("jax", call, np.asarray, HOST)
+        traced = jax_operation(peers.jax, "softmax_backward", {"dy": a, "y": b})
+        add("jax", traced, np.asarray, HOST)
     return contenders, left_out, scaled

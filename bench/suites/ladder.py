@@ -12,6 +12,7 @@ of bench/peak.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def _row(sheet: Sheet, name: str, case: Case, backends: dict[str, Any]) -> None:
         made = attempt(
             left_out,
             version.name,
-            lambda v=version, b=backend: case.contender(v, b),
+            partial(case.contender, version, backend),
             lambda _: None,  # `contender` has checked it
         )
         if made is not None:
@@ -117,14 +118,15 @@ class OperationCase:
         self.arrays = [made[name] for name in INPUTS[operation]]
         self.exact = self._exactly([_widened(a) for a in self.arrays])
         moved = next(case.moved for case in CASES if case.name == operation)
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "rows": rows,
             "bytes": 4 * moved(rows, classes),
             "limit_bytes": 12 * x.size,
         }
 
     def _exactly(self, arrays: list[Any]) -> np.ndarray:
-        return getattr(numpy_for("float64"), self.operation)(*arrays)
+        found: np.ndarray = getattr(numpy_for("float64"), self.operation)(*arrays)
+        return found
 
     def check(self, found: np.ndarray) -> None:
         """AssertionError where a result is wrong."""

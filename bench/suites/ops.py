@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnfs_gpu.selftest.operations import WIDTH
 from nnfs_gpu.selftest.timing import HOST, Contender, Stream, clock_of, last_level_cache, threads
 
-from ..cases import CASES, WIDTH, Buffers, Case
+from ..cases import CASES, Buffers, Case
 from ..cases_torch import tensors
 from ..peers import JAX_OPERATIONS, Peers, jax_operation
 from ..sheet import Sheet, attempt, times
@@ -101,7 +102,8 @@ def limit_of(case: Case) -> str:
 
 def best_percent(row: dict[str, Any], contender: str, limit: str | None = None) -> float:
     """Percent of the limit's bandwidth that `contender` reaches, within the rounds."""
-    return 100 * times(row, limit or row["limit"], contender) * row["bytes"] / row["limit_bytes"]
+    share = times(row, limit or row["limit"], contender)
+    return float(100 * share * row["bytes"] / row["limit_bytes"])
 
 
 def _contenders(

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from nnfs_gpu.selftest.timing import threads as available_threads
 
 from .. import peers
 from ..sheet import Sheet, measured, short
-from ..trainers import RATE, Ours, parameters, trainers
+from ..trainers import RATE, Make, Ours, parameters, trainers
 from .train import no_room
 
 SIZES = (100, 10_000, 1_000_000, 10_000_000, 100_000_000)
@@ -97,7 +98,12 @@ def _row(
     ours = [
         name for name in names[::-1] if name in contenders and contenders[name]["role"] == "ours"
     ]
-    facts = {"samples": samples, "threads": threads, "peak": peak, "data": 12 * samples}
+    facts: dict[str, Any] = {
+        "samples": samples,
+        "threads": threads,
+        "peak": peak,
+        "data": 12 * samples,
+    }
     if ours:
         sheet.add(case, contenders, reference=ours[0], left_out=left_out, **facts)
     else:
@@ -125,7 +131,8 @@ def child(spec: dict[str, Any]) -> dict[str, Any]:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
         return {"error": short(lines[-1])}
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 # ---- in the process of its own ----
@@ -137,9 +144,7 @@ def _measure(spec: dict[str, Any]) -> dict[str, Any]:
     backend = get_backend(spec["backend"], dtype="float32")
     wanted = [one for one in peers.NAMES if name == one]
     if name.endswith("batches"):
-        made = lambda *given: Ours(  # noqa: E731
-            *given, backend=backend, engine="layers", batch_size=BATCH
-        )
+        made: Make = partial(Ours, backend=backend, engine="layers", batch_size=BATCH)
     else:
         made = trainers([backend], peers.find(wanted))[name][1]
     start = parameters((2, *HIDDEN, 3))
@@ -185,9 +190,9 @@ def _reset_peak(backend: Any) -> int:
 def _peak(backend: Any) -> int:
     if backend.xp is np:
         return _status("VmHWM")
-    pools = backend.xp.get_default_memory_pool().total_bytes()
+    pools = int(backend.xp.get_default_memory_pool().total_bytes())
     torch = sys.modules.get("torch")
-    return pools + (torch.cuda.max_memory_allocated() if torch else 0)
+    return pools + (int(torch.cuda.max_memory_allocated()) if torch else 0)
 
 
 if __name__ == "__main__":

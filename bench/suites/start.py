@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
         codes["nnfs_gpu"] = ("import nnfs_gpu", "ours")
         codes |= {name: (f"import {name}", "peer") for name in found.modules}
         contenders = {
-            name: Contender(lambda code=code: _process(["-c", code]), role)
+            name: Contender(partial(_process, ["-c", code]), role)
             for name, (code, role) in codes.items()
         }
         sheet.measure("import", contenders, reference="nnfs_gpu", rounds=rounds)
@@ -72,7 +73,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
                 left_out[name] = short(said[-1] if said else str(error))
                 continue
             cold[name] = measured([time.perf_counter() - begin], role)
-            cached[name] = Contender(lambda n=name, c=caches: _first_step(n, c), role)
+            cached[name] = Contender(partial(_first_step, name, caches), role)
         reference = next((name for name in ours[::-1] if name in cold), None)
         if reference is None:
             sheet.skip("first step", left_out)

@@ -27,7 +27,16 @@ from nnfs_gpu.selftest.timing import HOST, Contender, memory
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers
 from ..sheet import Sheet, attempt
-from ..trainers import RATE, Parameters, Trainer, flops, name_of, parameters, trainers
+from ..trainers import (
+    RATE,
+    Parameters,
+    Trainer,
+    flops,
+    name_of,
+    parameters,
+    sgd_and_adam,
+    trainers,
+)
 
 # (hidden widths, batches): between 2 inputs and 3 classes. What matters most comes first.
 NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
@@ -93,7 +102,7 @@ def _case(
         made = attempt(
             left_out,
             name,
-            lambda make=make: (make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", RATE)),
+            partial(sgd_and_adam, make, (start, X, y), 1.0, RATE),
             lambda pair: check(pair, start, exact, batch),
         )
         if made is not None:
@@ -148,10 +157,7 @@ def oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters,
     oracle = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     w64 = [(w.astype(np.float64), b.astype(np.float64)) for w, b in start]
     _, gradients = _gradients(oracle, w64, X, y)
-    once = [
-        tuple(p - d for p, d in zip(*both, strict=True))
-        for both in zip(w64, gradients, strict=True)
-    ]
+    once = [(w - dw, b - db) for (w, b), (dw, db) in zip(w64, gradients, strict=True)]
     state = [[(np.zeros_like(p), np.zeros_like(p)) for p in pair] for pair in w64]
     loss = np.nan
     for step in range(1, STEPS + 1):

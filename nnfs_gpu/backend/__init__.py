@@ -54,7 +54,8 @@ _REMEDIES = {  # for errors that the backend itself does not foresee
     "numpy": "reinstall it with: pip install --upgrade numpy",
 }
 
-_made: dict[tuple, dict[int | None, Any]] = {}  # by settings, then by device
+Settings = tuple[str, np.dtype, bool, bool]  # name, dtype, precise_dot, book_random
+_made: dict[Settings, dict[int | None, Backend]] = {}  # by settings, then by device
 _default: Backend | None = None
 
 
@@ -148,10 +149,10 @@ def _get_default() -> Backend:
         except ValueError as error:
             raise ValueError(f"{error} (environment variable {ENVIRONMENT_VARIABLE})") from None
         _default = _make(chosen, np.dtype(np.float32), False, False)
-    one: Any = _default
+    one = _default
     if one.device_number != current_device(one.xp):  # the caller has gone to another GPU
         return _make(one.name, one.dtype, one.precise_dot, one.book_random)
-    return _default
+    return one
 
 
 def _resolve(name: str) -> str:
@@ -171,7 +172,7 @@ def _resolve(name: str) -> str:
     raise BackendUnavailableError("no backend works here: " + "; ".join(refused))
 
 
-_logged: set[tuple] = set()
+_logged: set[tuple[str, tuple[str, ...]]] = set()
 
 
 def _log_choice(name: str, refused: tuple[str, ...]) -> None:
@@ -199,7 +200,7 @@ def _load(name: str) -> Any:
     return kind
 
 
-def _reduced(backend: Any) -> tuple:
+def _reduced(backend: Any) -> tuple[Any, ...]:
     """For copy and pickle: a copy is the process's own backend of the same settings.
 
     Raises BackendUnavailableError where it cannot work in that process.
@@ -225,6 +226,6 @@ def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> B
             f"backend {name!r} cannot be used: {status.reason}; {status.remedy}, "
             "or choose another backend"
         ) from status.error
-    new: Any = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
+    new: Backend = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
     by_device[new.device_number] = new
     return new

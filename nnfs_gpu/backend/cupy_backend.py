@@ -141,7 +141,13 @@ class CupyBackend(KernelBackend):
             reads, others = reads[:1], (reads[1], *outputs)
         self.calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
 
-    def _update(self, kernel: str, written: tuple, read: tuple, numbers: tuple[float, ...]) -> bool:
+    def _update(
+        self,
+        kernel: str,
+        written: tuple[Array, ...],
+        read: tuple[Array, ...],
+        numbers: tuple[float, ...],
+    ) -> bool:
         return self.calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
 
     # ---- dense layer ----
@@ -187,7 +193,7 @@ class CupyBackend(KernelBackend):
         (w,) = self.calls.inputs(w)
         parts = parts_of(w.size)
         absolute, squared = self.xp.empty(parts), self.xp.empty(parts)
-        arguments: tuple = (w, absolute, squared, w.size)
+        arguments: tuple[Any, ...] = (w, absolute, squared, w.size)
         self.calls.run("totals", "regularization_partial", parts, arguments, dtype=w.dtype)
         loss = self.xp.empty((), w.dtype)
         arguments = (absolute, squared, loss, parts, np.float64(l1), np.float64(l2))

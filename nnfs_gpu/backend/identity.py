@@ -18,12 +18,12 @@ def current_device(xp: Any) -> int | None:
     return None if cuda is None else int(cuda.Device().id)
 
 
-def arrays(backend: Any) -> tuple:
+def arrays(backend: Any) -> tuple[Any, ...]:
     """What arrays of a backend are: two for which this is equal can exchange them."""
     return type(backend), backend.name, backend.dtype.name, backend.device_number
 
 
-def identity(backend: Any) -> tuple:
+def identity(backend: Any) -> tuple[Any, ...]:
     """The arrays, and the settings."""
     return *arrays(backend), *(bool(getattr(backend, name)) for name in SETTINGS)
 
@@ -31,7 +31,7 @@ def identity(backend: Any) -> tuple:
 def equal(self: Any, other: object) -> bool:
     """What `==` gives."""
     if not hasattr(other, "device_number"):
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     return identity(self) == identity(other)
 
 
@@ -47,7 +47,7 @@ def words(self: Any) -> str:
     return f"<nnfs_gpu backend {', '.join([repr(self.name), self.dtype.name, *settings, *device])}>"
 
 
-def reduced(self: Any) -> tuple:
+def reduced(self: Any) -> tuple[Any, ...]:
     """For copy and pickle: class and settings; of backends with a name see `backend._reduced`."""
     return _made_like, (
         type(self),

@@ -21,6 +21,7 @@ BLOCK_ROWS = 1 << 20  # rows that `spiral` makes at a time, to bound its tempora
 
 def real_dtype(dtype: Any) -> np.dtype:
     """The NumPy dtype; ValueError unless it is float32 or float64."""
+    found: np.dtype
     try:
         found = np.dtype(dtype)
     except TypeError:

@@ -37,6 +37,7 @@ class Backend(Protocol):
 
     name: str
     xp: Any  # the module of its arrays: numpy, or cupy
+    device_number: int | None  # of the GPU whose memory its arrays lie in; None: the host's
     dtype: np.dtype  # of parameters and activations: float32 or float64
     precise_dot: bool  # matrix products summed in float64, as nnfs.init() asks for
     book_random: bool  # dropout masks from NumPy's global stream, in the book's order

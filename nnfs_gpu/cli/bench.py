@@ -114,7 +114,8 @@ def _gradient(backend: Backend, X: Any, y: Any, engine: str) -> np.ndarray:
     model = _model(backend, Optimizer_SGD(1.0))
     before = _parameters(model)
     model.train(X, y, epochs=1, print_every=None, engine=engine)
-    return before - _parameters(model)
+    change: np.ndarray = before - _parameters(model)
+    return change
 
 
 def _model(backend: Backend, optimizer: Any) -> Model:

@@ -19,7 +19,7 @@ import typer
 from .. import checks, optimizers
 from ..files.model_file import NOT_A_MODEL, ModelFileError
 from ..files.tensor_reader import reason
-from ..training import checkpoint
+from ..training import checkpoint, checkpoint_file
 from .common import InputError, describe
 
 STEPS = 4_000  # what the default number of epochs aims at
@@ -147,7 +147,7 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
             return config
         if not outputs.checkpoint.exists():
             return _begun(config, given, outputs)
-        document, _ = checkpoint.read(outputs.checkpoint)
+        document, _ = checkpoint_file.read(outputs.checkpoint)
     except (ModelFileError, OSError) as error:
         raise InputError(describe(error)) from error
     try:

@@ -81,7 +81,7 @@ def _swapped(X: Any, y: Any, width: int | None) -> bool:
         return False
     if len(y_shape) != 2 or y_shape[1] != width or x_shape[:1] != y_shape[:1]:
         return False
-    return x_shape != y_shape and y_shape[0] > 1
+    return bool(x_shape != y_shape and y_shape[0] > 1)
 
 
 class Held:

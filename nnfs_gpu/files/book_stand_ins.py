@@ -124,7 +124,9 @@ def _numbers(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise RefusedError("an array of a shape that is no tuple of sizes")
     try:
-        return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+        found: Any = np.frombuffer(data, dtype.dtype)
+        values: np.ndarray = found.reshape(shape, order=order)
+        return values
     except ValueError:
         raise RefusedError(f"{len(data)} bytes for an array of {len(shape)} axes") from None
 

@@ -56,7 +56,7 @@ NOT_A_MODEL = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErr
 
 
 # ---- saving ----
-def save(model: Network, path: str | os.PathLike) -> None:
+def save(model: Network, path: str | os.PathLike[str]) -> None:
     """Write `model` to `path`, replacing it only when the new file is complete.
 
     Raises TypeError for a part of a class that a file cannot name, ValueError for parts that do
@@ -109,14 +109,14 @@ def _arrays(model: Network, names: tuple[str, ...]) -> Tensors:
     }
 
 
-def save_parameters(model: Network, path: str | os.PathLike) -> None:
+def save_parameters(model: Network, path: str | os.PathLike[str]) -> None:
     """Write weights and biases alone. Raises OSError where the folder cannot be written."""
     document = {"kind": "parameters", "dtype": model.backend.dtype.name}
     tensor_file.write(path, document, _arrays(model, PARAMETERS))
 
 
 # ---- loading ----
-def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
+def read(path: str | os.PathLike[str], judge: Judge) -> tuple[Document, Tensors]:
     """Document and tensors of our file or of a book's pickle. Raises ModelFileError.
 
     `judge` sees the document and the tensors' shapes, of ours before a tensor is read; what it
@@ -140,7 +140,7 @@ def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
     return document, tensors
 
 
-def load(make: Callable[[], Made], path: str | os.PathLike, random_state: bool) -> Made:
+def load(make: Callable[[], Made], path: str | os.PathLike[str], random_state: bool) -> Made:
     """The finalized model in the file `path`, on the default backend, in the file's dtype.
 
     make  an empty model: `Model` itself
@@ -190,7 +190,7 @@ def _judge_kind(document: Document, forms: Forms) -> None:
         raise ValueError("a model with the tensors of a checkpoint")
 
 
-def load_parameters(model: Network, path: str | os.PathLike) -> None:
+def load_parameters(model: Network, path: str | os.PathLike[str]) -> None:
     """Weights and biases of the file, in the order of its layers, into the layers of `model`.
 
     Raises FileNotFoundError, or ModelFileError where anything does not fit; then nothing

@@ -22,7 +22,7 @@ def add(document: Document, tensors: Tensors) -> None:
         tensors[KEY] = state["state"]["key"]
 
 
-def checked(position: Any, key: Any) -> tuple | None:
+def checked(position: Any, key: Any) -> tuple[str, np.ndarray, int, int, float] | None:
     """What `np.random.set_state` takes; None where the file has none.
 
     Raises ValueError, TypeError or KeyError for what `add` has not written.

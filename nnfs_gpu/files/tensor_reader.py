@@ -29,7 +29,7 @@ MOST_SHOWN = 400  # characters of a value in an error
 NOT_JSON = (ValueError, RecursionError)  # of what json cannot read
 
 
-def open_file(path: str | os.PathLike) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """The file, open for reading. Raises FileNotFoundError where there is none."""
     if not Path(path).is_file():
         what = "is a folder, expected a model file" if Path(path).is_dir() else "no such model file"

@@ -19,7 +19,8 @@ from ..network.engine import Batch, Sums
 from ..network.network import Network
 from ..parameters import add_penalties
 from ..undo import Undo
-from .plan import CannotFuse, Plan, stage_parts
+from .plan import Plan
+from .stages import CannotFuse, stage_parts
 
 Array = Any
 

@@ -28,7 +28,7 @@ Elements = Callable[[int, int], float]
 class Draw:
     """Random numbers for `rows` of n rows and c columns, and `outputs` of a dense layer."""
 
-    rng: Any  # a np.random.RandomState
+    rng: np.random.RandomState  # or what draws as one
     dtype: np.dtype
     n: int
     c: int
@@ -47,7 +47,8 @@ class Draw:
     def probabilities(self, spread: float = 2.0) -> np.ndarray:
         """Rows whose sums are 1, some of them nearly 0 and nearly 1."""
         e = np.exp(spread * self.normal())
-        return e / e.sum(axis=1, keepdims=True)
+        rows: np.ndarray = e / e.sum(axis=1, keepdims=True)
+        return rows
 
     def put(self, a: np.ndarray, share: float, value: Any) -> np.ndarray:
         """`a` with a share of its elements, or rows, replaced where edges are asked for."""

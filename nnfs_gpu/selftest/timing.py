@@ -77,7 +77,8 @@ class CudaClock(Clock):
             call()
             stop.record()
         stop.synchronize()
-        return sum(self._cuda.get_elapsed_time(*pair) for pair in pairs) / 1e3 / times
+        milliseconds: float = sum(self._cuda.get_elapsed_time(*pair) for pair in pairs)
+        return milliseconds / 1e3 / times
 
 
 def clock_of(backend: Any) -> Clock:

@@ -183,7 +183,7 @@ class EarlyStopping(Callback):
         if math.isnan(value) or self.best_epoch is None:
             return not math.isnan(value)
         gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
-        return gain > self.min_delta
+        return bool(gain > self.min_delta)
 
     def on_train_end(self, logs: dict[str, float]) -> None:
         """Put the best parameters back, where that was asked for."""

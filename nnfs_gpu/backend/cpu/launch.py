@@ -110,7 +110,7 @@ def workers() -> Workers:
 
 def max_threads() -> int:
     """The most threads that Numba may use here: NUMBA_NUM_THREADS, else all cores."""
-    return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def threads_allowed() -> int:

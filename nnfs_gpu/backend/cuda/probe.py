@@ -127,7 +127,8 @@ def install_again() -> str:
 
 def device_name(cupy: Any) -> str:
     """Of the current device."""
-    return _properties(cupy)["name"].decode()
+    name: str = _properties(cupy)["name"].decode()
+    return name
 
 
 def in_a_line(error: BaseException) -> str:
@@ -180,7 +181,8 @@ def _complete(built: int) -> str:
 
 def _check_device(properties: Any) -> str:
     """Its name."""
-    name, found = properties["name"].decode(), (properties["major"], properties["minor"])
+    name: str = properties["name"].decode()
+    found = properties["major"], properties["minor"]
     if found < OLDEST:
         wanted, got = (".".join(map(str, pair)) for pair in (OLDEST, found))
         raise UnavailableError(

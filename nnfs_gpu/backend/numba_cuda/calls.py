@@ -23,14 +23,24 @@ class GridCalls:
         self.xp, self.threads = xp, threads
 
     def launch(
-        self, kernel: Any, n: int, inputs: Sequence, outputs: Sequence, scalars: Sequence = ()
+        self,
+        kernel: Any,
+        n: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        scalars: Sequence[Any] = (),
     ) -> None:
         """`n` threads, in as many blocks as hold them."""
         blocks = -(-n // self.threads)
         cuda_numba_launch.launch_cuda(kernel, blocks, self.threads, inputs, outputs, scalars)
 
     def launch_blocks(
-        self, kernel: Any, blocks: int, inputs: Sequence, outputs: Sequence, scalars: Sequence = ()
+        self,
+        kernel: Any,
+        blocks: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        scalars: Sequence[Any] = (),
     ) -> None:
         """Blocks whose threads share an array with one element each, of the last output's dtype."""
         shared = self.threads * outputs[-1].itemsize

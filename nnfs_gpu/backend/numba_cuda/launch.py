@@ -41,10 +41,11 @@ def _misfit(error: Exception) -> UnavailableError:
 
 try:
     from ...kernels.numba_cuda import elements as cuda_elements
-    from ...kernels.numba_cuda.device import cuda
+    from ...kernels.numba_cuda.device import cuda as numba_cuda  # type: ignore[attr-defined]
 except Exception as error:  # a package that does not fit its neighbours may raise anything
     raise _misfit(error) from error
 
+cuda: Any = numba_cuda  # typed in parts, and otherwise in each release
 SIMULATOR = bool(getattr(numba.config, "ENABLE_CUDASIM", False))
 MOST_BLOCKS = 2**31 - 1  # of a grid, a limit of CUDA
 

@@ -16,11 +16,12 @@ from ...backend import philox
 from ...kernels.fused_cpu import tables as k
 from ...network.network import Network
 from ...parameters import NAMES, PARAMETERS, factors
-from ..plan import StageParts
+from ..stages import StageParts
 from .layout import Layout
 
 Array = Any
 
+NOTHING: Any = (None, None, (0, 0, 0))  # no data, no targets, and where they do not lie
 MOMENTUMS = {
     at: one.state("momentums") for at, one in zip((k.W_FIRST, k.B_FIRST), NAMES, strict=True)
 }
@@ -64,10 +65,10 @@ class Binding:
         # What the tables hold now, and how to ask the objects in one call each.
         self._arrays = attrgetter(*PARAMETERS, *STATE[plan.optimizer].values())
         self._settings = attrgetter(*RATES, *SETTINGS[plan.optimizer])
-        self._bound: list[tuple] = [(None,)] * len(parts)
-        self._factors: list[tuple] = [()] * len(parts)
-        self._rules: tuple = ()
-        self._last: tuple = (None, None, None)
+        self._bound: list[tuple[Any, ...]] = [(None,)] * len(parts)
+        self._factors: list[tuple[Any, ...]] = [()] * len(parts)
+        self._rules: tuple[Any, ...] = ()
+        self._last: tuple[Any, Any, tuple[int, int, int]] = NOTHING
         self._ordered: Any = None  # the order last given, and where it lies
         self._order_at = 0
 
@@ -125,7 +126,7 @@ class Binding:
                 f"{what}: expected a writeable contiguous array of shape {shape} and dtype "
                 f"{self.layout.dtype}; assign a copy: np.ascontiguousarray(...)"
             )
-        return a.ctypes.data
+        return int(a.ctypes.data)
 
     def _bind_dropout(self, s: int, dropout: Any) -> None:
         if dropout.seed is None:
@@ -161,7 +162,7 @@ class Binding:
         t = getattr(y, "values", y)
         if X is self._last[0] and t is self._last[1]:
             return self._last[2]
-        self._last = (None, None, None)  # what follows may not come to its end
+        self._last = NOTHING  # what follows may not come to its end
         given = X, t
         plan, backend, dtype = self.plan, self.model.backend, self.layout.dtype
         if X.dtype != dtype or not X.flags.c_contiguous:
@@ -192,5 +193,5 @@ class Binding:
         )
         self._converted = X, t  # alive until the step is done
         same = X is given[0] and t is given[1]
-        self._last = (X, t, found) if same else (None, None, None)
+        self._last = (X, t, found) if same else NOTHING
         return found

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from ..plan import CannotFuse, Plan
+from ..plan import Plan
+from ..stages import CannotFuse
 
 WIDEST = 128  # units of a layer whose tile stays in shared memory
 MOST_STAGES = 5

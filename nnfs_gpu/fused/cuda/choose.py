@@ -10,7 +10,8 @@ measure stays on the device; nothing waits for it.
 from __future__ import annotations
 
 from ...network.network import Network
-from ..plan import CannotFuse, Plan
+from ..plan import Plan
+from ..stages import CannotFuse
 from ..tiles import TiledSteps
 from .device import launcher_of
 from .engine import KernelSteps

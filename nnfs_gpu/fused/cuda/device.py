@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend.cupy_backend import CupyBackend
-from ..plan import CannotFuse
+from ..stages import CannotFuse
 from .build import Device
 
 
@@ -59,4 +59,5 @@ def captured(xp: Any, launch: Callable[[], Any], times: int) -> Callable[[], Non
                 launch()
         finally:
             graph = stream.end_capture()
-    return graph.launch
+    start: Callable[[], None] = graph.launch
+    return start

@@ -16,7 +16,8 @@ from ...backend.cuda.errors import reported
 from ...backend.numpy_backend import CLIP
 from ...network.engine import Batch, Sums
 from ...network.network import Network
-from ..plan import Plan, stage_parts
+from ..plan import Plan
+from ..stages import stage_parts
 from . import build as cuda_kernel, device as cuda_device
 from .buffers import Parameters, Schedule, Settings
 from .build import BYTES, LABELS, NUMBERS, Build, Device
