@@ -101,6 +101,12 @@ PEERS: dict[str, dict[str, Peer] | str] = {
     "linear_relu_backward": by(linear_relu_backward),
     "relu_forward": by(lambda torch, a: torch.relu(a.x)),
     "relu_backward": by(lambda torch, a: torch.ops.aten.threshold_backward(a.dy, a.x, 0)),
+    "leaky_relu_forward": by(lambda torch, a: torch.nn.functional.leaky_relu(a.x, a.slope)),
+    "leaky_relu_backward": by(
+        lambda torch, a: torch.ops.aten.leaky_relu_backward(a.dy, a.x, a.slope, False)
+    ),
+    "tanh_forward": by(lambda torch, a: torch.tanh(a.x)),
+    "tanh_backward": by(lambda torch, a: torch.ops.aten.tanh_backward(a.dy, a.y)),
     "sigmoid_forward": by(lambda torch, a: torch.sigmoid(a.x)),
     "sigmoid_backward": by(lambda torch, a: torch.ops.aten.sigmoid_backward(a.dy, a.y)),
     "softmax_forward": by(lambda torch, a: torch.softmax(a.x, 1)),
@@ -130,6 +136,10 @@ PEERS: dict[str, dict[str, Peer] | str] = {
     "momentum_step": {"torch": optimizer("SGD", momentum=0.9, fused=True)},
     "adagrad_step": {"torch": optimizer("Adagrad", foreach=True)},
     "rmsprop_step": {"torch": optimizer("RMSprop", foreach=True)},
+    "adamw_step": {
+        "torch": optimizer("AdamW", fused=True),
+        "torch foreach": optimizer("AdamW", foreach=True),
+    },
     "adam_step": {
         "torch": optimizer("Adam", fused=True),
         "torch foreach": optimizer("Adam", foreach=True),

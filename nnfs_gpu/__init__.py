@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 from .accuracy import Accuracy, Accuracy_Categorical, Accuracy_Regression
 from .activations import (
+    Activation_LeakyReLU,
     Activation_Linear,
     Activation_ReLU,
     Activation_Sigmoid,
     Activation_Softmax,
+    Activation_Tanh,
 )
 from .backend import available_backends, get_backend, use_backend
 from .data.sources import Blocks, spiral_blocks
@@ -29,7 +31,13 @@ from .losses import (
     Loss_MeanSquaredError,
 )
 from .model import Model
-from .optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from .optimizers import (
+    Optimizer_Adagrad,
+    Optimizer_Adam,
+    Optimizer_AdamW,
+    Optimizer_RMSprop,
+    Optimizer_SGD,
+)
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
 from .training.checkpoint_file import CheckpointError
@@ -38,11 +46,13 @@ __all__ = [
     "Accuracy",
     "Accuracy_Categorical",
     "Accuracy_Regression",
+    "Activation_LeakyReLU",
     "Activation_Linear",
     "Activation_ReLU",
     "Activation_Sigmoid",
     "Activation_Softmax",
     "Activation_Softmax_Loss_CategoricalCrossentropy",
+    "Activation_Tanh",
     "Blocks",
     "Callback",
     "CheckpointError",
@@ -61,6 +71,7 @@ __all__ = [
     "ModelFileError",
     "Optimizer_Adagrad",
     "Optimizer_Adam",
+    "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
     "__version__",

@@ -101,6 +101,61 @@ class Activation_Sigmoid(Part, Passed):  # noqa: N801 - the book's name
         return checks.like(outputs, self.backend, yes)
 
 
+class Activation_Tanh(Part, Passed):  # noqa: N801 - named like the book's
+    """output = tanh(inputs), any shape: a sigmoid between -1 and 1, and 0 at 0."""
+
+    def __init__(self) -> None:
+        self.inputs = None
+        self.output = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """inputs -> output between -1 and 1, same shape."""
+        self.inputs = self.backend.asarray(inputs)
+        self.output = self.backend.tanh_forward(self.inputs)
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """dinputs = dvalues * (1 - output^2)."""
+        dvalues = checks.gradient(self.backend, dvalues, self.output, "Activation_Tanh.backward")
+        self.dinputs = self.backend.tanh_backward(dvalues, self.backend.asarray(self.output))
+        return self.dinputs
+
+    def predictions(self, outputs: Any) -> Array:
+        """The outputs themselves."""
+        return outputs
+
+
+class Activation_LeakyReLU(Part, Passed):  # noqa: N801 - named like the book's
+    """output = inputs above 0, negative_slope * inputs below: no unit is ever without a gradient.
+
+    The derivative at 0 is taken as negative_slope, which is 0 or more. Source: Maas, Hannun, Ng
+    (2013).
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = checks.not_negative(negative_slope, "negative_slope")
+        self.inputs = None
+        self.output = None
+
+    def forward(self, inputs: Any, training: bool = True) -> Array:
+        """inputs -> output, same shape."""
+        self.inputs = self.backend.asarray(inputs)
+        self.output = self.backend.leaky_relu_forward(self.inputs, self.negative_slope)
+        return self.output
+
+    def backward(self, dvalues: Any) -> Array:
+        """dinputs = dvalues where inputs > 0, else negative_slope * dvalues."""
+        name = "Activation_LeakyReLU.backward"
+        dvalues = checks.gradient(self.backend, dvalues, self.output, name)
+        inputs = self.backend.asarray(self.inputs)
+        self.dinputs = self.backend.leaky_relu_backward(dvalues, inputs, self.negative_slope)
+        return self.dinputs
+
+    def predictions(self, outputs: Any) -> Array:
+        """The outputs themselves."""
+        return outputs
+
+
 class Activation_Linear(Part, Passed):  # noqa: N801 - the book's name
     """output = inputs: the output activation of regression (book, chapter 17).
 

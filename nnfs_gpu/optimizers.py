@@ -189,3 +189,43 @@ class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
             self.beta_2,
             self.iterations + 1,
         )
+
+
+class Optimizer_AdamW(Optimizer_Adam):  # noqa: N801 - named like the book's
+    """Adam with decoupled weight decay: parameters shrink by rate * weight_decay of themselves.
+
+    Adam divides the gradient of an L2 penalty by its own root mean square, so that it hardly
+    depends on the penalty; here decay does not go through the gradient. Weights and biases decay
+    alike, as all parameters do in PyTorch. Source: Loshchilov, Hutter (2019), with PyTorch's
+    scaling of the decay by the whole rate.
+    """
+
+    weight_decay: float = 0.01
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        decay: float = 0.0,
+        epsilon: float = 1e-7,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(learning_rate, decay, epsilon, beta_1, beta_2)
+        self.weight_decay = checks.not_negative(weight_decay, "weight_decay")
+
+    def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
+        m = self.state_of(layer, f"{prefix}_momentums", w)
+        cache = self.state_of(layer, f"{prefix}_cache", w)
+        backend_of(layer).adamw_step(
+            w,
+            dw,
+            m,
+            cache,
+            self.current_learning_rate,
+            self.epsilon,
+            self.beta_1,
+            self.beta_2,
+            self.weight_decay,
+            self.iterations + 1,
+        )

@@ -35,17 +35,19 @@ from nnfs_gpu import (
     Model,
     Optimizer_Adagrad,
     Optimizer_Adam,
+    Optimizer_AdamW,
     Optimizer_RMSprop,
     Optimizer_SGD,
     use_backend,
 )
+from nnfs_gpu.fused import vocabulary
 
 
 def binary_accuracy():
     return Accuracy_Categorical(binary=True)
 
 
-ACTIVATIONS = {"relu": Activation_ReLU, "sigmoid": Activation_Sigmoid, "linear": Activation_Linear}
+ACTIVATIONS = {name: known.make for name, known in vocabulary.ACTIVATIONS.items()}
 ENDS = {  # loss: (class, last layer, accuracy)
     "softmax_cross_entropy": (
         Loss_CategoricalCrossentropy,
@@ -63,6 +65,7 @@ OPTIMIZERS = {
     "adagrad": lambda: Optimizer_Adagrad(0.1, decay=0.001),
     "rmsprop": lambda: Optimizer_RMSprop(0.01, rho=0.8),
     "adam": lambda: Optimizer_Adam(0.01, decay=0.001),
+    "adamw": lambda: Optimizer_AdamW(0.01, decay=0.001, weight_decay=0.1),
 }
 
 
@@ -187,7 +190,7 @@ class Network:
                 dense.biases = 0.1 * rng.randn(1, o)
 
     def exact(self, backend):
-        return self.activation == "relu" and backend.dtype == np.float32
+        return self.activation in ("relu", "leaky_relu") and backend.dtype == np.float32
 
     def data(self, model, n, seed=1):
         """X and the targets, as a training loop gives them to a step."""

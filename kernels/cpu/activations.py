@@ -1,10 +1,10 @@
-"""ReLU, sigmoid and the element-wise product: flat arrays, one element at a time.
+"""ReLU, leaky ReLU, sigmoid, tanh and the element-wise product: flat arrays, one element at a time.
 
 The function of one element is what a CUDA thread runs too; the loops below it are the CPU's.
 """
 
 from .common import jit
-from .elementary import exp
+from .elementary import exp, tanh
 
 
 @jit
@@ -21,11 +21,29 @@ def relu_gradient(dy, x):
 
 
 @jit
+def leaky_relu(x, slope):
+    """x where x > 0, else slope x; NaN stays NaN."""
+    return slope * x if x <= type(x)(0) else x
+
+
+@jit
+def leaky_relu_gradient(dy, x, slope):
+    """dy where x > 0, else slope dy: the derivative at the kink is the slope. y does for x."""
+    return slope * dy if x <= type(x)(0) else dy
+
+
+@jit
 def sigmoid(x):
     """1 / (1 + exp(-x)) from e = exp(-|x|), which cannot overflow."""
     one = type(x)(1)
     e = exp(-abs(x))
     return (one if x >= type(x)(0) else e) / (one + e)
+
+
+@jit
+def sigmoid_gradient(dy, y):
+    """dy (1 - y) y, from the sigmoid's value y."""
+    return dy * (type(y)(1) - y) * y
 
 
 @jit
@@ -43,6 +61,20 @@ def relu_backward(start, stop, dy, x, dx):
 
 
 @jit
+def leaky_relu_forward(start, stop, x, slope, y):
+    """8 bytes an element in float32."""
+    for k in range(start, stop):
+        y[k] = leaky_relu(x[k], slope)
+
+
+@jit
+def leaky_relu_backward(start, stop, dy, x, slope, dx):
+    """12 bytes an element in float32."""
+    for k in range(start, stop):
+        dx[k] = leaky_relu_gradient(dy[k], x[k], slope)
+
+
+@jit
 def sigmoid_forward(start, stop, x, y):
     """8 bytes an element in float32."""
     for k in range(start, stop):
@@ -53,7 +85,27 @@ def sigmoid_forward(start, stop, x, y):
 def sigmoid_backward(start, stop, dy, y, dx):
     """dx = dy (1 - y) y."""
     for k in range(start, stop):
-        dx[k] = dy[k] * (y.dtype.type(1) - y[k]) * y[k]
+        dx[k] = sigmoid_gradient(dy[k], y[k])
+
+
+@jit
+def tanh_gradient(dy, y):
+    """dy (1 - y^2), from tanh's value y."""
+    return dy * (type(y)(1) - y * y)
+
+
+@jit
+def tanh_forward(start, stop, x, y):
+    """8 bytes an element in float32."""
+    for k in range(start, stop):
+        y[k] = tanh(x[k])
+
+
+@jit
+def tanh_backward(start, stop, dy, y, dx):
+    """12 bytes an element in float32."""
+    for k in range(start, stop):
+        dx[k] = tanh_gradient(dy[k], y[k])
 
 
 @jit

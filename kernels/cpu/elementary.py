@@ -1,11 +1,11 @@
-"""exp and log of our own, for one number or for a register: the same bits on every machine.
+"""exp, log and tanh of our own, for one number or for a register: the same bits on every machine.
 
 The C library's differ from one version to the next and between processors, and LLVM cannot
 vectorize a loop that calls them. Here they are straight-line code in LLVM's terms, every product
 followed by a sum as one fma, so that nothing is left to contract or to reorder.
 
-    exp(x), log(x), fma(a, b, c)   in kernels, of float32 or float64 numbers
-    emit_exp, emit_log             the same for an `Emitter`, whose values may be registers
+    exp(x), log(x), tanh(x), fma(a, b, c)   in kernels, of float32 or float64 numbers
+    emit_exp, emit_log, emit_tanh           the same for an `Emitter`, whose values may be registers
 
 log is for normal x > 0 alone: losses clip before they take one. NaN stays NaN.
 """
@@ -98,6 +98,23 @@ _LOG_FLOAT64 = (
     3.999999999940941908e-01,
     6.666666666666735130e-01,
 )
+# tanh(x) = x + x^3 P(x^2) / Q(x^2) for |x| < 0.625, the highest power first (Cephes, Moshier).
+_TANH = {
+    4: (
+        (
+            -5.70498872745e-3,
+            2.06390887954e-2,
+            -5.37397155531e-2,
+            1.33314422036e-1,
+            -3.33332819422e-1,
+        ),
+        (1.0,),
+    ),
+    8: (
+        (-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3),
+        (1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3),
+    ),
+}
 LOG2_E = 1.4426950408889634
 
 
@@ -166,6 +183,26 @@ def _log_float64(emit, form, e, f):
     return emit.fma(e, emit.constant(form.ln2_high), builder.fneg(below))
 
 
+def emit_tanh(emit, x):
+    """tanh(x) without branches, error below 2 ulp; -0 stays -0, denormals stay as they are.
+
+    Near 0 a polynomial (float64: a quotient of two), else 1 - 2 / (exp(2 |x|) + 1), in which an
+    infinite exp gives 1. Both are computed, of |x|; the sign comes last.
+    """
+    builder, one = emit.builder, emit.constant(1.0)
+    size = emit.absolute(x)
+    z = builder.fmul(size, size)
+    above, below = (_polynomial(emit, coefficients, z) for coefficients in _TANH[emit.bytes])
+    quotient = above if emit.bytes == 4 else builder.fdiv(above, below)
+    near = emit.fma(builder.fmul(size, z), quotient, size)
+    e = emit_exp(emit, builder.fadd(size, size))
+    far = builder.fsub(one, builder.fdiv(emit.constant(2.0), builder.fadd(e, one)))
+    y = builder.select(builder.fcmp_ordered("<", size, emit.constant(0.625)), near, far)
+    sign = emit.integer(-1 << (8 * emit.bytes - 1))
+    signs = builder.and_(builder.bitcast(x, emit.integers()), sign)
+    return builder.bitcast(builder.or_(builder.bitcast(y, emit.integers()), signs), emit.type)
+
+
 def _polynomial(emit, coefficients, x):
     """Horner's scheme, the highest power first."""
     p = emit.constant(coefficients[0])
@@ -201,6 +238,7 @@ def _function(emitted, name, meaning):
 
 exp = _function(emit_exp, "exp", "exp(x), of the type of x; vectorizes.")
 log = _function(emit_log, "log", "log(x) for normal x > 0, of the type of x; vectorizes.")
+tanh = _function(emit_tanh, "tanh", "tanh(x), of the type of x; vectorizes.")
 
 
 @intrinsic

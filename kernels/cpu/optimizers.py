@@ -94,6 +94,32 @@ def adam_step(
 
 
 @jit
+def adamw_step(
+    start,
+    stop,
+    dw,
+    rate,
+    epsilon,
+    beta_1,
+    rest_1,
+    beta_2,
+    rest_2,
+    factor_1,
+    factor_2,
+    weight_decay,
+    w,
+    m,
+    cache,
+):
+    """As adam_step, and w shrinks by rate weight_decay of itself."""
+    for k in range(start, stop):
+        m[k] = beta_1 * m[k] + rest_1 * dw[k]
+        cache[k] = beta_2 * cache[k] + rest_2 * (dw[k] * dw[k])
+        moved = factor_1 * m[k] / (math.sqrt(cache[k] * factor_2) + epsilon)
+        w[k] -= rate * (weight_decay * w[k] + moved)
+
+
+@jit
 def regularization_step(start, stop, w, l1, twice_l2, dw):
     """dw += l1 sign(w) + 2 l2 w, with sign(0) = 1 as in the book."""
     for k in range(start, stop):

@@ -1,9 +1,12 @@
-// Flat arrays, one element at a time: ReLU, sigmoid, product, threshold.
+// Flat arrays, one element at a time: ReLU, leaky ReLU, sigmoid, tanh, product, threshold.
 //
 //   relu_forward      y = max(x, 0); the test is x <= 0, so that NaN stays NaN
 //   relu_backward     dx = dy where x > 0, else 0: the derivative at the kink is 0
+//   leaky_relu_forward, leaky_relu_backward   the same with slope x and slope dy in place of 0
 //   sigmoid_forward   y = 1 / (1 + exp(-x)), from exp(-|x|), which cannot overflow
 //   sigmoid_backward  dx = dy (1 - y) y
+//   tanh_forward      y = tanh(x)
+//   tanh_backward     dx = dy (1 - y^2)
 //   multiply          c = a b
 //   threshold         y = 1 where x > limit, else 0
 //
@@ -25,6 +28,17 @@ relu_backward(const real* __restrict__ dy, const real* __restrict__ x, real* __r
   each(size, [](real dy, real x, real& dx) { dx = x <= real(0) ? real(0) : dy; }, dy, x, dx);
 }
 
+extern "C" __global__ void __launch_bounds__(256)
+leaky_relu_forward(const real* __restrict__ x, real* __restrict__ y, index_t size, real slope) {
+  each(size, [=](real x, real& y) { y = x <= real(0) ? slope * x : x; }, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+leaky_relu_backward(const real* __restrict__ dy, const real* __restrict__ x, real* __restrict__ dx, index_t size,
+                    real slope) {
+  each(size, [=](real dy, real x, real& dx) { dx = x <= real(0) ? slope * dy : dy; }, dy, x, dx);
+}
+
 __device__ __forceinline__ real sigmoid(real x) {
   const real e = exp_(-abs_(x));
   return (x >= real(0) ? real(1) : e) / (real(1) + e);
@@ -38,6 +52,16 @@ sigmoid_forward(const real* __restrict__ x, real* __restrict__ y, index_t size) 
 extern "C" __global__ void __launch_bounds__(256)
 sigmoid_backward(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dx, index_t size) {
   each(size, [](real dy, real y, real& dx) { dx = dy * (real(1) - y) * y; }, dy, y, dx);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+tanh_forward(const real* __restrict__ x, real* __restrict__ y, index_t size) {
+  each(size, [](real x, real& y) { y = tanh_(x); }, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+tanh_backward(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dx, index_t size) {
+  each(size, [](real dy, real y, real& dx) { dx = dy * (real(1) - y * y); }, dy, y, dx);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -7,15 +7,18 @@
 //   adam_step            m = beta_1 m + rest_1 dw; cache = beta_2 cache + rest_2 dw^2;
 //                        w -= rate (m / correct_1) / (sqrt(cache / correct_2) + epsilon),
 //                        rest = 1 - beta, correct = 1 - beta^step: from the host, in float64
+//   adamw_step           m and cache as in adam_step; w -= rate (weight_decay w +
+//                        (m / correct_1) / (sqrt(cache / correct_2) + epsilon))
 //   regularization_step  dw += l1 s + 2 l2 w, s = 1 where w >= 0, else -1; a penalty of 0 adds
 //                        nothing, not even the NaN of 0 * infinity
 //
 //   w, dw, m, cache (size,) real; all but dw are written (regularization_step writes dw alone)
 //   threads   16 bytes of each array at a time where the addresses allow it, as in elementwise.cu
-//   traffic   in float32, bytes a parameter: sgd and regularization 12, adam 28, others 20: the
+//   traffic   in float32, bytes a parameter: sgd and regularization 12, adam and adamw 28, others 20: the
 //             lower bounds
 //   launch    grid ceil(size / 1024), block 256; any grid is right
-//   source    Duchi, Hazan, Singer (2011); Tieleman, Hinton (2012); Kingma, Ba (2015)
+//   source    Duchi, Hazan, Singer (2011); Tieleman, Hinton (2012); Kingma, Ba (2015);
+//             Loshchilov, Hutter (2019)
 
 extern "C" __global__ void __launch_bounds__(256)
 sgd_step(real* __restrict__ w, const real* __restrict__ dw, index_t size, real rate) {
@@ -57,6 +60,17 @@ adam_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict__ 
     m = beta_1 * m + rest_1 * dw;
     cache = beta_2 * cache + rest_2 * (dw * dw);
     w -= rate * (m / correct_1) / (sqrt_(cache / correct_2) + epsilon);
+  }, w, dw, m, cache);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+adamw_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict__ m, real* __restrict__ cache,
+           index_t size, real rate, real epsilon, real beta_1, real rest_1, real beta_2, real rest_2,
+           real correct_1, real correct_2, real weight_decay) {
+  each(size, [=](real& w, real dw, real& m, real& cache) {
+    m = beta_1 * m + rest_1 * dw;
+    cache = beta_2 * cache + rest_2 * (dw * dw);
+    w -= rate * (weight_decay * w + (m / correct_1) / (sqrt_(cache / correct_2) + epsilon));
   }, w, dw, m, cache);
 }
 

@@ -14,7 +14,7 @@ from .addresses import call, head_of, itemsize, lanes, matrix, table_of, tile_of
 from .products import add_dots, multiply
 from .samples import samples_of
 from .tiles import multiply_tile, to_rows
-from .vectors import ADD, BIAS, GATE, PLAIN, RELU, ZEROS, sum_lanes
+from .vectors import ADD, BIAS, PLAIN, ZEROS, sum_lanes
 
 
 # ---- a tile ----
@@ -23,23 +23,18 @@ def _forward(tables, head, table, work, n, width, row, step, like):
     """From the samples in the first stage's x to the scores in the last stage's d."""
     last = head[k.STAGES] - 1
     for s in range(last + 1):
-        inputs, outputs, activation = (
-            table[s, k.INPUTS],
-            table[s, k.OUTPUTS],
-            table[s, k.ACTIVATION],
-        )
+        inputs, outputs = table[s, k.INPUTS], table[s, k.OUTPUTS]
         x = tile_of(head, work, table[s, k.X_AT], inputs, like)
         y = tile_of(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
         w, b = (
             vector(table[s, k.PACKED], inputs * outputs, like),
             vector(table[s, k.B], outputs, like),
         )
-        end = RELU if activation == k.RELU_ACTIVATION else PLAIN
-        multiply(w, True, 1, outputs, x, y, outputs, inputs, width, BIAS, b, end, y)
+        multiply(w, True, 1, outputs, x, y, outputs, inputs, width, BIAS, b, table[s, k.END], y)
         if s == last:
             break
-        if activation == k.SIGMOID_ACTIVATION:
-            call(head[k.SIGMOID_POINTER], 0, (tables, work, s, width, like))
+        if table[s, k.ACTIVATION_POINTER]:
+            call(table[s, k.ACTIVATION_POINTER], 0, (tables, work, s, width, like))
         if table[s, k.DROPOUT]:
             call(head[k.DROPOUT_POINTER], 0, (tables, work, s, n, width, row, step, like))
 
@@ -73,13 +68,13 @@ def _backward(tables, head, table, work, gradient, n, width, into, like):
         before = tile_of(head, work, table[p, k.D_AT], inputs, like)
         y = tile_of(head, work, table[p, k.Y_AT], inputs, like)
         w = vector(table[s, k.W], inputs * outputs, like)
-        end = GATE if table[p, k.ACTIVATION] == k.RELU_ACTIVATION else PLAIN
+        end = table[p, k.GRADIENT_END]
         multiply(w, False, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
         if table[p, k.DROPOUT]:
             mask = tile_of(head, work, table[p, k.MASK_AT], inputs, like)
             multiply_tile(before, mask, before, inputs, width)
-        if table[p, k.ACTIVATION] == k.SIGMOID_ACTIVATION:
-            call(head[k.SIGMOID_GRADIENT_POINTER], 0, (tables, work, p, width, like))
+        if table[p, k.GRADIENT_POINTER]:
+            call(table[p, k.GRADIENT_POINTER], 0, (tables, work, p, width, like))
 
 
 # ---- a group of samples ----

@@ -9,11 +9,12 @@ gradients of all tiles have been summed. Columns are independent, so every loop 
 
 import numpy as np
 
+from ..cpu.activations import sigmoid
 from ..cpu.common import jit
 from ..cpu.elementary import exp, log
 from ..cpu.lane_sums import lane_sums
 from .addresses import stay_apart
-from .tiles import clear_columns, sigmoid_tile
+from .tiles import apply, clear_columns
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
 
@@ -124,7 +125,7 @@ def binary_cross_entropy(z, targets, outputs, n, width, rows):
     book's gradient is not.
     """
     stay_apart()
-    sigmoid_tile(z, outputs, width)
+    apply(sigmoid, z, outputs, width, ())
     losses, right = rows[4], rows[5]
     kind = z.dtype.type
     zero, one, half, low, high = kind(0), kind(1), kind(0.5), kind(LOW), kind(HIGH)

@@ -1,22 +1,29 @@
 """What a plan chooses in a fused step, called through pointers that stand in `head`.
 
-A loss, an optimizer, and what only some plans have: dropout, sigmoid. Each is a kernel of its
-own, compiled when a plan first needs it. So `fused_step.train` is the same for all plans, and the
-first step of a plan does not wait for the code of the others.
+A loss, an optimizer, an activation that no product ends in, dropout. Each is a kernel of its own,
+compiled when a plan first needs it. So `step.train` is the same for all plans, and the first step
+of a plan does not wait for the code of the others.
 
-    LOSSES   the end of a tile: scores become gradients, losses and right answers are added up
-    UPDATES  a piece of the network: its gradient and its update; returns its penalty
-    dropout, sigmoid, sigmoid_gradient   what happens to a tile after stage s
+    LOSSES       the end of a tile: scores become gradients, losses and right answers are added up
+    UPDATES      a piece of the network: its gradient and its update; returns its penalty
+    ACTIVATIONS  what happens to a tile after stage s, and to its gradient on the way back
+    dropout      after that, in the stages that have it
+
+The names are those of nnfs_gpu/fused/vocabulary.py. What is not in these tables is refused.
 
 tables: the address of `head`; work: that of a thread's workspace; like: a zero of the dtype.
 """
 
+from collections import namedtuple
+
 import numpy as np
 
+from ..cpu import activations
 from ..cpu.common import pointer, row
 from . import losses, tables as k, update as updates
 from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
-from .tiles import dropout_rows, multiply_tile, sigmoid_gradient_tile, sigmoid_tile, to_columns
+from .tiles import apply, apply_gradient, dropout_rows, multiply_tile, to_columns
+from .vectors import GATE, PLAIN, RELU
 
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
 
@@ -147,12 +154,18 @@ def adam(tables, p, groups, scale, iteration, like):
     return _finish(updates.adam, tables, p, groups, scale, iteration, like)
 
 
+@pointer
+def adamw(tables, p, groups, scale, iteration, like):
+    return _finish(updates.adamw, tables, p, groups, scale, iteration, like)
+
+
 UPDATES = {
     "sgd": sgd,
     "momentum": momentum,
     "adagrad": adagrad,
     "rmsprop": rmsprop,
     "adam": adam,
+    "adamw": adamw,
 }
 
 
@@ -184,23 +197,76 @@ def dropout(tables, work, s, n, width, row, step, like):
     return 0
 
 
-@pointer
-def sigmoid(tables, work, s, width, like):
-    """y = sigmoid(y) of stage s."""
+@row
+def _constants(tables, s, like):
+    """The constant of stage s's activation."""
+    head = head_of(tables)
+    factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
+    return (type(like)(factors[s, k.CONSTANT]),)
+
+
+@row
+def _activate(function, tables, work, s, width, like, constants):
+    """y = function(y) of stage s."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
-    sigmoid_tile(tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width)
+    apply(function, tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width, constants)
     return 0
 
 
-@pointer
-def sigmoid_gradient(tables, work, s, width, like):
-    """d = d (1 - y) y of stage s."""
+@row
+def _derive(gradient, tables, work, s, width, like, constants):
+    """d = gradient(d, y) of stage s."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
     d = tile_of(head, work, table[s, k.D_AT], outputs, like)
     y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
-    sigmoid_gradient_tile(d, y, outputs, width)
+    apply_gradient(gradient, d, y, outputs, width, constants)
     return 0
+
+
+@pointer
+def leaky_relu(tables, work, s, width, like):
+    slope = _constants(tables, s, like)
+    return _activate(activations.leaky_relu, tables, work, s, width, like, slope)
+
+
+@pointer
+def leaky_relu_gradient(tables, work, s, width, like):
+    slope = _constants(tables, s, like)
+    return _derive(activations.leaky_relu_gradient, tables, work, s, width, like, slope)
+
+
+@pointer
+def sigmoid(tables, work, s, width, like):
+    return _activate(activations.sigmoid, tables, work, s, width, like, ())
+
+
+@pointer
+def sigmoid_gradient(tables, work, s, width, like):
+    return _derive(activations.sigmoid_gradient, tables, work, s, width, like, ())
+
+
+@pointer
+def tanh(tables, work, s, width, like):
+    return _activate(activations.tanh, tables, work, s, width, like, ())
+
+
+@pointer
+def tanh_gradient(tables, work, s, width, like):
+    return _derive(activations.tanh_gradient, tables, work, s, width, like, ())
+
+
+# end, gradient_end    what the products of the stage and of its gradient end in: vectors.py
+# function, gradient   what is called after them: y = f(y), d = d f'(y); None: nothing
+Activation = namedtuple("Activation", "end gradient_end function gradient", defaults=(None, None))
+
+ACTIVATIONS = {
+    "linear": Activation(PLAIN, PLAIN),
+    "relu": Activation(RELU, GATE),
+    "leaky_relu": Activation(PLAIN, PLAIN, leaky_relu, leaky_relu_gradient),
+    "sigmoid": Activation(PLAIN, PLAIN, sigmoid, sigmoid_gradient),
+    "tanh": Activation(PLAIN, PLAIN, tanh, tanh_gradient),
+}

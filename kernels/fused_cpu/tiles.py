@@ -1,11 +1,10 @@
-"""What happens to a tile between its products: in and out of columns, sigmoid, dropout.
+"""What happens to a tile between its products: in and out of columns, activations, dropout.
 
 A tile is (features, width) with samples as columns; data in memory is (samples, features).
 """
 
 import numpy as np
 
-from ..cpu.activations import sigmoid
 from ..cpu.common import jit
 from ..cpu.philox import philox_block
 from .addresses import side, stay_apart
@@ -65,21 +64,20 @@ def clear_columns(tile, rows, n, width):
 
 
 @jit
-def sigmoid_tile(tile, rows, width):
-    """tile = sigmoid(tile)."""
+def apply(function, tile, rows, width, constants):
+    """tile = function(tile, *constants), number by number."""
     stay_apart()
     for i in range(rows):
         for t in range(width):
-            tile[i, t] = sigmoid(tile[i, t])
+            tile[i, t] = function(tile[i, t], *constants)
 
 
 @jit
-def sigmoid_gradient_tile(d, y, rows, width):
-    """d = d (1 - y) y."""
-    one = d.dtype.type(1)
+def apply_gradient(gradient, d, y, rows, width, constants):
+    """d = gradient(d, y, *constants), number by number."""
     for i in range(rows):
         for t in range(width):
-            d[i, t] = d[i, t] * (one - y[i, t]) * y[i, t]
+            d[i, t] = gradient(d[i, t], y[i, t], *constants)
 
 
 @jit

@@ -38,6 +38,7 @@ from .tables import (
     W_L1,
     W_L2,
     W_SECOND,
+    WEIGHT_DECAY,
     B,
     W,
 )
@@ -71,7 +72,7 @@ def adagrad(w, dw, first, second, rules, rate, iteration, like):
 @row
 def rmsprop(w, dw, first, second, rules, rate, iteration, like):
     real, start, stop = type(like), np.uint64(0), np.uint64(w.shape[0])
-    epsilon, rho, rest = real(rules[EPSILON]), real(rules[FIRST]), real(1.0 - rules[FIRST])
+    epsilon, rho, rest = real(rules[EPSILON]), real(rules[SECOND]), real(1.0 - rules[SECOND])
     optimizers.rmsprop_step(start, stop, dw, rate, epsilon, rho, rest, w, second)
 
 
@@ -90,6 +91,28 @@ def adam(w, dw, first, second, rules, rate, iteration, like):
         real(1.0 - beta_2),
         real(1.0 / (1.0 - optimizers.power(beta_1, steps))),
         real(1.0 / (1.0 - optimizers.power(beta_2, steps))),
+        w,
+        first,
+        second,
+    )
+
+
+@row
+def adamw(w, dw, first, second, rules, rate, iteration, like):
+    real, beta_1, beta_2, steps = type(like), rules[FIRST], rules[SECOND], iteration + 1
+    optimizers.adamw_step(
+        np.uint64(0),
+        np.uint64(w.shape[0]),
+        dw,
+        rate,
+        real(rules[EPSILON]),
+        real(beta_1),
+        real(1.0 - beta_1),
+        real(beta_2),
+        real(1.0 - beta_2),
+        real(1.0 / (1.0 - optimizers.power(beta_1, steps))),
+        real(1.0 / (1.0 - optimizers.power(beta_2, steps))),
+        real(rules[WEIGHT_DECAY]),
         w,
         first,
         second,

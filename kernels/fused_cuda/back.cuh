@@ -131,6 +131,7 @@ template <int S> __device__ __forceinline__ void dense_backward(const Arguments&
   }
   __syncthreads();  // all have read the activations, whose place the gradients take
   const real scale = a.settings[STAGE_SETTINGS + BEFORE * STAGE_SETTING_COUNT + SCALE];
+  const real constant = constant_of<BEFORE>(a.settings);
 #pragma unroll
   for (int round = 0; round < D::ROUNDS_B; round++) {
     const typename D::Back job(round * D::AT_ONCE_B + threadIdx.x / D::SPLIT_B);
@@ -146,17 +147,15 @@ template <int S> __device__ __forceinline__ void dense_backward(const Arguments&
       for (int s = 0; s < 4; s++) {
         real dy = sum[round][k][s], value = y.v[s];
         // What was dropped is 0 and passes nothing on; what was kept is `scale` times its value.
-        if (MASKED && KIND != LINEAR) {
-          dy = value == real(0) ? real(0) : dy * scale;
-          value = value / scale;
-        }
-        y.v[s] = through<KIND>(dy, value);
+        if (MASKED && stops_at_zero<KIND>()) dy = value == real(0) ? real(0) : dy * scale;
+        if (MASKED && KIND != LINEAR) value = value / scale;
+        y.v[s] = through<KIND>(dy, value, constant);
       }
       *at = y;
     }
   }
   __syncthreads();
-  if constexpr (MASKED && KIND == LINEAR) {  // a kept 0 looks like a dropped value: the mask again
+  if constexpr (MASKED && !stops_at_zero<KIND>()) {  // a kept 0 looks like a dropped value: the mask again
     drop<BEFORE>(a, t);
     __syncthreads();
   }

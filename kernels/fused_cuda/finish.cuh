@@ -67,8 +67,8 @@ struct State { real w, m, cache; };
 
 __device__ __forceinline__ State state_of(const Arguments& a, int p) {
   State s = {a.parameters[p], real(0), real(0)};
-  if (OPTIMIZER == MOMENTUM || OPTIMIZER == ADAM) s.m = a.momentums[p];
-  if (OPTIMIZER >= ADAGRAD) s.cache = a.caches[p];
+  if (MOMENTUMS) s.m = a.momentums[p];
+  if (CACHES) s.cache = a.caches[p];
   return s;
 }
 
@@ -94,21 +94,28 @@ __device__ __forceinline__ real penalize(const Arguments& a, int p, real w, real
 }
 
 // One parameter's step; returns its penalty before it.
+template <int KIND = OPTIMIZER>
 __device__ __forceinline__ real update(const Arguments& a, int p, State& s, real dw, Rates r) {
   const real* set = a.settings;
   const real penalty = PENALTIES ? penalize(a, p, s.w, dw) : real(0);
   a.gradients[p] = dw;
-  if (OPTIMIZER == SGD) {
+  if constexpr (KIND == SGD) {
     s.w -= r.rate * dw;
-  } else if (OPTIMIZER == MOMENTUM) {
+  } else if constexpr (KIND == MOMENTUM) {
     a.momentums[p] = s.m = set[DECAY_1] * s.m - r.rate * dw;
     s.w += s.m;
-  } else if (OPTIMIZER == ADAM) {
+  } else if constexpr (KIND == ADAM || KIND == ADAMW) {
     a.momentums[p] = s.m = set[DECAY_1] * s.m + set[REST_1] * dw;
     a.caches[p] = s.cache = set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
-    s.w -= r.rate * (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+    if constexpr (KIND == ADAM) {
+      s.w -= r.rate * (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+    } else {
+      const real moved = (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+      s.w -= r.rate * (set[WEIGHT_DECAY] * s.w + moved);
+    }
   } else {
-    s.cache = OPTIMIZER == ADAGRAD ? s.cache + dw * dw : set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
+    static_assert(KIND == ADAGRAD || KIND == RMSPROP, "update: a plan has an optimizer that is not written here");
+    s.cache = KIND == ADAGRAD ? s.cache + dw * dw : set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
     a.caches[p] = s.cache;
     s.w -= r.rate * dw / (sqrt_(s.cache) + set[EPSILON]);
   }
@@ -127,7 +134,7 @@ __device__ __forceinline__ void add_to(real* total, real* lost, real value, bool
 
 __device__ __forceinline__ void record(const Arguments& a, real loss, real right, real penalty) {
   real* row = a.records + 3 * (index_t)a.position;
-  const real compared = real(a.all) * real(ACCURACY >= THRESHOLD ? OUTPUTS : 1);
+  const real compared = real(a.all) * real(LOSS == SOFTMAX_CROSS_ENTROPY ? 1 : OUTPUTS);
   row[0] = loss / real(a.all);
   row[1] = penalty;
   row[2] = right / compared;

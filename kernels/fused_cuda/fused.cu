@@ -15,7 +15,7 @@
 //   dropouts   (stages, 5) uint32: seed and keep 2^32, low word first, and the number of the call,
 //              which the kernel moves on
 //   schedule   (rows, 3) real: learning rate, 1 - beta_1^t, 1 - beta_2^t of each step
-//   settings   (10 + 5 stages,) real: see "settings"
+//   settings   (10 + 6 stages,) real: see "settings"
 //   records    (rows, 3) real: mean loss, penalty, accuracy of each step
 //   totals     (4,) real: sum of the losses, what its rounding lost, and the same of right
 //              predictions, since the last step that began a pass

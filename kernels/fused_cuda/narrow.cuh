@@ -117,7 +117,8 @@ __device__ __forceinline__ void stage_weights(const real* p, real* weights) {
 }
 
 // Scores of a thread's R samples.
-__device__ __forceinline__ void forward_narrow(const real* weights, const real (*x)[N_I], real (*z)[N_D]) {
+__device__ __forceinline__ void forward_narrow(const real* weights, const real (*x)[N_I], real (*z)[N_D],
+                                               real constant) {
 #pragma unroll(R > 2 ? 1 : 2)
   for (int unit = 0; unit < PADDED; unit += 4) {
     Four w[N_ROWS];
@@ -131,7 +132,7 @@ __device__ __forceinline__ void forward_narrow(const real* weights, const real (
 #pragma unroll
         for (int i = 0; i < N_I; i++) v += x[r][i] * w[i].v[u];
         // A comparison would keep NaN and cost one more instruction; see samples_forward.
-        v = activation(0) == RELU ? fmax(v, real(0)) : activate<activation(0)>(v);
+        v = activation(0) == RELU ? fmax(v, real(0)) : activate<activation(0)>(v, constant);
 #pragma unroll
         for (int c = 0; c < N_D; c++) z[r][c] += v * w[N_I + 1 + c].v[u];
       }
@@ -166,7 +167,7 @@ __device__ __forceinline__ void samples_forward(const Arguments& a, const real* 
 #pragma unroll
     for (int r = 0; r < R; r++) z[r][c] += bias;
   }
-  forward_narrow(weights, x, z);
+  forward_narrow(weights, x, z, constant_of<0>(a.settings));
 #pragma unroll
   for (int r = 0; r < R; r++) {
     const int row = mine + r * WARP;
@@ -189,7 +190,8 @@ __device__ __forceinline__ void samples_forward(const Arguments& a, const real* 
 
 // Back through samples first, first + step, ... before last: adds to a thread's sums.
 __device__ __forceinline__ void samples_backward(const real* features, int first, int last, int step,
-                                                 const real (*w)[UNITS], real (*sums)[UNITS]) {
+                                                 const real (*w)[UNITS], real (*sums)[UNITS],
+                                                 real constant) {
 #pragma unroll 4
   for (int s = first; s < last; s += step) {
     real f[FEATURES];
@@ -206,8 +208,13 @@ __device__ __forceinline__ void samples_backward(const real* features, int first
       for (int i = 0; i < N_I; i++) v += f[i] * w[i][u];
 #pragma unroll
       for (int c = 0; c < N_D; c++) dv += f[N_I + c] * w[N_I + 1 + c][u];
-      if (activation(0) == SIGMOID) v = sigmoid(v), dv *= (real(1) - v) * v;
-      if (activation(0) == RELU && v <= real(0)) continue;
+      if constexpr (activation(0) == SIGMOID) {  // in an order of its own, for its bits
+        v = sigmoid(v), dv *= (real(1) - v) * v;
+      } else if constexpr (activation(0) == RELU) {
+        if (v <= real(0)) continue;
+      } else {
+        v = activate<activation(0)>(v, constant), dv = through<activation(0)>(dv, v, constant);
+      }
 #pragma unroll
       for (int c = 0; c < N_D; c++) sums[N_I + 1 + c][u] += v * f[N_I + c];
 #pragma unroll
@@ -272,6 +279,7 @@ __device__ __forceinline__ void narrow_step(const Arguments& a, const real* para
   __syncthreads();
   const int group = threadIdx.x % GROUPS;
   real w[N_ROWS][UNITS], sums[N_ROWS][UNITS], tail[TAIL];
+  const real constant = constant_of<0>(a.settings);
 #pragma unroll
   for (int k = 0; k < TAIL; k++) tail[k] = real(0);
 #pragma unroll
@@ -288,11 +296,12 @@ __device__ __forceinline__ void narrow_step(const Arguments& a, const real* para
     if (OWN || warp < left) samples_forward(a, parameters, weights, features, tile, left, tail);
     if constexpr (OWN) {
       __syncwarp();
-      samples_backward(features + warp * FEATURES, threadIdx.x % WARP / GROUPS, WARP * R, WARP / GROUPS, w, sums);
+      samples_backward(features + warp * FEATURES, threadIdx.x % WARP / GROUPS, WARP * R, WARP / GROUPS, w, sums,
+                       constant);
       __syncwarp();
     } else {
       __syncthreads();
-      samples_backward(features, threadIdx.x / GROUPS, left, SLICES, w, sums);
+      samples_backward(features, threadIdx.x / GROUPS, left, SLICES, w, sums, constant);
       if (tile + gridDim.x < tiles) __syncthreads();
     }
   }

@@ -4,12 +4,14 @@
 // ---- the plan: a build without definitions is 2-64-3, ReLU, Adam ----
 #ifndef WIDTHS
 #define WIDTHS 2, 64, 3    // inputs, outputs of every stage
-#define ACTIVATIONS 1, 0   // of every stage: 0 linear, 1 ReLU, 2 sigmoid
+#define ACTIVATIONS RELU, LINEAR  // of every stage
 #define DROPOUTS 0, 0      // of every stage: 1 where dropout follows
 #define STAGES 2
-#define LOSS 0             // 0 softmax + cross-entropy, 1 binary cross-entropy, 2 squared, 3 absolute error
-#define OPTIMIZER 4        // 0 SGD, 1 momentum, 2 AdaGrad, 3 RMSprop, 4 Adam
-#define ACCURACY 1         // 0 none, 1 argmax, 2 threshold, 3 close
+#define LOSS SOFTMAX_CROSS_ENTROPY
+#define OPTIMIZER ADAM
+#define MOMENTUMS 1        // what it keeps of each parameter: 1 where it does
+#define CACHES 1
+#define ACCURACY ARGMAX
 #define TARGETS 0          // 0 labels, 1 bytes, 2 targets
 #define PENALTIES 0        // 1 where a stage has L1 or L2
 #define NARROW 1
@@ -21,6 +23,13 @@
 #ifndef PART
 #define PART 0             // 1: a launch does a part of a step's rows
 #endif
+
+// Names of nnfs_gpu/fused/vocabulary.py in capitals. A plan with any other does not compile.
+enum { LINEAR, RELU, LEAKY_RELU, SIGMOID, TANH };
+enum { SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR };
+enum { SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM, ADAMW };
+enum { NONE, ARGMAX, THRESHOLD, CLOSE };
+enum { LABELS, BYTES, NUMBERS };
 
 __device__ __forceinline__ constexpr int width(int s) {
   constexpr int values[] = {WIDTHS};
@@ -42,12 +51,6 @@ __device__ __forceinline__ constexpr int first_parameter(int s) {
 __device__ __forceinline__ constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 __device__ __forceinline__ constexpr int most(int a, int b) { return a > b ? a : b; }
 
-enum { LINEAR, RELU, SIGMOID };
-enum { SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR };
-enum { SGD, MOMENTUM, ADAGRAD, RMSPROP, ADAM };
-enum { NO_ACCURACY, ARGMAX, THRESHOLD, CLOSE };
-enum { LABELS, BYTES, NUMBERS };
-
 constexpr int OUTPUTS = width(STAGES);
 constexpr int PARAMETERS = first_parameter(STAGES);
 constexpr int SLOT = PARAMETERS + 2;  // a block's sums: gradients, losses, right predictions
@@ -55,8 +58,13 @@ constexpr int WARPS = THREADS / WARP;
 constexpr int MOST_SHARED = ROOM / (int)sizeof(real) - 64;  // reals
 
 // ---- settings, by their place ----
-enum { LOW, HIGH, PRECISION, EPSILON, DECAY_1, REST_1, DECAY_2, REST_2, STAGE_SETTINGS = 10 };
-enum { W_L1, W_L2, B_L1, B_L2, SCALE, STAGE_SETTING_COUNT };
+enum { LOW, HIGH, PRECISION, EPSILON, DECAY_1, REST_1, DECAY_2, REST_2, WEIGHT_DECAY, STAGE_SETTINGS = 10 };
+enum { W_L1, W_L2, B_L1, B_L2, SCALE, CONSTANT, STAGE_SETTING_COUNT };
+
+// The number that stage S's activation has, such as a slope; where it has none, nothing is loaded.
+template <int S> __device__ __forceinline__ real constant_of(const real* settings) {
+  return activation(S) == LEAKY_RELU ? settings[STAGE_SETTINGS + S * STAGE_SETTING_COUNT + CONSTANT] : real(0);
+}
 
 struct Arguments {
   const real* x;
@@ -84,41 +92,57 @@ __device__ __forceinline__ real sigmoid(real x) {
   return (x >= real(0) ? real(1) : e) / (real(1) + e);
 }
 
-template <int KIND> __device__ __forceinline__ real activate(real v) {
-  if (KIND == RELU) return v <= real(0) ? real(0) : v;
-  if (KIND == SIGMOID) return sigmoid(v);
-  return v;
+template <int KIND> __device__ __forceinline__ real activate(real v, real constant) {
+  if constexpr (KIND == RELU) return v <= real(0) ? real(0) : v;
+  else if constexpr (KIND == LEAKY_RELU) return v <= real(0) ? constant * v : v;
+  else if constexpr (KIND == SIGMOID) return sigmoid(v);
+  else if constexpr (KIND == TANH) return tanh_(v);
+  else {
+    static_assert(KIND == LINEAR, "activate: a plan has an activation that is not written here");
+    return v;
+  }
 }
 
 // Gradient before the activation, from the one behind it and the activation's value.
-template <int KIND> __device__ __forceinline__ real through(real dy, real y) {
-  if (KIND == RELU) return y <= real(0) ? real(0) : dy;
-  if (KIND == SIGMOID) return dy * (real(1) - y) * y;
-  return dy;
+template <int KIND> __device__ __forceinline__ real through(real dy, real y, real constant) {
+  if constexpr (KIND == RELU) return y <= real(0) ? real(0) : dy;
+  else if constexpr (KIND == LEAKY_RELU) return y <= real(0) ? constant * dy : dy;
+  else if constexpr (KIND == SIGMOID) return dy * (real(1) - y) * y;
+  else if constexpr (KIND == TANH) return dy * (real(1) - y * y);
+  else {
+    static_assert(KIND == LINEAR, "through: a plan has an activation that is not written here");
+    return dy;
+  }
 }
+
+// Whether an output of 0 passes no gradient on: then its 0 is enough to tell what was dropped.
+template <int KIND> __device__ __forceinline__ constexpr bool stops_at_zero() { return KIND == RELU || KIND == SIGMOID; }
 
 // ---- losses that treat each output on its own: z -> loss, gradient at z, right or not ----
 
 struct Judged { real loss, dz, right; };
 
+template <int KIND = LOSS>
 __device__ __forceinline__ Judged judge(real z, real t, real inverse, const real* settings) {
   constexpr int LAST = activation(STAGES - 1);
-  const real y = activate<LAST>(z);
+  const real constant = constant_of<STAGES - 1>(settings), y = activate<LAST>(z, constant);
   Judged result = {real(0), real(0), real(0)};
   real dy = real(0);
-  if (LOSS == BINARY_CROSS_ENTROPY) {
+  if constexpr (KIND == BINARY_CROSS_ENTROPY) {
     const real p = clip(y, settings[LOW], settings[HIGH]);
     result.loss = -(t * log_(p) + (real(1) - t) * log_(real(1) - p));
     dy = -(t / p - (real(1) - t) / (real(1) - p)) * inverse;
-  } else if (LOSS == SQUARED_ERROR) {
+  } else if constexpr (KIND == SQUARED_ERROR) {
     result.loss = (t - y) * (t - y);
     dy = real(-2) * (t - y) * inverse;
-  } else {
+  } else if constexpr (KIND == ABSOLUTE_ERROR) {
     const real difference = y - t;
     result.loss = abs_(difference);
     dy = difference > real(0) ? inverse : difference < real(0) ? -inverse : difference;
+  } else {
+    static_assert(KIND == SOFTMAX_CROSS_ENTROPY, "judge: a plan has a loss that is not written here");
   }
-  result.dz = through<LAST>(dy, y);
+  result.dz = through<LAST>(dy, y, constant);
   result.loss /= real(OUTPUTS);
   if (ACCURACY == THRESHOLD) result.right = real(real(y > real(0.5)) == t);
   if (ACCURACY == CLOSE) result.right = real(abs_(y - t) < settings[PRECISION]);

@@ -171,8 +171,9 @@ template <int S> __device__ __forceinline__ void drop(const Arguments& a, const 
 
 // ---- forward ----
 
-template <int S> __device__ __forceinline__ void dense_forward(const Tile& t) {
+template <int S> __device__ __forceinline__ void dense_forward(const Arguments& a, const Tile& t) {
   using D = Shape<S>;
+  const real constant = D::KIND == LINEAR ? real(0) : constant_of<S>(a.settings);
   const real* in = t.rows + first_row(S) * PITCH;
   real* out = t.rows + first_row(S + 1) * PITCH;
   const int part = threadIdx.x % D::SPLIT_F;
@@ -194,7 +195,7 @@ template <int S> __device__ __forceinline__ void dense_forward(const Tile& t) {
       if (unit + u >= D::O) continue;
       Four y;
 #pragma unroll
-      for (int k = 0; k < 4; k++) y.v[k] = activate<D::KIND>(sum[u][k]);
+      for (int k = 0; k < 4; k++) y.v[k] = activate<D::KIND>(sum[u][k], constant);
       *(Four*)(out + (unit + u) * PITCH + quad) = y;
     }
   }
@@ -204,7 +205,7 @@ template <int S> __device__ __forceinline__ void dense_forward(const Tile& t) {
 template <int S = 0>
 __device__ __forceinline__ void forward_tile(const Arguments& a, const Tile& t) {
   if constexpr (S < STAGES) {
-    dense_forward<S>(t);
+    dense_forward<S>(a, t);
     if constexpr (dropout(S)) {
       drop<S>(a, t);
       __syncthreads();

@@ -8,7 +8,7 @@ multiply-add, and nothing is reordered.
 
 Two pairs of names mean something else on the GPU:
 
-* `exp`, `log` are CUDA's own. The polynomials of elementary.py are there for CPU loops to
+* `exp`, `log`, `tanh` are CUDA's own. The polynomials of elementary.py are there for CPU loops to
   vectorize; CUDA's stay within 2 ulp.
 * `max`, `min` compare. CUDA's fmax(NaN, x) is x: a clip would turn a broken network's NaN into
   a probability, and only on the device, for in Python's `max` and the simulator's NaN stays.
@@ -20,7 +20,7 @@ import math
 import types
 import warnings
 
-from ..cpu import common
+from ..cpu import common, elementary
 
 with warnings.catch_warnings():  # of numba-cuda's making: under `python -W error` it would not load
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -37,7 +37,11 @@ def smaller(a, b):
     return b if b < a or b != b else a
 
 
-_made = {common.exp: math.exp, common.log: math.log}  # CPU function: what stands for it
+_made = {  # CPU function: what stands for it
+    common.exp: math.exp,
+    common.log: math.log,
+    elementary.tanh: math.tanh,
+}
 
 
 def device(function):

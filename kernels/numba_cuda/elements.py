@@ -13,8 +13,12 @@ from .device import cuda, device
 
 _relu = device(activations.relu)
 _relu_gradient = device(activations.relu_gradient)
+_leaky_relu_forward = device(activations.leaky_relu_forward)
+_leaky_relu_backward = device(activations.leaky_relu_backward)
 _sigmoid = device(activations.sigmoid)
 _sigmoid_backward = device(activations.sigmoid_backward)
+_tanh_forward = device(activations.tanh_forward)
+_tanh_backward = device(activations.tanh_backward)
 _multiply = device(activations.multiply)
 
 
@@ -35,6 +39,22 @@ def relu_backward(dy, x, dx):
 
 
 @cuda.jit
+def leaky_relu_forward(x, slope, y):
+    """y = x where x > 0, else slope x."""
+    k = cuda.grid(1)
+    if k < y.shape[0]:
+        _leaky_relu_forward(k, k + 1, x, slope, y)
+
+
+@cuda.jit
+def leaky_relu_backward(dy, x, slope, dx):
+    """dx = dy where x > 0, else slope dy."""
+    k = cuda.grid(1)
+    if k < dx.shape[0]:
+        _leaky_relu_backward(k, k + 1, dy, x, slope, dx)
+
+
+@cuda.jit
 def sigmoid_forward(x, y):
     """y = 1 / (1 + exp(-x))."""
     k = cuda.grid(1)
@@ -48,6 +68,22 @@ def sigmoid_backward(dy, y, dx):
     k = cuda.grid(1)
     if k < dx.shape[0]:
         _sigmoid_backward(k, k + 1, dy, y, dx)
+
+
+@cuda.jit
+def tanh_forward(x, y):
+    """y = tanh(x)."""
+    k = cuda.grid(1)
+    if k < y.shape[0]:
+        _tanh_forward(k, k + 1, x, y)
+
+
+@cuda.jit
+def tanh_backward(dy, y, dx):
+    """dx = dy (1 - y^2)."""
+    k = cuda.grid(1)
+    if k < dx.shape[0]:
+        _tanh_backward(k, k + 1, dy, y, dx)
 
 
 @cuda.jit
@@ -114,6 +150,7 @@ _momentum = device(optimizers.momentum_step)
 _adagrad = device(optimizers.adagrad_step)
 _rmsprop = device(optimizers.rmsprop_step)
 _adam = device(optimizers.adam_step)
+_adamw = device(optimizers.adamw_step)
 _regularization = device(optimizers.regularization_step)
 
 
@@ -156,6 +193,17 @@ def adam_step(dw, rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, facto
     if k < w.shape[0]:
         scalars = (rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2)
         _adam(k, k + 1, dw, *scalars, w, m, cache)
+
+
+@cuda.jit
+def adamw_step(
+    dw, rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2, weight_decay, w, m, cache
+):
+    """As adam_step, and w shrinks by rate weight_decay of itself."""
+    k = cuda.grid(1)
+    if k < w.shape[0]:
+        scalars = (rate, epsilon, beta_1, rest_1, beta_2, rest_2, factor_1, factor_2, weight_decay)
+        _adamw(k, k + 1, dw, *scalars, w, m, cache)
 
 
 @cuda.jit

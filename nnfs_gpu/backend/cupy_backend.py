@@ -26,8 +26,12 @@ from .protocol import Array
 KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "relu_forward": "elementwise",
     "relu_backward": "elementwise",
+    "leaky_relu_forward": "elementwise",
+    "leaky_relu_backward": "elementwise",
     "sigmoid_forward": "elementwise",
     "sigmoid_backward": "elementwise",
+    "tanh_forward": "elementwise",
+    "tanh_backward": "elementwise",
     "multiply": "elementwise",
     "threshold": "elementwise",
     "cross_entropy_forward": "losses",
@@ -48,6 +52,7 @@ KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "adagrad_step": "optimizers",
     "rmsprop_step": "optimizers",
     "adam_step": "optimizers",
+    "adamw_step": "optimizers",
     "dropout_forward": "philox",
     "random_words": "philox",
     "spiral": "philox",
@@ -120,7 +125,7 @@ class CupyBackend(KernelBackend):
     def _elements(
         self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()
     ) -> Array:
-        return self.calls.flat(kernel, *inputs)
+        return self.calls.flat(kernel, *inputs, numbers=numbers)
 
     def _loss(
         self, kernel: str, y: Array, t: Array, *limits: float, over: Sequence[float] = ()

@@ -136,11 +136,23 @@ class KernelBackend(NumpyBackend):
     def relu_backward(self, dy: Array, x: Array) -> Array:
         return self._elements("relu_backward", (dy, x))
 
+    def leaky_relu_forward(self, x: Array, slope: float) -> Array:
+        return self._elements("leaky_relu_forward", (x,), (slope,))
+
+    def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        return self._elements("leaky_relu_backward", (dy, x), (slope,))
+
     def sigmoid_forward(self, x: Array) -> Array:
         return self._elements("sigmoid_forward", (x,))
 
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
         return self._elements("sigmoid_backward", (dy, y))
+
+    def tanh_forward(self, x: Array) -> Array:
+        return self._elements("tanh_forward", (x,))
+
+    def tanh_backward(self, dy: Array, y: Array) -> Array:
+        return self._elements("tanh_backward", (dy, y))
 
     def softmax_forward(self, x: Array) -> Array:
         check_reals(x)
@@ -263,6 +275,25 @@ class KernelBackend(NumpyBackend):
         numbers = (rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2, first, second)
         if not self._update("adam_step", (w, m, cache), (dw,), numbers):
             super().adam_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)
+
+    def adamw_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        cache: Array,
+        rate: float,
+        epsilon: float,
+        beta_1: float,
+        beta_2: float,
+        weight_decay: float,
+        step: int,
+    ) -> None:
+        averages = beta_1, 1 - beta_1, beta_2, 1 - beta_2
+        corrections = self._correction(beta_1, step), self._correction(beta_2, step)
+        numbers = (rate, epsilon, *averages, *corrections, weight_decay)
+        if not self._update("adamw_step", (w, m, cache), (dw,), numbers):
+            super().adamw_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, weight_decay, step)
 
     @staticmethod
     def _correction(beta: float, step: int) -> float:

@@ -25,8 +25,8 @@ from ..kernels.cpu import (
     softmax,
 )
 from .arrays import check_bias
+from .cpu import workers
 from .cpu.launch import default_threads, launch
-from .cpu.workers import rest
 from .kernel_backend import KernelBackend
 from .protocol import Array
 
@@ -37,8 +37,12 @@ ANGLE = 64  # a point of the spiral
 KERNELS = {
     "relu_forward": (activations.relu_forward, SUM),
     "relu_backward": (activations.relu_backward, SUM),
+    "leaky_relu_forward": (activations.leaky_relu_forward, SUM),
+    "leaky_relu_backward": (activations.leaky_relu_backward, SUM),
     "sigmoid_forward": (activations.sigmoid_forward, EXP),
     "sigmoid_backward": (activations.sigmoid_backward, SUM),
+    "tanh_forward": (activations.tanh_forward, 2 * EXP),
+    "tanh_backward": (activations.tanh_backward, SUM),
     "softmax_forward": (softmax.softmax_forward, EXP),
     "softmax_backward": (softmax.softmax_backward, SUM),
     "softmax_jacobian": (softmax.softmax_jacobian, SUM),
@@ -64,6 +68,7 @@ KERNELS = {
     "adagrad_step": (optimizers.adagrad_step, ROOT),
     "rmsprop_step": (optimizers.rmsprop_step, ROOT),
     "adam_step": (optimizers.adam_step, ROOT),
+    "adamw_step": (optimizers.adamw_step, ROOT),
     "random_words": (philox.random_words, SUM),
     "spiral": (philox.spiral, ANGLE),
 }
@@ -105,7 +110,7 @@ class NumbaBackend(KernelBackend):
 
     # ---- dense layer: products by BLAS, the bias gradient by a kernel ----
     def _dot(self, a: Array, b: Array) -> Array:
-        rest()  # BLAS has threads of its own
+        workers.sleep()  # BLAS has threads of its own
         return super()._dot(a, b)
 
     def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:

@@ -39,8 +39,12 @@ WIDE = 64  # columns above which a row of softmax has a block instead of a threa
 KERNELS = {
     "relu_forward": cuda_elements.relu_forward,
     "relu_backward": cuda_elements.relu_backward,
+    "leaky_relu_forward": cuda_elements.leaky_relu_forward,
+    "leaky_relu_backward": cuda_elements.leaky_relu_backward,
     "sigmoid_forward": cuda_elements.sigmoid_forward,
     "sigmoid_backward": cuda_elements.sigmoid_backward,
+    "tanh_forward": cuda_elements.tanh_forward,
+    "tanh_backward": cuda_elements.tanh_backward,
     "softmax_forward": cuda_grids.softmax_forward,
     "softmax_backward": cuda_grids.softmax_backward,
     "softmax_jacobian": cuda_grids.softmax_jacobian,
@@ -65,6 +69,7 @@ KERNELS = {
     "adagrad_step": cuda_elements.adagrad_step,
     "rmsprop_step": cuda_elements.rmsprop_step,
     "adam_step": cuda_elements.adam_step,
+    "adamw_step": cuda_elements.adamw_step,
     "random_words": cuda_grids.random_words,
     "spiral": cuda_grids.spiral,
 }
@@ -158,3 +163,9 @@ class NumbaCudaBackend(KernelBackend):
 
     def sum(self, a: Array) -> Array:
         return self.calls.total(self.calls.chunk_sums(cuda_blocks.sums, a, np.float64))
+
+    # ---- optimizers ----
+    @staticmethod
+    def _correction(beta: float, step: int) -> float:
+        """1 / (1 - beta^step), as kernels/cpu/optimizers.py takes it."""
+        return 1 / (1 - beta**step)

@@ -105,12 +105,24 @@ class NumpyBackend(Backend):
     def relu_backward(self, dy: Array, x: Array) -> Array:
         return self.xp.where(x <= 0, dy.dtype.type(0), dy)
 
+    def leaky_relu_forward(self, x: Array, slope: float) -> Array:
+        return self.xp.where(x <= 0, x.dtype.type(slope) * x, x)
+
+    def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        return self.xp.where(x <= 0, dy.dtype.type(slope) * dy, dy)
+
     def sigmoid_forward(self, x: Array) -> Array:
         e = self.xp.exp(-self.xp.abs(x))  # never above 1, so nothing overflows
         return self.xp.where(x >= 0, x.dtype.type(1), e) / (1 + e)
 
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
         return dy * (1 - y) * y
+
+    def tanh_forward(self, x: Array) -> Array:
+        return self.xp.tanh(x)
+
+    def tanh_backward(self, dy: Array, y: Array) -> Array:
+        return dy * (1 - y * y)
 
     def softmax_forward(self, x: Array) -> Array:
         e = self.xp.exp(x - x.max(axis=1, keepdims=True))
@@ -248,6 +260,26 @@ class NumpyBackend(Backend):
         m_corrected = m / (1 - beta_1**step)
         cache_corrected = cache / (1 - beta_2**step)
         w += -rate * m_corrected / (self.xp.sqrt(cache_corrected) + epsilon)
+
+    def adamw_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        cache: Array,
+        rate: float,
+        epsilon: float,
+        beta_1: float,
+        beta_2: float,
+        weight_decay: float,
+        step: int,
+    ) -> None:
+        m[...] = beta_1 * m + (1 - beta_1) * dw
+        cache[...] = beta_2 * cache + (1 - beta_2) * dw**2
+        m_corrected = m / (1 - beta_1**step)
+        cache_corrected = cache / (1 - beta_2**step)
+        moved = m_corrected / (self.xp.sqrt(cache_corrected) + epsilon)
+        w += -rate * (weight_decay * w + moved)
 
     # ---- predictions and sums ----
     def argmax(self, x: Array) -> Array:

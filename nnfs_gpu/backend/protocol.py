@@ -107,11 +107,26 @@ class Backend(Protocol):
     def relu_backward(self, dy: Array, x: Array) -> Array:
         """dx = dy where x > 0, else 0; the derivative at the kink x = 0 is 0."""
 
+    def leaky_relu_forward(self, x: Array, slope: float) -> Array:
+        """y = x where x > 0, else slope x, any shape. Maas, Hannun, Ng (2013)."""
+
+    def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        """dx = dy where x > 0, else slope dy; the derivative at the kink x = 0 is the slope.
+
+        Where slope >= 0, y does as well as x.
+        """
+
     def sigmoid_forward(self, x: Array) -> Array:
         """y = 1 / (1 + exp(-x)), any shape, without overflow. Book, chapter 16."""
 
     def sigmoid_backward(self, dy: Array, y: Array) -> Array:
         """dx = dy (1 - y) y, any shape. Book, chapter 16."""
+
+    def tanh_forward(self, x: Array) -> Array:
+        """y = tanh(x), any shape; within 2 ulp, and -0 stays -0."""
+
+    def tanh_backward(self, dy: Array, y: Array) -> Array:
+        """dx = dy (1 - y^2), any shape."""
 
     def softmax_forward(self, x: Array) -> Array:
         """y = exp(x - max) / sum(exp(x - max)) in each row of x (N, C). Book, chapter 4."""
@@ -227,6 +242,27 @@ class Backend(Protocol):
         w -= rate (m / (1 - beta_1^step)) / (sqrt(cache / (1 - beta_2^step)) + epsilon).
 
         `step` counts from 1. Writes w, m and cache. Kingma and Ba (2015), algorithm 1.
+        """
+
+    def adamw_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        cache: Array,
+        rate: float,
+        epsilon: float,
+        beta_1: float,
+        beta_2: float,
+        weight_decay: float,
+        step: int,
+    ) -> None:
+        """m and cache as in adam_step;
+        w -= rate (weight_decay w + (m / (1 - beta_1^step)) / (sqrt(cache / (1 - beta_2^step))
+        + epsilon)).
+
+        Writes w, m and cache. Loshchilov and Hutter (2019), algorithm 2, with the decay scaled by
+        the rate.
         """
 
     # ---- predictions and sums: scalars stay on the device until they are printed ----

@@ -33,12 +33,13 @@ app = typer.Typer(
 
 
 class OptimizerName(StrEnum):
-    """The optimizers of the book."""
+    """The optimizers of the book, and AdamW."""
 
     sgd = "sgd"
     adagrad = "adagrad"
     rmsprop = "rmsprop"
     adam = "adam"
+    adamw = "adamw"
 
 
 class DtypeName(StrEnum):
@@ -128,7 +129,7 @@ def train(
         Option(
             metavar="RATE",
             help="Size of the first steps.",
-            show_default="0.01 for adam and rmsprop, 0.05 for adagrad, 0.5 for sgd",
+            show_default="0.01 for adam, adamw and rmsprop, 0.05 for adagrad, 0.5 for sgd",
         ),
     ] = None,
     decay: Annotated[

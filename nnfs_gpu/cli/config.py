@@ -40,6 +40,7 @@ class Rule:
 # small ones settle. AdaGrad divides by its growing cache and needs no decay.
 RULES = {
     "adam": Rule(optimizers.Optimizer_Adam, 0.01, 1e-3, {}),
+    "adamw": Rule(optimizers.Optimizer_AdamW, 0.01, 1e-3, {}),
     "rmsprop": Rule(optimizers.Optimizer_RMSprop, 0.01, 1e-3, {}),
     "adagrad": Rule(optimizers.Optimizer_Adagrad, 0.05, 0.0, {}),
     "sgd": Rule(optimizers.Optimizer_SGD, 0.5, 1e-3, {"momentum": 0.9}),

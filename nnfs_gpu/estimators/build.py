@@ -18,23 +18,18 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..activations import Activation_ReLU, Activation_Sigmoid
 from ..backend import Backend, get_backend, use_backend
+from ..fused import vocabulary
 from ..layers import Layer_Dense, Layer_Dropout
 from ..model import Model
-from ..optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
 
 Array = Any
 Ends = Callable[[], tuple[Any, Any, Any]]  # makes output activation, loss and accuracy
 
-# The activation, and the variance that I times a weight of the layer before it starts with.
-ACTIVATIONS = {"relu": (Activation_ReLU, 2.0), "sigmoid": (Activation_Sigmoid, 1.0)}
-OPTIMIZERS = {
-    "adam": Optimizer_Adam,
-    "sgd": Optimizer_SGD,
-    "rmsprop": Optimizer_RMSprop,
-    "adagrad": Optimizer_Adagrad,
-}
+# What can be chosen by name: of an activation between layers, one that is no identity; of an
+# optimizer, the rule that its class has without further settings.
+ACTIVATIONS = {name: one for name, one in vocabulary.ACTIVATIONS.items() if name != "linear"}
+OPTIMIZERS = {name: one.make for name, one in vocabulary.OPTIMIZERS.items() if one.when is None}
 PREDICT_ROWS = 4096  # rows predicted at once: bounds the memory that activations take
 
 _lock = threading.RLock()
@@ -69,7 +64,7 @@ def build(
     settings  activation, dropout, l1, l2, optimizer, learning_rate, decay of an estimator
     Raises ValueError or TypeError for a setting that cannot be used.
     """
-    activation, gain = choice(settings["activation"], ACTIVATIONS, "activation")
+    activation = choice(settings["activation"], ACTIVATIONS, "activation")
     rate = checks.fraction(settings["dropout"], "dropout")
     factors = {
         "weight_regularizer_l1": checks.not_negative(settings["l1"], "l1"),
@@ -87,8 +82,8 @@ def build(
         try:
             model = Model()
             for n, m in pairwise(widths[:-1]):
-                model.add(dense(n, m, gain))
-                model.add(activation())
+                model.add(dense(n, m, activation.gain))
+                model.add(activation.make())
                 if rate:
                     model.add(Layer_Dropout(rate, seed=int(rng.randint(2**31 - 1))))
             model.add(dense(widths[-2], widths[-1], 1.0))

@@ -11,11 +11,11 @@ module needs scikit-learn 1.6 or newer: pip install "nnfs-gpu[sklearn]".
 
 Settings of both, with the names of `sklearn.neural_network.MLPClassifier` where it has them:
     hidden               widths of the hidden layers; () gives a linear model
-    activation           of the hidden layers: "relu" or "sigmoid"
+    activation           of the hidden layers: "relu", "leaky_relu", "sigmoid" or "tanh"
     dropout              share of every hidden layer's outputs to zero in training, in [0, 1)
     l1, l2               factors of the penalty on the weights of all layers (not the biases)
-    optimizer            "adam", "sgd", "rmsprop", "adagrad", or what makes an optimizer when
-                         called: functools.partial(Optimizer_SGD, momentum=0.9)
+    optimizer            "adam", "adamw", "sgd", "rmsprop", "adagrad", or what makes an optimizer
+                         when called: functools.partial(Optimizer_SGD, momentum=0.9)
     learning_rate, decay given to the optimizer; None: its own default
     epochs, batch_size   passes over the data; samples a step (None: all)
     shuffle              take the samples in another order in every epoch

@@ -65,14 +65,6 @@ def seal(document: Document, tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def seal_1(tensors: Tensors) -> str:
-    """The checksum of format 1: names and bytes of the tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + b"\0" + np.ascontiguousarray(tensors[name]).tobytes())
-    return digest.hexdigest()
-
-
 def _canonical(document: Document) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), default=_plain)
 

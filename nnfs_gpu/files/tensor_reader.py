@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .tensor_file import KEY, MOST_HEADER, VERSION, Document, ModelFileError, Tensors, seal, seal_1
+from .tensor_file import KEY, MOST_HEADER, VERSION, Document, ModelFileError, Tensors, seal
 
 Forms = dict[str, tuple[tuple[int, ...], str]]  # name -> shape, NumPy's name of the dtype
 Judge = Callable[[Document, Forms], None]  # raises ModelFileError for what is not to be read
@@ -38,7 +38,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read(file: BinaryIO, path: Any, judge: Judge) -> tuple[Document, Tensors]:
-    """Document and tensors of an open file, format 1 or 2, with the seal checked.
+    """Document and tensors of an open file, with the seal checked.
 
     Raises ModelFileError, with `path` in it, for a foreign, truncated or altered file, and
     what `judge` raises.
@@ -51,15 +51,14 @@ def read(file: BinaryIO, path: Any, judge: Judge) -> tuple[Document, Tensors]:
         metadata, forms = _parts(_object(header.decode()), _rest(file, header))
     except NOT_JSON as error:
         raise _unreadable(path, error) from error
-    document = _format_2(metadata, path) if KEY in metadata else _format_1(metadata, path)
+    document = _document_in(metadata, path)
     judge(document, forms)
     data = b"".join((len(header).to_bytes(8, "little"), header, file.read()))
     try:
         tensors = from_bytes(data)
     except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise _unreadable(path, error) from error
-    sealed = seal_1(tensors) if document["format_version"] == 1 else seal(document, tensors)
-    if document.get("sha256") != sealed:
+    if document.get("sha256") != seal(document, tensors):
         raise ModelFileError(f"{path}: was altered or damaged: its checksum differs")
     return document, tensors
 
@@ -156,25 +155,18 @@ def _numpy_name(dtype: str) -> str:
 
 
 # ---- the document ----
-def _format_2(metadata: dict[str, str], path: Any) -> Document:
+def _document_in(metadata: dict[str, str], path: Any) -> Document:
+    if KEY not in metadata:
+        raise ModelFileError(
+            f"{path}: got the metadata {short(sorted(metadata))}, expected {KEY!r}, as in a file "
+            "that nnfs_gpu wrote"
+        )
     document = _document(metadata[KEY], path)
     if document.get("format_version") != VERSION:
         raise ModelFileError(
             f"{path}: got format version {short(document.get('format_version'))}, expected "
             f"{VERSION}; a newer nnfs_gpu may read it"
         )
-    return document
-
-
-def _format_1(metadata: dict[str, str], path: Any) -> Document:
-    found = metadata.get("format"), metadata.get("format_version")
-    if found != ("nnfs_gpu", "1"):
-        raise ModelFileError(
-            f"{path}: got format {short(found[0])} version {short(found[1])}, expected a file "
-            f"that nnfs_gpu wrote: metadata {KEY!r}, or format 'nnfs_gpu' version '1'"
-        )
-    document = _document(metadata.get("architecture", ""), path)
-    document |= {"format_version": 1, "kind": "model", "sha256": metadata.get("sha256")}
     return document
 
 

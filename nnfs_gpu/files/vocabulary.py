@@ -3,7 +3,8 @@
 `describe` turns an object into its class name and constructor arguments, `construct` builds
 it again, `get_state` gives what training has changed beside the parameters and the optimizer's
 arrays. Only the classes in `PARTS` can be named, so that a file can build nothing else: ours, and
-those of the user's own that the program has given to `register`.
+those of the user's own that the program has given to `register`. Activations, losses
+and optimizers of ours come from the vocabulary of the fused engines.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import accuracy, activations, checks, layers, losses, optimizers
+from .. import accuracy, activations, checks, layers
 from ..backend.arrays import to_host
+from ..fused import vocabulary
 from ..parameters import PARAMETERS, REGULARIZERS, STATE_ARRAYS
 
 Kind = TypeVar("Kind")
@@ -75,20 +77,16 @@ PARTS: dict[str, Part] = {
     "Layer_Dropout": Part(
         layers.Layer_Dropout, ("rate", "seed"), {"seed": _seed, "calls": _count(32)}
     ),
-    "Activation_ReLU": Part(activations.Activation_ReLU),
     "Activation_Softmax": Part(activations.Activation_Softmax),
-    "Activation_Sigmoid": Part(activations.Activation_Sigmoid),
-    "Activation_Linear": Part(activations.Activation_Linear),
-    "Loss_CategoricalCrossentropy": Part(losses.Loss_CategoricalCrossentropy),
-    "Loss_BinaryCrossentropy": Part(losses.Loss_BinaryCrossentropy),
-    "Loss_MeanSquaredError": Part(losses.Loss_MeanSquaredError),
-    "Loss_MeanAbsoluteError": Part(losses.Loss_MeanAbsoluteError),
+    **{one.make.__name__: Part(one.make, one.arguments) for one in vocabulary.ACTIVATIONS.values()},
+    **{one.make.__name__: Part(one.make) for one in vocabulary.LOSSES.values()},
     "Accuracy_Categorical": Part(accuracy.Accuracy_Categorical, ("binary",), flags=("binary",)),
     "Accuracy_Regression": Part(accuracy.Accuracy_Regression, (), {"precision": _precision}),
-    "Optimizer_SGD": _optimizer(optimizers.Optimizer_SGD, "momentum"),
-    "Optimizer_Adagrad": _optimizer(optimizers.Optimizer_Adagrad, "epsilon"),
-    "Optimizer_RMSprop": _optimizer(optimizers.Optimizer_RMSprop, "epsilon", "rho"),
-    "Optimizer_Adam": _optimizer(optimizers.Optimizer_Adam, "epsilon", "beta_1", "beta_2"),
+    # Of two rules of a class the later one, which has the setting that tells them apart.
+    **{
+        one.make.__name__: _optimizer(one.make, *one.settings.values())
+        for one in vocabulary.OPTIMIZERS.values()
+    },
 }
 
 # The beginning of a class's name says what it can be.

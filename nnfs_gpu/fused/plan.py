@@ -16,11 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import accuracy, activations, losses, optimizers
 from ..network.network import Network
 from ..own.parts import name_of
 from ..parameters import factors
-from .stages import ACTIVATIONS, CannotFuse, StageParts, check_unchanged, stage_parts
+from .stages import StageParts, check_unchanged, stage_parts
+from .vocabulary import ACCURACIES, ACTIVATIONS, LOSSES, OPTIMIZERS, CannotFuse, name_in
 
 MOST_PRODUCTS = 8  # of a narrow network
 
@@ -29,10 +29,11 @@ MOST_PRODUCTS = 8  # of a narrow network
 class Stage:
     """A dense layer (I inputs, O outputs), its activation, and the dropout after it.
 
-    activation  "relu", "sigmoid" or "linear"
+    activation  its name in `vocabulary.ACTIVATIONS`
     keep        share of the outputs that dropout keeps; 1.0 without dropout
     dropout     whether there is a dropout layer at all: one that keeps everything now
                 still counts its calls, and may keep less at the next step
+    constants   numbers of the activation, such as a slope
     """
 
     n_inputs: int
@@ -44,6 +45,7 @@ class Stage:
     bias_l1: float = 0.0
     bias_l2: float = 0.0
     dropout: bool = False
+    constants: tuple[float, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -56,12 +58,9 @@ class Plan:
     """A network as stages.
 
     dtype      "float32" or "float64"
-    stages     first to last. The last activation is "linear" under softmax_cross_entropy
-               (the softmax belongs to the loss), squared_error and absolute_error, and
-               "sigmoid" under binary_cross_entropy; nothing is dropped after it
-    loss       "softmax_cross_entropy", "binary_cross_entropy", "squared_error" or
-               "absolute_error"
-    optimizer  "sgd", "momentum", "adagrad", "rmsprop" or "adam"
+    stages     first to last. The last activation is the one that the vocabulary has for the
+               loss ("linear" before a softmax, which belongs to it); nothing is dropped after it
+    loss, optimizer   their names in `vocabulary.LOSSES` and `vocabulary.OPTIMIZERS`
     accuracy   "argmax" of the scores equal to the class, "threshold": outputs above 1/2 equal
                to the targets, "close": targets nearer than the accuracy's precision, "none"
     """
@@ -93,6 +92,18 @@ class Plan:
         return sum(stage.parameters for stage in self.stages)
 
     @property
+    def classes(self) -> bool:
+        """Whether a sample belongs to one class, and so has one loss and one answer; else it has
+        one of each for every output, and the loss is their mean.
+        """
+        return LOSSES[self.loss].classes
+
+    @property
+    def answers(self) -> int:
+        """What is compared of a sample."""
+        return 1 if self.classes else self.n_outputs
+
+    @property
     def name(self) -> str:
         """The widths, such as 2-64-3."""
         return "-".join(str(n) for n in (self.n_inputs, *(s.n_outputs for s in self.stages)))
@@ -106,9 +117,10 @@ class Plan:
         costs an addition for each product of an input (or 1) and an output, the other way three
         multiply-adds for each output and two for each input, with as many loads.
         """
-        if len(self.stages) != 2 or self.stages[0].activation != "relu" or self.stages[0].dropout:
+        first = self.stages[0]
+        if len(self.stages) != 2 or not ACTIVATIONS[first.activation].narrow or first.dropout:
             return None
-        outputs = self.n_outputs - (self.loss == "softmax_cross_entropy")
+        outputs = self.n_outputs - self.classes
         products = (self.n_inputs + 1) * outputs
         return (self.n_inputs, outputs) if 0 < products <= MOST_PRODUCTS else None
 
@@ -139,14 +151,14 @@ class Plan:
             if stage.dropout:
                 numbers += 3 * o + 3 * o  # input, mask, output; gradient, mask, gradient
         o = self.n_outputs
-        if self.loss == "softmax_cross_entropy":
+        if self.classes:
             numbers += 2 * o + 1 + 2 * o + o  # softmax, loss, gradient, argmax
         else:
             numbers += 5 * o + 5 * o  # activation, loss, gradients, accuracy
         return numbers * self.itemsize + 3 * self._target_bytes(soft_labels)
 
     def _target_bytes(self, soft_labels: bool) -> int:
-        if self.loss == "softmax_cross_entropy" and not soft_labels:
+        if self.classes and not soft_labels:
             return 4
         return self.n_outputs * self.itemsize
 
@@ -155,6 +167,7 @@ class Plan:
         lines = [f"{self.name}, {self.dtype}, {self.parameters:,} parameters"]
         for number, stage in enumerate(self.stages):
             line = f"  {number}  dense {stage.n_inputs} -> {stage.n_outputs}, {stage.activation}"
+            line += "".join(f" {constant:g}" for constant in stage.constants)
             if stage.dropout:
                 line += f", dropout keeps {stage.keep:g}"
             penalties = {
@@ -174,25 +187,7 @@ class Plan:
         return "\n".join(lines)
 
 
-_LOSSES = {
-    losses.Loss_CategoricalCrossentropy: "softmax_cross_entropy",
-    losses.Loss_BinaryCrossentropy: "binary_cross_entropy",
-    losses.Loss_MeanSquaredError: "squared_error",
-    losses.Loss_MeanAbsoluteError: "absolute_error",
-}
-_OPTIMIZERS = {
-    optimizers.Optimizer_SGD: "sgd",
-    optimizers.Optimizer_Adagrad: "adagrad",
-    optimizers.Optimizer_RMSprop: "rmsprop",
-    optimizers.Optimizer_Adam: "adam",
-}
 METHODS = {"loss": ("forward", "backward", "calculate"), "optimizer": ("update_params", "_update")}
-_OUTPUTS = {  # what must end the network, and the activation that stays in the last stage
-    "softmax_cross_entropy": (activations.Activation_Softmax, "linear"),
-    "binary_cross_entropy": (activations.Activation_Sigmoid, "sigmoid"),
-    "squared_error": (activations.Activation_Linear, "linear"),
-    "absolute_error": (activations.Activation_Linear, "linear"),
-}
 
 
 def make_plan(model: Network) -> Plan:
@@ -202,13 +197,13 @@ def make_plan(model: Network) -> Plan:
     with the reason where the network does not fit.
     """
     check_unchanged(model, "the model", "forward", "backward")
-    loss = _known(_LOSSES, model.loss, "loss")
+    loss = _known(LOSSES, model.loss, "loss")
     parts = stage_parts(model)
     if any(part.dense.backend.precise_dot for part in parts):
         raise CannotFuse(
             "the backend sums matrix products in float64 (precise_dot, which init() sets)"
         )
-    output, last_activation = _OUTPUTS[loss]
+    output, last_activation = LOSSES[loss].output, LOSSES[loss].activation
     if type(model.layers[-1]) is not output:
         raise CannotFuse(
             f"{type(model.loss).__name__} is fused after {output.__name__}, the last layer is "
@@ -223,54 +218,56 @@ def make_plan(model: Network) -> Plan:
         dtype=model.backend.dtype.name,
         stages=stages,
         loss=loss,
-        optimizer=_optimizer(model.optimizer),
+        optimizer=_known(OPTIMIZERS, model.optimizer, "optimizer"),
         accuracy=_accuracy(model.accuracy, loss),
     )
 
 
-def _known(table: dict[Any, str], thing: Any, what: str) -> str:
-    kind = type(thing)
-    if thing is None or kind not in table:
+def _known(table: dict[str, Any], thing: Any, what: str) -> str:
+    name = name_in(table, thing)
+    if name is None:
         raise CannotFuse(f"the {what} is {name_of(thing)}, which no fused step knows")
     check_unchanged(thing, f"the {what}", *METHODS[what])
-    return table[kind]
+    return name
 
 
 def _stage(part: StageParts, forced: str | None) -> Stage:
     dense = part.dense
-    activation = "linear" if part.activation is None else ACTIVATIONS.get(type(part.activation))
+    activation = forced or _activation(part.activation)
     weight_l1, weight_l2, bias_l1, bias_l2 = map(float, factors(dense))
     return Stage(
         n_inputs=dense.n_inputs,
         n_outputs=dense.n_neurons,
-        activation=forced or str(activation),
+        activation=activation,
         keep=1.0 if part.dropout is None else float(part.dropout.rate),
         weight_l1=weight_l1,
         weight_l2=weight_l2,
         bias_l1=bias_l1,
         bias_l2=bias_l2,
         dropout=part.dropout is not None,
+        constants=ACTIVATIONS[activation].constants(part.activation),
     )
 
 
-def _optimizer(optimizer: Any) -> str:
-    name = _known(_OPTIMIZERS, optimizer, "optimizer")
-    return "momentum" if name == "sgd" and optimizer.momentum else name
+def _activation(activation: Any) -> str:
+    name = "linear" if activation is None else str(name_in(ACTIVATIONS, activation))
+    if not ACTIVATIONS[name].from_output:
+        raise CannotFuse(
+            f"the gradient of {name_of(activation)} needs its inputs, fused steps keep outputs"
+        )
+    return name
 
 
 def _accuracy(wanted: Any, loss: str) -> str:
     """The name of the comparison, where it is the one that fits the loss."""
     if wanted is None:
         return "none"
-    kind = type(wanted)
-    if kind in (accuracy.Accuracy_Categorical, accuracy.Accuracy_Regression):
+    found = [name for name, known in ACCURACIES.items() if known.make is type(wanted)]
+    if found:
         check_unchanged(wanted, "the accuracy", "compare", "calculate")
-    categorical = kind is accuracy.Accuracy_Categorical
-    if categorical and loss == "softmax_cross_entropy" and not wanted.binary:
-        return "argmax"
-    if categorical and loss == "binary_cross_entropy" and wanted.binary:
-        return "threshold"
-    if kind is accuracy.Accuracy_Regression and loss in ("squared_error", "absolute_error"):
-        return "close"
-    name = name_of(wanted) + ("(binary=True)" if categorical and wanted.binary else "")
-    raise CannotFuse(f"the accuracy {name} is not fused with {loss}")
+    binary = bool(getattr(wanted, "binary", False))
+    for name in found:
+        if loss in ACCURACIES[name].losses and ACCURACIES[name].binary == binary:
+            return name
+    kind = name_of(wanted) + ("(binary=True)" if found and binary else "")
+    raise CannotFuse(f"the accuracy {kind} is not fused with {loss}")

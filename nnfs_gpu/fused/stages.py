@@ -12,10 +12,7 @@ from typing import Any
 from .. import activations, layers
 from ..network.network import Network
 from ..own.parts import name_of, ours
-
-
-class CannotFuse(ValueError):  # noqa: N818 - what it says, not an error in the data
-    """The network trains layer by layer; the message says what stands in the way."""
+from .vocabulary import ACTIVATIONS, CannotFuse
 
 
 @dataclass(frozen=True)
@@ -27,22 +24,23 @@ class StageParts:
     dropout: Any | None
 
 
-ACTIVATIONS = {
-    activations.Activation_ReLU: "relu",
-    activations.Activation_Sigmoid: "sigmoid",
-    activations.Activation_Linear: "linear",
-}
 _DROPOUT = layers.Layer_Dropout
-_LAYERS = {*ACTIVATIONS, _DROPOUT, layers.Layer_Dense, activations.Activation_Softmax}
+
+
+def _layers() -> set[type[Any]]:
+    """The classes that a network may have."""
+    known = {activation.make for activation in ACTIVATIONS.values()}
+    return known | {_DROPOUT, layers.Layer_Dense, activations.Activation_Softmax}
 
 
 def stage_parts(model: Network) -> tuple[StageParts, ...]:
     """The objects of each stage, in order. Raises CannotFuse for layers that form no stages."""
     found: list[list[Any]] = []
+    known = _layers()
     for number, layer in enumerate(model.layers):
         kind = type(layer)
         last = number == len(model.layers) - 1
-        if kind not in _LAYERS:
+        if kind not in known:
             raise CannotFuse(f"layer {number} is a {name_of(layer)}, which no fused step knows")
         check_unchanged(layer, f"layer {number}", "forward", "backward")
         if kind is layers.Layer_Dense:

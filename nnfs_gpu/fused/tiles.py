@@ -20,7 +20,8 @@ from ..network.network import Network
 from ..parameters import add_penalties
 from ..undo import Undo
 from .plan import Plan
-from .stages import CannotFuse, stage_parts
+from .stages import stage_parts
+from .vocabulary import ACTIVATIONS, CannotFuse, refuse_unknown
 
 Array = Any
 
@@ -32,10 +33,11 @@ LEAST_ROWS = 1024  # of a tile: fewer would not fill a GPU
 class TiledSteps:
     """Whole training steps, a tile of rows at a time.
 
-    step, run, accumulate, finish   as `cuda_steps.KernelSteps` has them
+    step, run, accumulate, finish   as `cuda.engine.KernelSteps` has them
 
     Raises CannotFuse for a network with dropout: a mask is a function of the row in the batch,
-    and the operation that makes it begins at row 0.
+    and the operation that makes it begins at row 0; and for an activation or a loss for which the
+    backend has no operation.
 
     tile  rows that are worked on together; None: as many as the cache holds
     """
@@ -46,6 +48,10 @@ class TiledSteps:
         if any(stage.dropout for stage in plan.stages):
             raise CannotFuse(f"{plan.name} is wider than 128 and has dropout")
         self.model, self.plan, self.backend = model, plan, model.backend
+        known = {name.removesuffix("_forward") for name in dir(self.backend)}
+        for stage in plan.stages:
+            refuse_unknown("tiles of rows", "activation", stage.activation, known | {"linear"})
+        refuse_unknown("tiles of rows", "loss", plan.loss, known)
         self._parts = stage_parts(model)
         self._undo = Undo(model)
         widths = plan.n_inputs + sum(stage.n_outputs for stage in plan.stages)
@@ -55,7 +61,6 @@ class TiledSteps:
         self._loss: Any = 0.0
         self._right: Any = 0.0
         self._batch = Batch()
-        self._compared = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
 
     def describe(self) -> str:
         """How a step runs, for people."""
@@ -97,7 +102,7 @@ class TiledSteps:
         self._batch.under_way("summed")
         rows = self._batch.rows
         pairs = [(dw.astype(np.float64), db.astype(np.float64)) for dw, db in self._gradients]
-        return Sums(pairs, self._loss, self._right, rows, rows * self._compared)
+        return Sums(pairs, self._loss, self._right, rows, rows * self.plan.answers)
 
     def replace(self, sums: Sums) -> None:
         """See `Engine`."""
@@ -134,15 +139,29 @@ class TiledSteps:
         backend, outputs = self.backend, [x]
         for number, (part, stage) in enumerate(zip(self._parts, self.plan.stages, strict=True)):
             w, b = part.dense.weights, part.dense.biases
-            hidden = number < len(self._parts) - 1
-            if hidden and stage.activation == "relu":
-                outputs.append(backend.linear_relu_forward(outputs[-1], w, b))
-                continue
-            y = backend.linear_forward(outputs[-1], w, b)
-            if hidden and stage.activation == "sigmoid":
-                y = backend.sigmoid_forward(y)
-            outputs.append(y)
+            if number == len(self._parts) - 1:
+                outputs.append(backend.linear_forward(outputs[-1], w, b))
+            elif both := getattr(backend, f"linear_{stage.activation}_forward", None):
+                outputs.append(both(outputs[-1], w, b))
+            else:
+                outputs.append(self._activated(number, backend.linear_forward(outputs[-1], w, b)))
         return outputs
+
+    def _activated(self, number: int, z: Array) -> Array:
+        """The outputs of a stage from its sums."""
+        name = self.plan.stages[number].activation
+        if name == "linear":
+            return z
+        constants = ACTIVATIONS[name].constants(self._parts[number].activation)
+        return getattr(self.backend, f"{name}_forward")(z, *constants)
+
+    def _derived(self, number: int, dy: Array, y: Array) -> Array:
+        """The gradient at a stage's sums, from the one at its outputs y and from y itself."""
+        name = self.plan.stages[number].activation
+        if name == "linear":
+            return dy
+        constants = ACTIVATIONS[name].constants(self._parts[number].activation)
+        return getattr(self.backend, f"{name}_backward")(dy, y, *constants)
 
     def _end(self, z: Array, t: Array, samples: int) -> tuple[Array, Array | None, Array]:
         """Losses of the rows, which of them are right, and the gradient at z."""
@@ -153,12 +172,12 @@ class TiledSteps:
                 return losses, None, dz
             return losses, self.model.accuracy.compare(backend.argmax(z), t), dz
         t = t.reshape(z.shape)
-        y = backend.sigmoid_forward(z) if self.plan.stages[-1].activation == "sigmoid" else z
+        last = len(self._parts) - 1
+        y = self._activated(last, z)
         losses = getattr(backend, f"{loss}_forward")(y, t)
         dz = getattr(backend, f"{loss}_backward")(y, t)
         dz *= dz.dtype.type(z.shape[0] / samples)  # the mean is the batch's, not the tile's
-        if self.plan.stages[-1].activation == "sigmoid":
-            dz = backend.sigmoid_backward(dz, y)
+        dz = self._derived(last, dz, y)
         if self.model.accuracy is None:
             return losses, None, dz
         predictions = self.model.output_layer_activation.predictions(y)
@@ -168,14 +187,13 @@ class TiledSteps:
         """dw and db of every stage, from the gradient at the last one's sums."""
         backend, found = self.backend, []
         for number in reversed(range(len(self._parts))):
-            stage, w = self.plan.stages[number], self._parts[number].dense.weights
+            name, w = self.plan.stages[number].activation, self._parts[number].dense.weights
             x, y = outputs[number], outputs[number + 1]
             hidden = number < len(self._parts) - 1
-            if hidden and stage.activation == "relu":
-                dy, dw, db = backend.linear_relu_backward(dy, x, w, y)
+            if hidden and (both := getattr(backend, f"linear_{name}_backward", None)):
+                dy, dw, db = both(dy, x, w, y)
             else:
-                if hidden and stage.activation == "sigmoid":
-                    dy = backend.sigmoid_backward(dy, y)
+                dy = self._derived(number, dy, y) if hidden else dy  # `_end` has the last one's
                 dy, dw, db = backend.linear_backward(dy, x, w)
             found.append((dw, db))
         return found[::-1]
@@ -196,7 +214,7 @@ class TiledSteps:
         model = self.model
         model.loss.accumulated_sum = model.loss.accumulated_sum + loss
         model.loss.accumulated_count += n
-        count = n * self._compared
+        count = n * self.plan.answers
         if model.accuracy is not None:
             model.accuracy.accumulated_sum = model.accuracy.accumulated_sum + right
             model.accuracy.accumulated_count += count

@@ -275,9 +275,19 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("relu_forward", lambda d: {"x": _kink(d)["x"]}, "exact", moved=matrices(2)),
     Operation("relu_backward", _kink, "exact", moved=matrices(3)),
+    Operation(
+        *("leaky_relu_forward", lambda d: {"x": _kink(d)["x"], "slope": 0.01}),
+        moved=matrices(2),
+    ),
+    Operation("leaky_relu_backward", lambda d: _kink(d) | {"slope": 0.01}, moved=matrices(3)),
     Operation("sigmoid_forward", _normal("x", spread=9.0), moved=matrices(2)),
     Operation(
         "sigmoid_backward", lambda d: {"dy": d.normal(), "y": d.uniform()}, moved=matrices(3)
+    ),
+    Operation("tanh_forward", _normal("x", spread=4.0), moved=matrices(2)),
+    Operation(
+        *("tanh_backward", lambda d: {"dy": d.normal(), "y": 2 * d.uniform() - 1}),
+        moved=matrices(3),
     ),
     Operation("softmax_forward", _normal("x", spread=5.0), moved=matrices(2), at=None),
     Operation("softmax_backward", _softmax, "sum", moved=matrices(3), at=None),
@@ -356,6 +366,11 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("adam_step", _step("m cache", step=3, **ADAM), "element", (), ("w", "m", "cache")),
+        moved=matrices(7),
+    ),
+    Operation(
+        *("adamw_step", _step("m cache", step=3, weight_decay=0.01, **ADAM), "element", ()),
+        writes=("w", "m", "cache"),
         moved=matrices(7),
     ),
     Operation("argmax", _eighths("x"), "exact", ("int32",), moved=matrices(1, 1), at=None),

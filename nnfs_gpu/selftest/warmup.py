@@ -14,33 +14,22 @@ from typing import Any
 import numpy as np
 
 from .. import fused
-from ..accuracy import Accuracy_Categorical, Accuracy_Regression
-from ..activations import Activation_Linear, Activation_ReLU, Activation_Sigmoid, Activation_Softmax
+from ..accuracy import Accuracy_Categorical
+from ..activations import Activation_ReLU, Activation_Softmax
 from ..backend import get_backend, use_backend
+from ..fused import vocabulary
 from ..fused.plan import MOST_PRODUCTS
 from ..layers import Layer_Dense, Layer_Dropout
-from ..losses import (
-    Loss_BinaryCrossentropy,
-    Loss_CategoricalCrossentropy,
-    Loss_MeanAbsoluteError,
-    Loss_MeanSquaredError,
-)
+from ..losses import Loss_CategoricalCrossentropy
 from ..model import Model
-from ..optimizers import Optimizer_Adagrad, Optimizer_Adam, Optimizer_RMSprop, Optimizer_SGD
+from ..optimizers import Optimizer_Adam
 from ..training import divergence
 from .operations import OPERATIONS
 
 Done = tuple[str, str, float]  # dtype, what was compiled or loaded, and the seconds that it took
 
 SAMPLES = 4
-OPTIMIZERS = (
-    Optimizer_Adam,
-    Optimizer_SGD,
-    lambda: Optimizer_SGD(momentum=0.9),
-    Optimizer_Adagrad,
-    Optimizer_RMSprop,
-)
-REGRESSION = (Loss_MeanSquaredError, Loss_MeanAbsoluteError)
+CLASSES = Loss_CategoricalCrossentropy, Activation_Softmax, Accuracy_Categorical
 
 
 def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
@@ -65,21 +54,27 @@ def _operations(backend: Any) -> None:
 
 def _deep(_: Any) -> None:
     """Losses, optimizers, hidden activations, dropout: each in one network at least."""
-    hidden = Activation_ReLU, Activation_Sigmoid, Activation_Linear
-    ends = (
-        *((loss, Activation_Linear, Accuracy_Regression) for loss in REGRESSION),
-        (Loss_BinaryCrossentropy, Activation_Sigmoid, lambda: Accuracy_Categorical(binary=True)),
-        (Loss_CategoricalCrossentropy, Activation_Softmax, Accuracy_Categorical),
-    )
-    for number in range(max(len(OPTIMIZERS), len(ends))):
+    hidden: list[Callable[[], Any]] = [known.make for known in vocabulary.ACTIVATIONS.values()]
+    ends = [
+        (known.make, known.output, _accuracy(name)) for name, known in vocabulary.LOSSES.items()
+    ]
+    rules = [
+        known.make(**({known.when: 0.9} if known.when else {}))
+        for known in vocabulary.OPTIMIZERS.values()
+    ]
+    for number in range(max(len(hidden), len(ends), len(rules))):
         between = [hidden[number % len(hidden)](), Layer_Dropout(0.5, seed=0)]
-        optimizer = OPTIMIZERS[number % len(OPTIMIZERS)]()
-        _step(
-            [Layer_Dense(2, 5), *between, Layer_Dense(5, 3)], *ends[number % len(ends)], optimizer
-        )
+        layers = [Layer_Dense(2, 5), *between, Layer_Dense(5, 3)]
+        _step(layers, *ends[number % len(ends)], rules[number % len(rules)])
     soft = np.full((SAMPLES, 3), 1 / 3)
-    layers = [Layer_Dense(2, 5), Activation_Sigmoid(), Layer_Dense(5, 3)]
-    _step(layers, *ends[-1], Optimizer_Adam(), soft)
+    _step([Layer_Dense(2, 5), hidden[-1](), Layer_Dense(5, 3)], *CLASSES, Optimizer_Adam(), soft)
+
+
+def _accuracy(loss: str) -> Callable[[], Any]:
+    """What makes the accuracy that fits a loss."""
+    known = next(one for one in vocabulary.ACCURACIES.values() if one.make and loss in one.losses)
+    make: Any = known.make
+    return lambda: make(**({"binary": True} if known.binary else {}))
 
 
 def _narrow(_: Any) -> None:
@@ -87,8 +82,7 @@ def _narrow(_: Any) -> None:
     for inputs in range(1, MOST_PRODUCTS):
         for classes in range(2, MOST_PRODUCTS // (inputs + 1) + 2):
             layers = [Layer_Dense(inputs, 4), Activation_ReLU(), Layer_Dense(4, classes)]
-            loss = Loss_CategoricalCrossentropy
-            _step(layers, loss, Activation_Softmax, Accuracy_Categorical, Optimizer_Adam())
+            _step(layers, *CLASSES, Optimizer_Adam())
 
 
 def _step(

@@ -8,6 +8,6 @@ from nnfs_gpu.backend.cpu.workers import Workers
 
 
 @pytest.fixture(scope="module")
-def crew():
+def pool():
     """Three threads for all tests of a file: what one test leaves behind, the next would find."""
     return Workers(3)

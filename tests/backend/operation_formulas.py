@@ -78,6 +78,14 @@ def relu_backward(dtype, dy, x):
     return [exact(each(lambda d, v: d if v > 0 else 0.0, dy, x))]
 
 
+def leaky_relu_forward(dtype, x, slope):
+    return [Expected(each(lambda v: v if v > 0 else slope * v, x))]
+
+
+def leaky_relu_backward(dtype, dy, x, slope):
+    return [Expected(each(lambda d, v: d if v > 0 else slope * d, dy, x))]
+
+
 def sigmoid_forward(dtype, x):
     def sigmoid(v):
         return 1 / (1 + math.exp(-v)) if v > 0 else math.exp(v) / (1 + math.exp(v))
@@ -87,6 +95,14 @@ def sigmoid_forward(dtype, x):
 
 def sigmoid_backward(dtype, dy, y):
     return [Expected(each(lambda d, v: d * v * (1 - v), dy, y))]
+
+
+def tanh_forward(dtype, x):
+    return [Expected(each(math.tanh, x))]
+
+
+def tanh_backward(dtype, dy, y):
+    return [Expected(each(lambda d, v: d * (1 - v * v), dy, y), each(abs, dy))]
 
 
 def softmax_forward(dtype, x):

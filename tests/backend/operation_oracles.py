@@ -76,6 +76,13 @@ def adam_step(dtype, w, dw, m, cache, rate, epsilon, beta_1, beta_2, step):
     ]
 
 
+def adamw_step(dtype, w, dw, m, cache, rate, epsilon, beta_1, beta_2, weight_decay, step):
+    adam = (dtype, w, dw, m, cache, rate, epsilon, beta_1, beta_2, step)
+    moved, new_m, new_cache = adam_step(*adam)
+    decayed = rate * weight_decay * w
+    return [Expected(moved.value - decayed, moved.magnitude + np.abs(decayed)), new_m, new_cache]
+
+
 def argmax(dtype, x):
     return [exact(each_row(lambda row: row.index(max(row)), x))]
 
@@ -146,8 +153,12 @@ ORACLES = {
     "linear_relu_backward": formulas.linear_relu_backward,
     "relu_forward": formulas.relu_forward,
     "relu_backward": formulas.relu_backward,
+    "leaky_relu_forward": formulas.leaky_relu_forward,
+    "leaky_relu_backward": formulas.leaky_relu_backward,
     "sigmoid_forward": formulas.sigmoid_forward,
     "sigmoid_backward": formulas.sigmoid_backward,
+    "tanh_forward": formulas.tanh_forward,
+    "tanh_backward": formulas.tanh_backward,
     "softmax_forward": formulas.softmax_forward,
     "softmax_backward": formulas.softmax_backward,
     "softmax_jacobian": formulas.softmax_jacobian,
@@ -170,6 +181,7 @@ ORACLES = {
     "adagrad_step": adagrad_step,
     "rmsprop_step": rmsprop_step,
     "adam_step": adam_step,
+    "adamw_step": adamw_step,
     "argmax": argmax,
     "threshold": threshold,
     "equal": equal,

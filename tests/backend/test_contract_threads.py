@@ -40,7 +40,7 @@ def threads(monkeypatch):
         return shares
 
     monkeypatch.setattr(launch, "WORK_PER_THREAD", 64)
-    monkeypatch.setattr(Workers, "share", counting)
+    monkeypatch.setattr(Workers, "fork_join", counting)
     return use
 
 

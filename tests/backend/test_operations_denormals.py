@@ -29,8 +29,20 @@ def row(*values):
 CASES = {  # operation and arguments: (what it gives or writes, units of the last place)
     "relu_forward": ({"x": row(TINY, -TINY, 3 * TINY)}, row(TINY, 0, 3 * TINY), 0),
     "relu_backward": ({"dy": row(TINY, 1, 1), "x": row(1, TINY, -TINY)}, row(TINY, 1, 0), 0),
+    "leaky_relu_forward": (
+        {"x": row(TINY, -TINY, -4 * TINY), "slope": 0.5},
+        row(TINY, -TINY / 2, -2 * TINY),
+        1,
+    ),
+    "leaky_relu_backward": (
+        {"dy": row(TINY, TINY), "x": row(1, -TINY), "slope": 2.0},
+        row(TINY, 2 * TINY),
+        1,
+    ),
     "sigmoid_forward": ({"x": row(-95, -100)}, row(np.exp(-95.0), np.exp(-100.0)), 4),
     "sigmoid_backward": ({"dy": row(TINY, 1), "y": row(0.5, TINY)}, row(TINY / 4, TINY), 1),
+    "tanh_forward": ({"x": row(TINY, -TINY, 1e-20)}, row(TINY, -TINY, 1e-20), 2),
+    "tanh_backward": ({"dy": row(TINY, 1), "y": row(0, TINY)}, row(TINY, 1), 1),
     "multiply": ({"a": row(1e-20, TINY), "b": row(1e-20, 2)}, row(TINY, 2 * TINY), 1),
     "threshold": ({"x": row(TINY, -TINY, 0), "limit": 0.0}, np.int32([[1, 0, 0]]), 0),
     "argmax": ({"x": f32((0, TINY, 0), (-TINY, -2 * TINY, -1))}, np.int32([1, 0]), 0),

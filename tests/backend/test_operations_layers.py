@@ -1,4 +1,4 @@
-"""Dense layer, ReLU and sigmoid at their edges: kinks, ends of the range, NaN, rounding."""
+"""Dense layer, ReLU, sigmoid and tanh at their edges: kinks, ends of the range, NaN, rounding."""
 
 from __future__ import annotations
 
@@ -178,6 +178,42 @@ def test_powers_of_the_kernels_round_once():
     assert sum(a != b for a, b in zip(found, exact, strict=True)) <= 2
     np.testing.assert_allclose(found, exact, rtol=3e-16, atol=5e-324)
     assert [power(0.0, 3), power(0.5, 0), power(1.0, 10**6), power(0.9, 1)] == [0, 1, 1, 0.9]
+
+
+def test_leaky_relu_at_the_ends(backend):
+    x = array(backend, math.inf, -math.inf, 0.0, -0.0, math.nan, 2, -2)
+    y = call(backend, "leaky_relu_forward", x, 0.25)
+    expected = [math.inf, -math.inf, 0, 0, math.nan, 2, -0.5]
+    assert_close(y, expected, backend.dtype, ulps=0)
+    dy = array(backend, 1, 1, 1, 1, 1, math.nan, math.nan)  # at the kink the slope
+    dx = call(backend, "leaky_relu_backward", dy, x, 0.25)
+    assert_close(dx, [1, 0.25, 0.25, 0.25, 1, math.nan, math.nan], backend.dtype, ulps=0)
+
+
+def test_tanh_at_the_ends(backend):
+    """Warnings are errors here, so an overflow would show."""
+    top = float(np.finfo(backend.dtype).max)
+    x = array(backend, 1e4, -1e4, math.inf, -math.inf, 0.0, -0.0, math.nan, top, -top)
+    y = call(backend, "tanh_forward", x)
+    assert_close(y, [1, -1, 1, -1, 0, 0, math.nan, 1, -1], backend.dtype, ulps=0)
+    signs = np.signbit(backend.to_numpy(y))
+    assert signs[[1, 3, 5, 8]].all()
+    assert not signs[[0, 2, 4, 7]].any()
+
+
+def test_tanh_over_its_whole_range(backend):
+    """Every power of two of x and steps between, and where the two formulas meet."""
+    meet = 0.625 + np.arange(-64, 64) * np.finfo(backend.dtype).eps
+    x = np.concatenate([np.linspace(-20, 20, 20_001), 2.0 ** np.arange(-120, 7), meet])
+    x = np.concatenate([x, -x[20_001:]]).astype(backend.dtype)
+    expected = [math.tanh(v) for v in x.astype(np.float64)]
+    assert_close(call(backend, "tanh_forward", x[None])[0], expected, backend.dtype, ulps=4)
+
+
+def test_tanh_backward_passes_nan_on(backend):
+    dy, y = array(backend, math.nan, 1, 2), array(backend, 0.5, math.nan, 0.5)
+    dx = call(backend, "tanh_backward", dy, y)
+    assert_close(dx, [math.nan, math.nan, 1.5], backend.dtype)
 
 
 def test_sigmoid_backward_passes_nan_on(backend):

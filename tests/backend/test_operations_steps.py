@@ -13,6 +13,7 @@ from nnfs_gpu import (
     Layer_Dense,
     Optimizer_Adagrad,
     Optimizer_Adam,
+    Optimizer_AdamW,
     Optimizer_RMSprop,
     Optimizer_SGD,
     get_backend,
@@ -90,7 +91,8 @@ def test_penalty_at_zero_is_the_books(backend):
 
 
 @pytest.mark.parametrize(
-    "identity", ["sgd_step", "momentum_step", "adagrad_step", "rmsprop_step", "adam_step"]
+    "identity",
+    ["sgd_step", "momentum_step", "adagrad_step", "rmsprop_step", "adam_step", "adamw_step"],
 )
 def test_steps_pass_nan_on_and_leave_the_others(backend, identity):
     operation = next(o for o in OPERATIONS if o.id == identity)
@@ -164,6 +166,37 @@ def test_optimizers_over_several_steps(backend, rule, make, arguments):
             what=name,
         )
     assert backend.to_numpy(layer.weights)[1, 1] == start["weights"][1, 1]
+
+
+def test_adamw_is_adam_and_a_decay_that_no_gradient_sees(backend):
+    """Of weights and biases alike; one without a gradient shrinks by rate * weight_decay a step."""
+    rng, rate, share, steps = np.random.RandomState(4), 0.05, 0.1, 5
+    start = {"weights": rng.randn(3, 4), "biases": rng.randn(1, 4)}
+    gradients = {"weights": rng.randn(3, 4), "biases": rng.randn(1, 4)}
+    for values in gradients.values():
+        values[0, 1] = 0.0
+    with use_backend(backend):
+        layers = {make: Layer_Dense(3, 4) for make in (Optimizer_Adam, Optimizer_AdamW)}
+    for make, layer in layers.items():
+        layer.weights, layer.biases = start["weights"], start["biases"]
+        settings = {"weight_decay": share} if make is Optimizer_AdamW else {}
+        optimizer = make(rate, **settings)
+        for _ in range(steps if settings else 1):
+            layer.dweights, layer.dbiases = map(backend.asarray, gradients.values())
+            optimizer.pre_update_params()
+            optimizer.update_params(layer)
+            optimizer.post_update_params()
+    for name in NAMES:
+        # With the same gradient at every step Adam moves by the same amount at every step.
+        adam = backend.to_numpy(getattr(layers[Optimizer_Adam], name)) - start[name]
+        expected = start[name].copy()
+        for _ in range(steps):
+            expected += adam - rate * share * expected
+        found = backend.to_numpy(getattr(layers[Optimizer_AdamW], name))
+        size = np.abs(start[name]) + steps * np.abs(adam)
+        assert_close(found, expected, backend.dtype, ulps=16 * steps, magnitude=size, what=name)
+        still = start[name][0, 1] * (1 - rate * share) ** steps
+        assert_close(found[0, 1], still, backend.dtype, ulps=2 * steps)
 
 
 def test_adam_after_a_million_steps(backend):

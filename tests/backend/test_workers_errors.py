@@ -10,14 +10,14 @@ import time
 import weakref
 
 import pytest
-from worker_meetings import PATIENCE, assert_usable, invited, meeting, until
+from worker_meetings import PATIENCE, assert_usable, following, meeting, until
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
 
 
 @pytest.mark.parametrize("guilty", ["caller", "worker", "both"])
 @pytest.mark.parametrize("kind", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
-def test_an_error_reaches_the_caller(crew, guilty, kind):
+def test_an_error_reaches_the_caller(pool, guilty, kind):
     """All calls have ended then; if there are two errors, the caller's own counts."""
     ended = []
 
@@ -30,19 +30,19 @@ def test_an_error_reaches_the_caller(crew, guilty, kind):
         ended.append(number)
 
     with pytest.raises(kind, match="here"):
-        crew.share(meeting(4, action)[0], 4)
+        pool.fork_join(meeting(4, action)[0], 4)
     assert len(ended) == (2 if guilty == "both" else 3)
-    assert_usable(crew)
+    assert_usable(pool)
 
 
 @posix
-def test_ctrl_c_while_the_caller_waits_for_others(crew):
+def test_ctrl_c_while_the_caller_waits_for_others(pool):
     """The caller waits on, twice interrupted, and raises it when the others' calls have ended."""
     ended = []
 
     def action(number):
         if number:
-            until(lambda: not crew._job._open, "the caller does not wait")
+            until(lambda: not pool._job._open, "the caller does not wait")
             for _ in range(2):
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
                 time.sleep(0.02)
@@ -51,16 +51,16 @@ def test_ctrl_c_while_the_caller_waits_for_others(crew):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            crew.share(meeting(2, action)[0], 2)
+            pool.fork_join(meeting(2, action)[0], 2)
         assert len(ended) == 1
     finally:
         signal.signal(signal.SIGINT, before)
-    assert_usable(crew)
+    assert_usable(pool)
 
 
 @pytest.mark.parametrize("fails", [None, ValueError])
-def test_nothing_of_the_callers_is_kept_alive(crew, fails):
-    """Neither a job's task nor that of guests who have left; with an error, after a collection."""
+def test_nothing_of_the_callers_is_kept_alive(pool, fails):
+    """Neither a job's task nor that of followers who left; with an error, after a collection."""
 
     class Task:
         def __call__(self, number):
@@ -71,11 +71,11 @@ def test_nothing_of_the_callers_is_kept_alive(crew, fails):
     barrier, task = threading.Barrier(3, timeout=PATIENCE), Task()
     alive = [weakref.ref(task)]
     try:
-        crew.share(task, 3)
+        pool.fork_join(task, 3)
         assert fails is None
     except ValueError:
         assert fails
-    party = invited(crew, 3, fails)
+    party = following(pool, 3, fails)
     alive.append(weakref.ref(party))
     party.over = True
     del task, party

@@ -22,16 +22,16 @@ START = threading.Event.wait  # where a thread's start waits until the thread ru
 
 
 def at_work(number, signal, seen):
-    """A guest that leaves when it is wanted."""
-    until(lambda: signal[0] != seen, "nobody wants the guests")
+    """A follower that leaves when it is wanted."""
+    until(lambda: signal[0] != seen, "nobody wants the followers")
 
 
-def life(crew):
-    """All that a caller does: starts threads, shares, invites, sends to sleep."""
-    crew.share(until_the_caller_comes(), 4)
-    crew.invite(at_work, 4)
-    crew.share(lambda number: None, 2)
-    crew.rest()
+def life(pool):
+    """All that a caller does: starts threads, shares, has others follow, sends to sleep."""
+    pool.fork_join(until_the_caller_comes(), 4)
+    pool.follow(at_work, 4)
+    pool.fork_join(lambda number: None, 2)
+    pool.sleep()
 
 
 def until_the_caller_comes():
@@ -46,10 +46,10 @@ def until_the_caller_comes():
     return task
 
 
-def numbers_of(crew):
+def numbers_of(pool):
     """By number, the threads that were ever called with it."""
-    task, calls = meeting(crew.count + 1)
-    crew.share(task, crew.count + 1)
+    task, calls = meeting(pool.count + 1)
+    pool.fork_join(task, pool.count + 1)
     return calls
 
 
@@ -61,9 +61,9 @@ def _no_affinity(monkeypatch):
 @pytest.fixture(autouse=True, scope="module")
 def _compiled():
     """What workers wait in: compiled at first use."""
-    crew = Workers(1)
+    pool = Workers(1)
     for _ in range(2):
-        assert_usable(crew)
+        assert_usable(pool)
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +76,21 @@ def test_workers_stay_free_and_have_their_numbers_wherever_ctrl_c_comes(total):
     chosen = np.random.default_rng(2).choice(total, min(MANY, total), replace=False) + 1
     hits = 0
     for at in sorted(chosen):
-        crew = Workers(3)
-        where = cut_off(lambda: life(crew), at, within=START)  # noqa: B023
+        pool = Workers(3)
+        where = cut_off(lambda: life(pool), at, within=START)  # noqa: B023
         hits += bool(where)  # how many instructions there are differs a little each time
-        assert not crew._caller, (at, where)
-        assert_usable(crew)
+        assert not pool._caller, (at, where)
+        assert_usable(pool)
         for _ in range(2):
-            calls = sorted(numbers_of(crew))
+            calls = sorted(numbers_of(pool))
             assert [number for number, _ in calls] == [0, 1, 2, 3], (at, where)
-        assert {t.ident for t in crew._threads.values()} == {thread for _, thread in calls[1:]}
+        assert {t.ident for t in pool._threads.values()} == {thread for _, thread in calls[1:]}
     assert hits > len(chosen) // 2
 
 
 def test_a_start_that_was_cut_off_is_made_up_for_and_its_thread_leaves(monkeypatch):
     """KeyboardInterrupt when the thread runs already, but before its start has come back."""
-    crew, start, gates = Workers(1), threading.Thread.start, []
+    pool, start, gates = Workers(1), threading.Thread.start, []
     run = threading.Thread.run
 
     def slow(thread):
@@ -109,16 +109,16 @@ def test_a_start_that_was_cut_off_is_made_up_for_and_its_thread_leaves(monkeypat
         patch.setattr(threading.Thread, "run", slow)
         patch.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            crew.share(lambda number: None, 2)
+            pool.fork_join(lambda number: None, 2)
         patch.setattr(threading.Thread, "start", start)
-        assert_usable(crew)  # with another thread
+        assert_usable(pool)  # with another thread
         (late, gate) = next(iter(gates.items()))
         gate.set()
         late.join(PATIENCE)
         assert not late.is_alive()
-    assert list(crew._threads) == [1]
-    assert crew._threads[1] is not late
-    assert_usable(crew)
+    assert list(pool._threads) == [1]
+    assert pool._threads[1] is not late
+    assert_usable(pool)
 
 
 # ---- no threads ----
@@ -147,14 +147,14 @@ def refusing(monkeypatch):
 def test_where_no_thread_can_be_started_those_there_are_work(refusing, caplog, threads):
     """It is said once, and the system is not asked again for a while."""
     refusing.left = threads
-    crew = Workers(3)
+    pool = Workers(3)
     with caplog.at_level(logging.WARNING, logger="nnfs_gpu"):
         for _ in range(3):
             task, calls = meeting(threads + 1)
-            crew.share(task, 4)
+            pool.fork_join(task, 4)
             assert sorted(number for number, _ in calls) == list(range(threads + 1))
-            crew.invite(at_work, 4)
-            crew.rest()
+            pool.follow(at_work, 4)
+            pool.sleep()
     assert refusing.asked == threads + 1
     (record,) = caplog.records
     assert record.name == "nnfs_gpu"
@@ -163,9 +163,9 @@ def test_where_no_thread_can_be_started_those_there_are_work(refusing, caplog, t
 
 
 def test_threads_are_asked_for_again_after_a_while(refusing, monkeypatch, caplog):
-    crew = Workers(2)
-    crew.share(lambda number: None, 3)
+    pool = Workers(2)
+    pool.fork_join(lambda number: None, 3)
     refusing.left = 2
     monkeypatch.setattr(module, "AGAIN", 0.0)
-    assert_usable(crew)
+    assert_usable(pool)
     assert len(caplog.records) == 1

@@ -33,14 +33,14 @@ def cores(monkeypatch):
 
 
 def test_workers_are_kept_off_the_callers_core(cores):
-    crew = Workers(2)
-    assert_usable(crew)
-    threads = [thread.native_id for thread in crew._threads.values()]
+    pool = Workers(2)
+    assert_usable(pool)
+    threads = [thread.native_id for thread in pool._threads.values()]
     assert cores["set"] == [(thread, {1, 2}) for thread in threads]
-    assert_usable(crew)
+    assert_usable(pool)
     assert len(cores["set"]) == 2  # nothing has changed
     cores["core"] = 2
-    assert_usable(crew)
+    assert_usable(pool)
     assert cores["set"][2:] == [(thread, {0, 1}) for thread in threads]
 
 
@@ -48,9 +48,9 @@ def test_workers_are_kept_off_the_callers_core(cores):
 def test_workers_work_where_they_cannot_be_moved(cores, change):
     """One core alone, a system that forbids it, one that does not say where a thread runs."""
     cores.update(change)
-    crew = Workers(2)
+    pool = Workers(2)
     for _ in range(3):
-        assert_usable(crew)
+        assert_usable(pool)
     assert cores["set"] == [] or cores["fails"]
 
 
@@ -85,7 +85,7 @@ def test_a_forked_child_makes_threads_of_its_own(monkeypatch, busy):
         begun.set()
         assert over.wait(PATIENCE)
 
-    other = threading.Thread(target=lambda: launch.workers().share(occupy, 2))
+    other = threading.Thread(target=lambda: launch.workers().fork_join(occupy, 2))
     if busy:
         other.start()
         assert begun.wait(PATIENCE)

@@ -36,37 +36,37 @@ def meeting(threads, action=lambda number: None):
     return task, calls
 
 
-def assert_usable(crew):
+def assert_usable(pool):
     """All threads take part in a job."""
-    task, calls = meeting(crew.count + 1)
-    crew.share(task, crew.count + 1)
-    assert len({thread for _, thread in calls}) == crew.count + 1
+    task, calls = meeting(pool.count + 1)
+    pool.fork_join(task, pool.count + 1)
+    assert len({thread for _, thread in calls}) == pool.count + 1
 
 
-def all_asleep(crew):
-    return len(crew._asleep) == len(crew._threads)
+def all_asleep(pool):
+    return len(pool._asleep) == len(pool._threads)
 
 
 class Party:
-    """A task for guests: all meet the caller, then stay until they are wanted or sent away."""
+    """A task for followers: all meet the caller, then stay until they are wanted or sent away."""
 
-    def __init__(self, guests, fails=None):
-        self.barrier, self.over = threading.Barrier(guests + 1, timeout=PATIENCE), False
+    def __init__(self, followers, fails=None):
+        self.barrier, self.over = threading.Barrier(followers + 1, timeout=PATIENCE), False
         self.came, self.left, self.fails = [], [], fails
 
     def __call__(self, number, signal, seen):
         self.came.append((number, ME(), int(signal[0]) == seen))
         self.barrier.wait()
-        until(lambda: self.over or signal[0] != seen, "nobody wants the guests")
+        until(lambda: self.over or signal[0] != seen, "nobody wants the followers")
         self.left.append(number)
         if self.fails:
             raise self.fails
 
 
-def invited(crew, guests, fails=None):
+def following(pool, followers, fails=None):
     """The party that so many have come to."""
-    party = Party(guests, fails)
-    crew.invite(party, guests + 1)
+    party = Party(followers, fails)
+    pool.follow(party, followers + 1)
     party.barrier.wait()
     return party
 

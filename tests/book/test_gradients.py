@@ -51,20 +51,22 @@ def test_linear(backend, shape):
     check_projection(lambda z: f(x, w, z), b, db, 3, "db")
 
 
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "softmax"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "softmax"])
 @each_shape
 def test_activation(backend, shape, name):
     n, c = shape
     rng = np.random.RandomState(10 * n + c)
     x, v = 2 * rng.randn(n, c), asymmetric(rng, n, c)
-    if name == "relu":
+    if name.endswith("relu"):
         x = away_from(x, 0.0)
 
-    def forward(x):
-        return backend.to_numpy(getattr(backend, f"{name}_forward")(backend.asarray(x)))
+    slope = (0.3,) if name == "leaky_relu" else ()
 
-    seen = x if name == "relu" else forward(x)  # what backward needs
-    dx = getattr(backend, f"{name}_backward")(backend.asarray(v), backend.asarray(seen))
+    def forward(x):
+        return backend.to_numpy(getattr(backend, f"{name}_forward")(backend.asarray(x), *slope))
+
+    seen = x if name.endswith("relu") else forward(x)  # what backward needs
+    dx = getattr(backend, f"{name}_backward")(backend.asarray(v), backend.asarray(seen), *slope)
     check_projection(lambda z: float((v * forward(z)).sum()), x, backend.to_numpy(dx), 4, name)
 
 

@@ -30,6 +30,26 @@ def relu(gpu, rng, n, c):
     return [Result(y, ORACLE.relu_forward(x)), Result(dx, ORACLE.relu_backward(dy, x))]
 
 
+@case("elementwise.tanh_forward", "elementwise.tanh_backward")
+def tanh(gpu, rng, n, c):
+    x, dy = gpu.array(3 * normal(rng, n, c)), gpu.array(rng.randn(n, c))
+    y, dx = gpu.empty((n, c)), gpu.empty((n, c))
+    gpu.flat("elementwise", "tanh_forward", x.size, x, y, x.size)
+    gpu.flat("elementwise", "tanh_backward", x.size, dy, y, dx, x.size)
+    expected = ORACLE.tanh_backward(wide(dy), wide(y))
+    return [Result(y, ORACLE.tanh_forward(wide(x)), 4), Result(dx, expected, 2)]
+
+
+@case("elementwise.leaky_relu_forward", "elementwise.leaky_relu_backward")
+def leaky_relu(gpu, rng, n, c):
+    x, dy = gpu.array(normal(rng, n, c)), gpu.array(normal(rng, n, c))
+    y, dx = gpu.empty((n, c)), gpu.empty((n, c))
+    gpu.flat("elementwise", "leaky_relu_forward", x.size, x, y, x.size, 0.125)
+    gpu.flat("elementwise", "leaky_relu_backward", x.size, dy, x, dx, x.size, 0.125)
+    expected = ORACLE.leaky_relu_forward(x, 0.125), ORACLE.leaky_relu_backward(dy, x, 0.125)
+    return [Result(y, expected[0]), Result(dx, expected[1])]
+
+
 @case("elementwise.sigmoid_forward", "elementwise.sigmoid_backward")
 def sigmoid(gpu, rng, n, c):
     x, dy = gpu.array(9 * normal(rng, n, c)), gpu.array(rng.randn(n, c))
@@ -146,6 +166,18 @@ STEPS = {  # state, the specification's settings, the kernel's scalars
         ("m", "cache"),
         {"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999, "step": 3},
         (0.05, 1e-7, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 1 - 0.9**3, 1 - 0.999**3),
+    ),
+    "adamw_step": (
+        ("m", "cache"),
+        {
+            "rate": 0.05,
+            "epsilon": 1e-7,
+            "beta_1": 0.9,
+            "beta_2": 0.999,
+            "step": 3,
+            "weight_decay": 0.1,
+        },
+        (0.05, 1e-7, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 1 - 0.9**3, 1 - 0.999**3, 0.1),
     ),
 }
 

@@ -13,7 +13,7 @@ from nnfs_gpu import (
     Optimizer_Adam,
     get_backend,
 )
-from nnfs_gpu.files.tensor_file import ModelFileError, seal, seal_1
+from nnfs_gpu.files.tensor_file import ModelFileError, seal
 
 X = np.random.RandomState(4).randn(20, 2)
 Y = np.arange(20) % 3
@@ -47,37 +47,19 @@ def metadata(path):
 
 
 def architecture(path):
-    """The JSON of a file of format 1 or 2."""
-    found = metadata(path)
-    return json.loads(found["nnfs_gpu"] if "nnfs_gpu" in found else found["architecture"])
-
-
-def to_format_1(path):
-    """Write a file of format 2 as nnfs_gpu 0.1 did."""
-    document = architecture(path)
-    tensors = {
-        name: a for name, a in load_file(path).items() if name.endswith(("weights", "biases"))
-    }
-    names = ("dtype", "layers", "loss", "optimizer", "accuracy")
-    text = json.dumps({name: document[name] for name in names})
-    found = {"format": "nnfs_gpu", "format_version": "1", "architecture": text}
-    save_file(tensors, path, found | {"sha256": seal_1(tensors)})
+    """The JSON of a file."""
+    return json.loads(metadata(path)["nnfs_gpu"])
 
 
 def rewrite(path, *, tensors=None, document=None, sealed=True):
     """Write `path` anew with other tensors or another document (text: as it is)."""
-    found, first = metadata(path), "nnfs_gpu" not in metadata(path)
     tensors = load_file(path) if tensors is None else tensors
     document = architecture(path) if document is None else document
     if not isinstance(document, str):
-        if sealed and not first and isinstance(document, dict):
+        if sealed and isinstance(document, dict):
             document = document | {"sha256": seal(document, tensors)}
         document = json.dumps(document)
-    if first:
-        found |= {"architecture": document} | ({"sha256": seal_1(tensors)} if sealed else {})
-    else:
-        found = {"nnfs_gpu": document}
-    save_file(tensors, path, found)
+    save_file(tensors, path, {"nnfs_gpu": document})
 
 
 def refused(path, message=None, load=Model.load):

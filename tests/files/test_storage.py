@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers import DTYPES
-from model_files import X, Y, architecture, bits, build, metadata, refused, rewrite, to_format_1
+from model_files import X, Y, architecture, bits, build, metadata, refused, rewrite
 from safetensors.numpy import load_file
 
 from nnfs_gpu import (
@@ -81,19 +81,6 @@ def test_every_part_comes_back_with_its_arguments(backend, tmp_path, optimizer):
     dense = loaded.layers[0]
     assert (dense.weight_regularizer_l1, dense.weight_regularizer_l2) == (1e-4, 5e-4)
     assert (dense.bias_regularizer_l1, dense.bias_regularizer_l2) == (1e-5, 2e-5)
-
-
-def test_files_of_format_1_are_read(backend, tmp_path):
-    model = build()
-    model.save(tmp_path / "m")
-    to_format_1(tmp_path / "m")
-    assert set(load_file(tmp_path / "m")) == {"0.weights", "0.biases", "2.weights", "2.biases"}
-    loaded = Model.load(tmp_path / "m")
-    assert bits(loaded) == bits(model)
-    assert loaded.optimizer.iterations == 0
-    other = build(Optimizer_SGD(1.0))
-    other.load_parameters(tmp_path / "m")
-    assert bits(other) == bits(model)
 
 
 def test_a_model_without_parts_and_without_parameters(backend, tmp_path):

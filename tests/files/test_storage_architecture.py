@@ -142,11 +142,11 @@ STATES = {
 
 
 @pytest.mark.parametrize("change", STATES.values(), ids=STATES)
-def test_state_of_another_form(second, change):
-    document = architecture(second)
+def test_state_of_another_form(file, change):
+    document = architecture(file)
     change(document["state"])
-    rewrite(second, document=document)
-    refused(second, "its architecture cannot be built")
+    rewrite(file, document=document)
+    refused(file, "its architecture cannot be built")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_state_of_another_form(second, change):
         ([1], np.zeros(624, np.uint32)),
     ],
 )
-def test_a_random_state_of_another_form(second, position, key):
-    tensors = load_file(second) | ({} if key is None else {"random.key": key})
-    rewrite(second, tensors=tensors, document=architecture(second) | {"random": position})
-    refused(second, load=lambda path: Model.load(path, random_state=True))
+def test_a_random_state_of_another_form(file, position, key):
+    tensors = load_file(file) | ({} if key is None else {"random.key": key})
+    rewrite(file, tensors=tensors, document=architecture(file) | {"random": position})
+    refused(file, load=lambda path: Model.load(path, random_state=True))

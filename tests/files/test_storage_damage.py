@@ -6,14 +6,13 @@ import struct
 
 import numpy as np
 import pytest
-from model_files import architecture, metadata, refused, rewrite
+from model_files import architecture, refused, rewrite
 from safetensors.numpy import load_file, save_file
 
 from nnfs_gpu import (
     Model,
     use_backend,
 )
-from nnfs_gpu.files.model_file import ModelFileError
 
 
 def test_every_truncation_is_refused(file, tmp_path):
@@ -43,26 +42,12 @@ def flipped(file, step):
         yield whole, position
 
 
-def test_a_flipped_bit_in_a_header_of_format_1_is_an_error_or_another_valid_number(first):
-    """Whatever bit flips: ModelFileError, or a number of the architecture has changed."""
-    results = []
-    for whole, position in flipped(first, 3):
-        try:
-            Model.load(first)
-        except ModelFileError:
-            results.append("refused")
-        else:
-            assert whole[position : position + 1] in b"0123456789.e-", whole[position - 9 :][:20]
-            results.append("loaded")
-    assert results.count("refused") > 0.8 * len(results)
-
-
-def test_every_flipped_bit_in_a_header_is_refused(second):
+def test_every_flipped_bit_in_a_header_is_refused(file):
     """The seal covers the architecture, too: no number changes without a word."""
-    padding = len(second.read_bytes()) and second.read_bytes().index(b" ", 8 + 1)
-    for whole, position in flipped(second, 2):
+    padding = len(file.read_bytes()) and file.read_bytes().index(b" ", 8 + 1)
+    for whole, position in flipped(file, 2):
         assert position < padding or whole[position : position + 1] == b" "
-        refused(second)
+        refused(file)
 
 
 def test_a_flipped_bit_in_a_parameter_is_refused(file):
@@ -96,44 +81,33 @@ def test_a_pickle_is_not_executed(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"format": None}, "got format None version '1', expected a file that nnfs_gpu wrote"),
-        ({"format": "pt"}, "got format 'pt' version '1', expected a file that nnfs_gpu wrote"),
-        ({"format_version": "2"}, "got format 'nnfs_gpu' version '2', expected .* version '1'"),
-        ({"format_version": None}, "got format 'nnfs_gpu' version None, expected"),
-        ({"architecture": None}, "its architecture cannot be read"),
-        ({"format": None, "format_version": None, "architecture": None}, "got format None"),
-    ],
-)
-def test_files_of_others_and_of_other_versions(first, changes, message):
-    new = {key: value for key, value in (metadata(first) | changes).items() if value is not None}
-    save_file(load_file(first), first, new or None)
-    refused(first, message)
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"nnfs": "{}"}])
+def test_files_of_others(file, metadata):
+    save_file(load_file(file), file, metadata)
+    refused(file, "got the metadata .*, expected 'nnfs_gpu', as in a file that nnfs_gpu wrote")
 
 
 @pytest.mark.parametrize("version", [1, 3, "2", None, [2]], ids=repr)
-def test_a_document_of_another_version(second, version):
-    rewrite(second, document=architecture(second) | {"format_version": version})
-    refused(second, "got format version .*, expected 2; a newer nnfs_gpu may read it")
+def test_a_document_of_another_version(file, version):
+    rewrite(file, document=architecture(file) | {"format_version": version})
+    refused(file, "got format version .*, expected 2; a newer nnfs_gpu may read it")
 
 
 @pytest.mark.parametrize("kind", ["parameters", "optimizer", None, 2], ids=repr)
-def test_a_document_of_another_kind(second, kind):
-    rewrite(second, document=architecture(second) | {"kind": kind})
-    refused(second, "holds .*, expected a model; use Model.load_parameters")
+def test_a_document_of_another_kind(file, kind):
+    rewrite(file, document=architecture(file) | {"kind": kind})
+    refused(file, "holds .*, expected a model; use Model.load_parameters")
 
 
-def test_an_altered_document_is_refused(second):
-    document = architecture(second)
+def test_an_altered_document_is_refused(file):
+    document = architecture(file)
     document["optimizer"]["learning_rate"] = 0.5
-    rewrite(second, document=document, sealed=False)
-    refused(second, "was altered or damaged: its checksum differs")
+    rewrite(file, document=document, sealed=False)
+    refused(file, "was altered or damaged: its checksum differs")
     rewrite(
-        second, document={key: document[key] for key in document if key != "sha256"}, sealed=False
+        file, document={key: document[key] for key in document if key != "sha256"}, sealed=False
     )
-    refused(second, "was altered")
+    refused(file, "was altered")
 
 
 @pytest.mark.parametrize("text", ["", "{", "not json", "[1, 2", "{'a': 1}", "\ufeff{}"])
@@ -163,12 +137,12 @@ def test_files_that_are_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("size", [float("inf"), float("nan"), -(10**7), 1.5, "4", None, True])
-def test_sizes_that_are_none(second, size):
+def test_sizes_that_are_none(file, size):
     """Two sizes whose numbers of weights cancel must not make room for the first either."""
-    document = architecture(second)
+    document = architecture(file)
     document["layers"] = [
         {"class": "Layer_Dense", "n_inputs": 10**7, "n_neurons": 10**7},
         {"class": "Layer_Dense", "n_inputs": size, "n_neurons": 10**7},
     ]
-    rewrite(second, document=document)
-    refused(second, "its architecture cannot be built: n_inputs: got ")
+    rewrite(file, document=document)
+    refused(file, "its architecture cannot be built: n_inputs: got ")

@@ -141,7 +141,7 @@ def test_a_header_of_another_form(files, tmp_path, limited, change):
     header, _, rest = split(files["checkpoint False"])
     change(header)
     (tmp_path / FILE).write_bytes(join(header, rest))
-    refused_everywhere(tmp_path / FILE, "not a readable safetensors file|expected a file that nnfs")
+    refused_everywhere(tmp_path / FILE, "not a readable safetensors file|as in a file that nnfs")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_header_of_another_form(files, tmp_path, limited, change):
 )
 def test_a_header_that_is_no_object(tmp_path, limited, text):
     (tmp_path / FILE).write_bytes(len(text).to_bytes(8, "little") + text.encode())
-    refused_everywhere(tmp_path / FILE, "not a readable safetensors file|expected a file that nnfs")
+    refused_everywhere(tmp_path / FILE, "not a readable safetensors file|as in a file that nnfs")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from networks import dense_model, dropout
 from safetensors.numpy import load_file
 
 from nnfs_gpu import (
+    Activation_LeakyReLU,
     Activation_Linear,
     Activation_Sigmoid,
+    Activation_Tanh,
     Model,
     Optimizer_Adagrad,
     Optimizer_Adam,
+    Optimizer_AdamW,
     Optimizer_RMSprop,
     Optimizer_SGD,
     init,
@@ -29,8 +32,9 @@ pytestmark = pytest.mark.default_backend
         lambda: Optimizer_Adagrad(0.3, 1e-2),
         lambda: Optimizer_RMSprop(0.02, 1e-2),
         lambda: Optimizer_Adam(0.05, 1e-2),
+        lambda: Optimizer_AdamW(0.05, 1e-2, weight_decay=0.1),
     ],
-    ids=["sgd", "momentum", "adagrad", "rmsprop", "adam"],
+    ids=["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"],
 )
 def test_a_loaded_model_trains_on(backend, tmp_path, optimizer):
     """With the optimizer's arrays, iterations and rate: the bits of one that was never saved."""
@@ -50,6 +54,20 @@ def regression(rate=0.25):
     model = dense_model(2, 5, 1, hidden=hidden, last=Activation_Linear, seed=3)
     model.train(X, X[:, :1], epochs=3, print_every=None)
     return model
+
+
+@pytest.mark.parametrize("activation", [Activation_Tanh, lambda: Activation_LeakyReLU(0.2)])
+def test_other_activations_come_back_with_their_constants(tmp_path, activation):
+    model = dense_model(2, 5, 1, hidden=[activation], last=Activation_Linear, seed=3)
+    model.train(X, X[:, :1], epochs=3, print_every=None)
+    model.save(tmp_path / "m")
+    loaded = Model.load(tmp_path / "m")
+    mine, its = model.layers[1], loaded.layers[1]
+    assert type(its) is type(mine)
+    assert getattr(its, "negative_slope", None) == getattr(mine, "negative_slope", None)
+    for one in (model, loaded):
+        one.train(X, X[:, :1], epochs=3, print_every=None)
+    assert bits(loaded) == bits(model)
 
 
 @pytest.mark.parametrize("rate", [0, 0.1, 0.25, 0.7, 0.9, 1 / 3])

@@ -20,12 +20,6 @@ from nnfs_gpu.files.tensor_file import write_atomically
 pytestmark = pytest.mark.default_backend
 
 
-@pytest.fixture
-def file(second):
-    """A file as models are saved today."""
-    return second
-
-
 def test_text_paths_and_overwriting(file):
     model = Model.load(file)
     model.layers[0].biases = np.ones((1, 4))

@@ -41,6 +41,10 @@ def networks():
                 seed=j,
             )
 
+    for k, activation in enumerate(("tanh", "leaky_relu")):
+        for j, widths in enumerate(SHAPES[:2]):
+            yield Network(widths, activation=activation, keep=(1.0, 0.8)[j], seed=k)
+
 
 def digest(values):
     found = hashlib.sha256()

@@ -105,6 +105,17 @@ NETS = {
         *(7, 12, 33, 2), activation=("sigmoid", "relu"), keep=(0.8, 0.5), rows=75, l1=1e-3
     ),
     "dropout after linear": net(3, 9, 6, activation=("linear",), keep=(0.6,), loss="squared_error"),
+    "narrow, tanh": net(2, 20, 3, activation=("tanh",), narrow=True),
+    "narrow, leaky": net(2, 20, 3, activation=("leaky_relu",), narrow=True),
+    "tanh and leaky": net(
+        *(4, 9, 12, 3),
+        activation=("tanh", "leaky_relu"),
+        loss="squared_error",
+        optimizer="rmsprop",
+    ),
+    "dropout after tanh and leaky": net(
+        *(4, 9, 12, 3), activation=("tanh", "leaky_relu"), keep=(0.6, 0.7)
+    ),
     "one layer": net(4, 3, optimizer="sgd"),
     "five layers": net(
         *(4, 5, 6, 7, 8, 40), activation=("relu", "sigmoid", "linear", "relu"), rows=33

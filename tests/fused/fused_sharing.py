@@ -35,40 +35,40 @@ def present(engine):
 
 
 class Sharing:
-    """Stands for `train` and `Workers.invite`: has a call wait for all that were invited to it.
+    """Stands for `train` and `Workers.follow`: has a call wait for all that were called to it.
 
     threads  how many there shall be
     led      the arguments of the calls that were led
     others   how many followed when each began
     """
 
-    def __init__(self, crew):
-        self.crew, self.threads, self.waits = crew, 1, True
-        self.invited, self.led, self.others = 0, [], []
+    def __init__(self, pool):
+        self.pool, self.threads, self.waits = pool, 1, True
+        self.called, self.led, self.others = 0, [], []
 
     def use(self, threads):
         self.threads = threads
         self.led.clear()
         self.others.clear()
 
-    def invite(self, task, threads):
-        self.invited = min(threads - 1, self.crew.count)
-        workers.Workers.invite(self.crew, task, threads)
+    def follow(self, task, threads):
+        self.called = min(threads - 1, self.pool.count)
+        workers.Workers.follow(self.pool, task, threads)
 
     def train(self, *given):
         if given[ROLE] == k.LEAD:
             cells = cells_of(given[0])
-            invited, self.invited = self.invited, 0
+            called, self.called = self.called, 0
             if self.waits:
-                until(lambda: cells[k.PRESENT * APART] >= invited, "they do not come")
+                until(lambda: cells[k.PRESENT * APART] >= called, "they do not come")
             self.led.append(given)
             self.others.append(int(cells[k.PRESENT * APART]))
         train(*given)
 
-    def rest(self):
+    def sleep(self):
         """Nobody follows any more."""
-        self.crew.rest()
-        until(lambda: len(self.crew._asleep) == len(self.crew._threads), "they stay")
+        self.pool.sleep()
+        until(lambda: len(self.pool._asleep) == len(self.pool._threads), "they stay")
 
 
 def cells_of(tables):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from emulation import backend as emulated
 from fused_cuda_networks import (
+    BOUND,
     FLOAT32,
     NETS,
     Net,
@@ -24,6 +25,7 @@ from fused_cuda_networks import (
     gradients,
     net,
     on,
+    oracle_model,
     random_net,
     state,
     steps_of,
@@ -39,6 +41,7 @@ from nnfs_gpu.fused.cuda import (
 )
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.fused.tiles import TiledSteps
+from nnfs_gpu.training.engines import LayerSteps
 
 MANY = cuda_build.Device(processors=20, shared=99 * 1024, dynamic=False)
 
@@ -52,6 +55,21 @@ def test_a_step_equals_the_step_layer_by_layer(name):
     plan = make_plan(emulated_model(NETS[name]))
     targets = cuda_build.NUMBERS if NETS[name].soft else cuda_build.LABELS
     assert cuda_build.is_narrow(plan, targets) == NETS[name].narrow
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh"])
+def test_a_kept_value_of_0_is_not_a_dropped_one(activation):
+    """Samples of zeros through biases of zero: what tanh and leaky ReLU keep of them is 0, too."""
+    of = net(4, 9, 3, activation=(activation,), keep=(0.5,))
+    found = []
+    for model, make in ((emulated_model(of, "float64"), steps_of), (oracle_model(of), LayerSteps)):
+        for layer in model.trainable_layers:
+            layer.biases = 0 * layer.biases
+        X, y = of.data(model)
+        X[::2] = 0
+        make(model).step(X, y)
+        found.append(gradients(model))
+    assert_near(*found, BOUND["float64"])
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -129,7 +129,7 @@ def test_calls_are_cut_so_that_ctrl_c_is_heard(sweeps, monkeypatch):
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_that_share_shuffled_batches_change_nothing(monkeypatch, threads):
     monkeypatch.setattr("nnfs_gpu.fused.cpu.calls.SHARED_STEP", 1)
-    monkeypatch.setattr("nnfs_gpu.fused.cpu.calls.INVITATION", 1)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.calls.WORTH_FOLLOWING", 1)
     network, settings = Network((3, 30, 30, 3), keep=0.7), {"batch_size": 300, "shuffle": True}
     monkeypatch.setattr("nnfs_gpu.backend.cpu.launch.threads_allowed", lambda: 1)
     alone = run(network, 2_000, **settings)

@@ -100,7 +100,7 @@ def _share(
                 return
             kernel(cuts[k], cuts[k + 1], *arguments)
 
-    workers().share(take, threads)
+    workers().fork_join(take, threads)
 
 
 def workers() -> Workers:

@@ -1,7 +1,7 @@
 """Workers: threads that share a caller's work, and spin-wait for the next call of it.
 
 A sleeping thread takes some 60 microseconds to wake. One that has just worked therefore watches
-for more work for `WATCH` before it sleeps, as OpenMP's threads do; `rest` sends them to sleep at
+for more work for `WATCH` before it sleeps, as OpenMP's threads do; `sleep` sends them to sleep at
 once: call it before other libraries' threads (BLAS) get work.
 
 Ctrl-C may come between any two instructions of a caller. So a caller holds no lock that a worker
@@ -32,7 +32,7 @@ SPIN = 70_000  # ns that a caller watches for the last worker's end before it sl
 AGAIN = 10.0  # seconds after which a thread is asked for again where the system had none
 
 Task = Callable[[int], None]
-Guest = Callable[[int, np.ndarray, int], None]
+Follower = Callable[[int, np.ndarray, int], None]
 
 logger = logging.getLogger("nnfs_gpu")
 
@@ -40,10 +40,10 @@ logger = logging.getLogger("nnfs_gpu")
 class Workers:
     """At most `count` threads beside the caller's, numbered from 1; started when first needed.
 
-    share(task, threads)   task(0) here and task(number) on others, at the same time
-    invite(task, threads)  task(number, signal, seen) on others, while the caller goes on
-    make_way()             none of them on the caller's core
-    rest()                 waiting threads fall asleep now
+    fork_join(task, threads)  task(0) here and task(number) on others, at the same time
+    follow(task, threads)     task(number, signal, seen) on others, while the caller goes on
+    leave_callers_core()      none of them on the caller's core
+    sleep()                   waiting threads fall asleep now
 
     No two threads have the same number, whatever happens. Where the system starts no more of
     them, those that there are do the work, and the caller alone if need be.
@@ -61,7 +61,7 @@ class Workers:
         self._affinity = Affinity()
         self._refused: float | None = None  # when the system started no thread
 
-    def share(self, task: Task, threads: int) -> None:
+    def fork_join(self, task: Task, threads: int) -> None:
         """Call `task` once on each of up to `threads` threads, with 0 on this one.
 
         Comes back when this thread's call has ended, and those of the others that have begun;
@@ -77,7 +77,7 @@ class Workers:
         if job.error is not None:
             raise job.error
 
-    def invite(self, task: Guest, threads: int) -> None:
+    def follow(self, task: Follower, threads: int) -> None:
         """Have up to `threads` - 1 workers call `task`, and come back at once.
 
         A task has to end when signal[0] is no longer `seen`, because its thread is wanted, and
@@ -86,8 +86,8 @@ class Workers:
         """
         self._with_all(_Job(task, min(threads - 1, self.count), lasting=True))
 
-    def rest(self) -> None:
-        """Waiting threads and guests fall asleep now, so that their cores are free."""
+    def sleep(self) -> None:
+        """Waiting threads and followers fall asleep now, so that their cores are free."""
         if len(self._asleep) < len(self._threads):
             self._with_all(_Job(_nothing, 0, lasting=True))
 
@@ -118,7 +118,7 @@ class Workers:
         if len(self._threads) < job.places:
             self._more_threads(job.places)
         if job.places:
-            self.make_way()
+            self.leave_callers_core()
         job.turn = next(self._turns)
         self._job = job
         self._turn[0] = job.turn
@@ -159,10 +159,10 @@ class Workers:
             )
         self._refused = time.monotonic()
 
-    def make_way(self) -> None:
+    def leave_callers_core(self) -> None:
         """Keep the workers off this thread's core, if there are others.
 
-        A caller whose guests stay has to see to it again now and then: it may be moved itself.
+        A caller whose followers stay has to see to it again now and then: it may be moved itself.
         """
         self._affinity.avoid_this_core(thread.native_id for thread in self._threads.values())
 
@@ -178,8 +178,8 @@ class Workers:
             self._sleep(number, seen, bell)
             seen, job = int(self._turn[0]), self._job
             seen = max(seen, job.turn)  # one that came in between is the one that was read
-            guest = (self._turn, seen) if job.lasting else ()
-            watching = job.take_part(number, *guest) and not job.lasting
+            follower = (self._turn, seen) if job.lasting else ()
+            watching = job.take_part(number, *follower) and not job.lasting
             job = _NOTHING  # keeps nothing alive while this thread waits
 
     def _sleep(self, number: int, seen: int, bell: queue.SimpleQueue[None]) -> None:
@@ -195,11 +195,11 @@ class Workers:
 class _Job:
     """A task, how many may take part in it, and who is at it.
 
-    lasting  nobody waits for its end, and the task is a `Guest`
+    lasting  nobody waits for its end, and the task is a `Follower`
     turn     the workers' turn from when it was started
     """
 
-    def __init__(self, task: Task | Guest, places: int, *, lasting: bool = False):
+    def __init__(self, task: Task | Follower, places: int, *, lasting: bool = False):
         self.task: Any = task
         self.places, self.lasting = places, lasting
         self.error: BaseException | None = None
@@ -209,7 +209,7 @@ class _Job:
         self._at_it: dict[int, threading.Lock] = {}  # by number; unlocked when it has ended
         self._ended = np.zeros(1, np.int64)  # changes whenever one has
 
-    def take_part(self, number: int, *guest: Any) -> bool:
+    def take_part(self, number: int, *follower: Any) -> bool:
         """Do the task, if there is room and it is not over; whether it was done."""
         try:
             self._left.pop()
@@ -221,7 +221,7 @@ class _Job:
         done = self._open
         try:
             if done:
-                self.task(number, *guest)
+                self.task(number, *follower)
         except BaseException as error:
             self.error = None if self.lasting else error
         if self.lasting:  # when one leaves, all do; nothing of the caller's stays alive
@@ -244,7 +244,7 @@ class _Job:
             end.acquire()
 
 
-def _nothing(number: int, *guest: Any) -> None:
+def _nothing(number: int, *follower: Any) -> None:
     pass
 
 
@@ -263,10 +263,10 @@ def of_this_process(most: int) -> Workers:
     return _workers
 
 
-def rest() -> None:
-    """`Workers.rest`, if this process has workers."""
+def sleep() -> None:
+    """`Workers.sleep`, if this process has workers."""
     if _workers is not None:
-        _workers.rest()
+        _workers.sleep()
 
 
 def _forget() -> None:

@@ -6,6 +6,7 @@ and chooses the grid. What every kernel wants of its grid stands at its head in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,13 +64,12 @@ class Calls:
         check_reals(*arrays)
         return self.inputs(*arrays)
 
-    def flat(self, kernel: str, *arrays: Array) -> Array:
+    def flat(self, kernel: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array:
         """A kernel of elementwise.cu; the result is like the first array."""
         inputs = self.reals(*arrays)
         out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
-        self.run(
-            "elementwise", kernel, blocks_for(out.size), (*inputs, out, out.size), dtype=out.dtype
-        )
+        arguments = (*inputs, out, out.size, *numbers)
+        self.run("elementwise", kernel, blocks_for(out.size), arguments, dtype=out.dtype)
         return out
 
     def loss(self, kernel: str, y: Array, t: Array, *scalars: float) -> Array:

@@ -17,28 +17,20 @@ from ...kernels.fused_cpu import tables as k
 from ...network.network import Network
 from ...parameters import NAMES, PARAMETERS, factors
 from ..stages import StageParts
+from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 from .layout import Layout
 
 Array = Any
 
 NOTHING: Any = (None, None, (0, 0, 0))  # no data, no targets, and where they do not lie
-MOMENTUMS = {
-    at: one.state("momentums") for at, one in zip((k.W_FIRST, k.B_FIRST), NAMES, strict=True)
-}
-CACHE = {at: one.state("cache") for at, one in zip((k.W_SECOND, k.B_SECOND), NAMES, strict=True)}
-STATE = {  # optimizer: what it keeps on a layer, and where the table holds the address
-    "sgd": {},
-    "momentum": MOMENTUMS,
-    "adagrad": CACHE,
-    "rmsprop": CACHE,
-    "adam": MOMENTUMS | CACHE,
-}
-SETTINGS = {  # optimizer: its attributes, and where the rules hold them
-    "sgd": {},
-    "momentum": {"momentum": k.FIRST},
-    "adagrad": {"epsilon": k.EPSILON},
-    "rmsprop": {"epsilon": k.EPSILON, "rho": k.FIRST},
-    "adam": {"epsilon": k.EPSILON, "beta_1": k.FIRST, "beta_2": k.SECOND},
+# Of the vocabulary: where the table holds the addresses of an optimizer's states on a layer, and
+# where the rules hold its settings.
+STATES = {"momentums": (k.W_FIRST, k.B_FIRST), "cache": (k.W_SECOND, k.B_SECOND)}
+SETTINGS = {
+    "epsilon": k.EPSILON,
+    "first": k.FIRST,
+    "second": k.SECOND,
+    "weight_decay": k.WEIGHT_DECAY,
 }
 RATES = {
     "learning_rate": k.LEARNING_RATE,
@@ -62,9 +54,17 @@ class Binding:
             (np.zeros_like(part.dense.weights), np.zeros_like(part.dense.biases)) for part in parts
         ]
         self.target_bytes = 0
+        self._known = [ACTIVATIONS[stage.activation] for stage in plan.stages]
+        rule = OPTIMIZERS[plan.optimizer]
+        self._state = {  # where the table holds an address: the attribute of a layer
+            at: one.state(name)
+            for name in rule.states
+            for at, one in zip(STATES[name], NAMES, strict=True)
+        }
+        self._places = [*RATES.values(), *(SETTINGS[role] for role in rule.settings), k.PRECISION]
         # What the tables hold now, and how to ask the objects in one call each.
-        self._arrays = attrgetter(*PARAMETERS, *STATE[plan.optimizer].values())
-        self._settings = attrgetter(*RATES, *SETTINGS[plan.optimizer])
+        self._arrays = attrgetter(*PARAMETERS, *self._state.values())
+        self._settings = attrgetter(*RATES, *rule.settings.values())
         self._bound: list[tuple[Any, ...]] = [(None,)] * len(parts)
         self._factors: list[tuple[Any, ...]] = [()] * len(parts)
         self._rules: tuple[Any, ...] = ()
@@ -91,6 +91,8 @@ class Binding:
                 self._factors[s] = ()
                 self.layout.factors[s, :4] = penalties
                 self._factors[s] = penalties
+            for constant in self._known[s].constants(part.activation):
+                self.layout.factors[s, k.CONSTANT] = constant
             if part.dropout is not None:
                 self._bind_dropout(s, part.dropout)
         rules = self._settings(self.optimizer)
@@ -100,8 +102,7 @@ class Binding:
             rules = (*rules, self.accuracy.precision)
         if rules != self._rules:
             self._rules = ()
-            places = (*RATES.values(), *SETTINGS[self.plan.optimizer].values(), k.PRECISION)
-            self.layout.rules[list(places[: len(rules)])] = rules
+            self.layout.rules[self._places[: len(rules)]] = rules
             self._rules = rules
 
     def _bind(self, s: int, dense: Any) -> None:
@@ -111,7 +112,7 @@ class Binding:
         shapes = {"weight": dense.weights.shape, "bias": dense.biases.shape}
         row[k.W] = self._address(dense.weights, shapes["weight"], "weights")
         row[k.B] = self._address(dense.biases, shapes["bias"], "biases")
-        for at, name in STATE[self.plan.optimizer].items():
+        for at, name in self._state.items():
             parameter = dense.weights if name.startswith("weight") else dense.biases
             state = self.optimizer.state_of(dense, name, parameter)
             row[at] = self._address(state, parameter.shape, name)
@@ -177,7 +178,7 @@ class Binding:
             fits = t.shape == (n, plan.n_outputs)
             self.target_bytes = plan.n_outputs * dtype.itemsize
         else:
-            fits = plan.loss == "softmax_cross_entropy" and t.shape == (n,)
+            fits = plan.classes and t.shape == (n,)
             fits = fits and t.dtype == np.int32 and t.flags.c_contiguous
             self.target_bytes = 4
         if not fits:

@@ -18,17 +18,19 @@ from ...kernels.fused_cpu.narrow import narrow_group
 from ...kernels.fused_cpu.samples import gather
 from ...kernels.fused_cpu.step import train
 from ..plan import Plan
+from ..vocabulary import refuse_unknown
 from .groups import Groups
 from .layout import Layout
 
 Array = Any
 
-# Threads that are there meet three times a step, in less than a microsecond. To invite them costs
-# some 10 microseconds, and as much again until they have come.
+# Threads that are there meet three times a step, in less than a microsecond. To have them follow
+# costs some 10 microseconds, and as much again until they have come.
 SHARED_STEP = 1_500_000  # operations in a step, for which others are asked to help,
-INVITATION = 20_000_000  # and which have been done alone
+WORTH_FOLLOWING = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
 NO_CALL = (0,) * 12
+ENGINE = "the CPU's fused step"
 ORDER = -1  # where a call has the order of its samples
 
 
@@ -36,9 +38,15 @@ class StepCalls:
     """The tables of a plan, workspaces by thread, and who helps: what the CPU engine builds on.
 
     layout, groups  what the plan needs in memory, and how a batch is cut
+
+    Raises CannotFuse for a name of the vocabulary without a kernel.
     """
 
     def __init__(self, plan: Plan):
+        for stage in plan.stages:
+            refuse_unknown(ENGINE, "activation", stage.activation, pointers.ACTIVATIONS)
+        refuse_unknown(ENGINE, "loss", plan.loss, pointers.LOSSES)
+        refuse_unknown(ENGINE, "optimizer", plan.optimizer, pointers.UPDATES)
         self.plan, self.layout = plan, Layout(plan)
         self.groups = Groups(self.layout)
         self._like = self.layout.dtype.type(0)
@@ -46,7 +54,7 @@ class StepCalls:
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
         self._soft: bool | None = None  # whether the pointers in head are for soft targets
         self._missed = 0  # operations that others could have helped with
-        self._crew: Any = None  # whose workers those are that follow
+        self._pool: Any = None  # whose workers those are that follow
 
     def _load_pointers(self) -> None:
         """The functions that this plan needs: compiled, or loaded from the disk."""
@@ -56,17 +64,21 @@ class StepCalls:
             return
         whole, precise = numba.int64, numba.float64
         loss = plan.loss
-        if soft and loss == "softmax_cross_entropy":
+        if soft and plan.classes:
             loss += "_soft"
         head[k.LOSS_POINTER] = pointers.LOSSES[loss].address(*[whole] * 7, real)
         update = pointers.UPDATES[plan.optimizer]
         head[k.UPDATE_POINTER] = update.address(whole, whole, whole, precise, whole, real)
         if any(stage.dropout for stage in plan.stages):
             head[k.DROPOUT_POINTER] = pointers.dropout.address(*[whole] * 7, real)
-        if any(stage.activation == "sigmoid" for stage in plan.stages[:-1]):
-            between = *[whole] * 4, real
-            head[k.SIGMOID_POINTER] = pointers.sigmoid.address(*between)
-            head[k.SIGMOID_GRADIENT_POINTER] = pointers.sigmoid_gradient.address(*between)
+        # The last stage's activation is done by the loss.
+        for row, stage in zip(self.layout.table[:-1], plan.stages, strict=False):
+            known = pointers.ACTIVATIONS[stage.activation]
+            for at, function in (
+                (k.ACTIVATION_POINTER, known.function),
+                (k.GRADIENT_POINTER, known.gradient),
+            ):
+                row[at] = 0 if function is None else function.address(*[whole] * 4, real)
         step = *[whole] * 11, real
         if plan.narrow:
             inputs, outputs = plan.narrow
@@ -94,8 +106,8 @@ class StepCalls:
         train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
     def _shared(self, n: int, per: int, steps: int) -> bool:
-        """Whether others help with so many steps over n samples; invites them where they are not
-        there, once they have been missed for as long as an invitation is worth.
+        """Whether others help with so many steps over n samples; has them follow where they do
+        not, once they have been missed for as long as that is worth.
         """
         work = self.groups.work(n)
         if work < SHARED_STEP:
@@ -104,26 +116,26 @@ class StepCalls:
         threads = min(allowed, max(-(-n // per), len(self.layout.pieces)))
         if threads == 1:
             return False
-        crew = launch.workers()
-        if crew is not self._crew:  # none yet, or of the process that this one was forked from
-            self._crew = crew
+        pool = launch.workers()
+        if pool is not self._pool:  # none yet, or of the process that this one was forked from
+            self._pool = pool
             self.layout.cells[k.PRESENT * APART] = 0
         present = int(self.layout.cells[k.PRESENT * APART])
         if present >= allowed:  # fewer are allowed than once were
-            crew.rest()
+            pool.sleep()
             return False
         if present < threads - 1:
             self._missed += work * steps
-            if self._missed >= INVITATION:
+            if self._missed >= WORTH_FOLLOWING:
                 self._missed = 0
-                crew.invite(self._follow, threads)
+                pool.follow(self._follow, threads)
                 return True
         if present:
-            crew.make_way()
+            pool.leave_callers_core()
         return present > 0
 
     def _follow(self, number: int, signal: Array, seen: int) -> None:
-        """What a worker does that is invited."""
+        """What a worker does that follows."""
         self._train(number, k.FOLLOW, NO_CALL, (signal.ctypes.data, seen, WATCH))
 
     def _workspace(self, number: int) -> int:

@@ -60,7 +60,7 @@ class FusedSteps(StepCalls):
         self.parts = stage_parts(model)
         self.optimizer = model.optimizer
         super().__init__(plan)
-        self.compared = 1 if plan.loss == "softmax_cross_entropy" else plan.n_outputs
+        self.compared = plan.answers
         self._binding = Binding(model, self.layout, self.parts)
         self._ledger = Ledger(model, self.parts, self._binding.gradients, self.compared)
         self._gradient = np.zeros(self.layout.gradients)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...kernels.cpu.vectors import REGISTER_BYTES
 from ...kernels.cpu.waiting import APART
-from ...kernels.fused_cpu import tables as k
+from ...kernels.fused_cpu import pointers, tables as k
 from ...kernels.fused_cpu.narrow_blocks import UNITS
 from ..plan import Plan
 
@@ -23,12 +23,6 @@ MOST_TILE = 3  # panels: of more, what a product of gradients uses again leaves 
 PIECE = 4_096  # weights: their gradient stays in a core's first-level cache until the update
 NARROW_TILE = 8  # panels of a narrow network, whose workspace is small
 LANES_FROM = 12  # fewer outputs than this are summed lane by lane: see `_by_lanes`
-
-ACTIVATIONS = {
-    "linear": k.LINEAR_ACTIVATION,
-    "relu": k.RELU_ACTIVATION,
-    "sigmoid": k.SIGMOID_ACTIVATION,
-}
 
 
 class Layout:
@@ -94,7 +88,8 @@ class Layout:
         self.head[k.STAGES] = len(plan.stages)
         for row, stage in zip(self.table, plan.stages, strict=True):
             row[k.INPUTS], row[k.OUTPUTS] = stage.n_inputs, stage.n_outputs
-            row[k.ACTIVATION] = ACTIVATIONS[stage.activation]
+            known = pointers.ACTIVATIONS[stage.activation]
+            row[k.END], row[k.GRADIENT_END] = known.end, known.gradient_end
             row[k.BY_LANES] = self._by_lanes(stage.n_inputs, stage.n_outputs)
             row[k.PADDED] = stage.n_outputs if row[k.BY_LANES] else self._up(stage.n_outputs)
 

@@ -8,6 +8,7 @@ alone, so that it also runs on NumPy arrays.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter, is_
 from typing import Any
 
@@ -19,18 +20,11 @@ from ...optimizers import moved
 from ...parameters import NAMES, factors
 from ..plan import Plan
 from ..stages import StageParts
+from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 
 Array = Any
 
-STATES = {  # optimizer: the book's names of what it keeps, by our arrays
-    "sgd": (),
-    "momentum": ("momentums",),
-    "adagrad": ("caches",),
-    "rmsprop": ("caches",),
-    "adam": ("momentums", "caches"),
-}
 MASK = 0xFFFFFFFF
-KINDS = {"momentums": "momentums", "caches": "cache"}  # our arrays, and the book's name
 
 
 class Parameters:
@@ -42,11 +36,12 @@ class Parameters:
 
     def __init__(self, model: Network, plan: Plan, parts: tuple[StageParts, ...]):
         xp, dtype = model.backend.xp, model.backend.dtype
-        kept = STATES[plan.optimizer]
+        kept = OPTIMIZERS[plan.optimizer].states
         self.parameters = xp.zeros(plan.parameters, dtype)
         self.gradients = xp.zeros(plan.parameters, dtype)
         self.momentums = xp.zeros(plan.parameters if "momentums" in kept else 1, dtype)
-        self.caches = xp.zeros(plan.parameters if "caches" in kept else 1, dtype)
+        self.caches = xp.zeros(plan.parameters if "cache" in kept else 1, dtype)
+        states = {"momentums": self.momentums, "cache": self.caches}
         self._views: list[tuple[Any, str, Array]] = []
         self._places: list[tuple[slice, tuple[int, int]]] = []
         first = 0
@@ -59,7 +54,7 @@ class Parameters:
                 for name, flat in (
                     (f"_{one.values}", self.parameters),
                     (one.gradient, self.gradients),
-                    *((one.state(KINDS[name]), getattr(self, name)) for name in kept),
+                    *((one.state(name), states[name]) for name in kept),
                 ):
                     view = flat[first:last].reshape(shape)
                     self._views.append((part.dense, name, view))
@@ -168,18 +163,25 @@ class Settings:
     penalties  True where a layer has L1 or L2
     """
 
-    def __init__(self, model: Network, parts: tuple[StageParts, ...], clip: float):
+    def __init__(self, model: Network, plan: Plan, parts: tuple[StageParts, ...], clip: float):
         self._model, self._parts, self._clip = model, parts, clip
         self._xp, self._dtype = model.backend.xp, model.backend.dtype
-        self.numbers = self._xp.zeros(10 + 5 * len(parts), self._dtype)
+        self.numbers = self._xp.zeros(10 + 6 * len(parts), self._dtype)
         self.dropouts = self._xp.zeros((len(parts), 5), np.uint32)
         self.penalties = False
         self._denses = [part.dense for part in parts]
         self._dropped = [part.dropout for part in parts if part.dropout is not None]
-        names = ("epsilon", "momentum", "rho", "beta_1", "beta_2")
-        has = [name for name in names if hasattr(model.optimizer, name)]
-        self._ask = [(attrgetter(*has), model.optimizer)]
+        self._rule = OPTIMIZERS[plan.optimizer].settings
+        self._ask: list[tuple[Callable[[Any], Any], Any]] = [
+            (attrgetter(name), model.optimizer) for name in self._rule.values()
+        ]
         self._ask += [(attrgetter("rate"), layer) for layer in self._dropped]
+        self._known = [ACTIVATIONS[stage.activation] for stage in plan.stages]
+        self._ask += [
+            (known.constants, part.activation)
+            for known, part in zip(self._known, parts, strict=True)
+            if known.constant is not None
+        ]
         if hasattr(model.accuracy, "precision"):
             self._ask.append((attrgetter("precision"), model.accuracy))
         self._asked: list[Any] = []
@@ -218,17 +220,18 @@ class Settings:
         precision = getattr(self._model.accuracy, "precision", 0.0)
         if precision is None:
             raise RuntimeError("Accuracy_Regression has no precision yet; call init(y) first")
-        momentum = getattr(optimizer, "momentum", 0.0)
-        beta_1 = getattr(optimizer, "beta_1", momentum)
-        beta_2 = getattr(optimizer, "beta_2", getattr(optimizer, "rho", 0.0))
-        found = [self._clip, 1 - self._clip, precision, getattr(optimizer, "epsilon", 0.0)]
-        found += [beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, 0.0, 0.0]
+        rule = {role: getattr(optimizer, name) for role, name in self._rule.items()}
+        first, second = rule.get("first", 0.0), rule.get("second", 0.0)
+        found = [self._clip, 1 - self._clip, precision, rule.get("epsilon", 0.0)]
+        found += [first, 1.0 - first, second, 1.0 - second]
+        found += [rule.get("weight_decay", 0.0), 0.0]
         self.penalties = False
-        for part in self._parts:
+        for part, known in zip(self._parts, self._known, strict=True):
             penalties = factors(part.dense)
             self.penalties |= any(factor > 0 for factor in penalties)
             keep = 1.0 if part.dropout is None else part.dropout.rate
-            found += [*penalties, float(1 / self._dtype.type(keep))]
+            constant = (*known.constants(part.activation), 0.0)[0]
+            found += [*penalties, float(1 / self._dtype.type(keep)), constant]
         self.numbers[...] = self._xp.asarray(np.array(found, self._dtype))
         self._masks = []  # a rate is part of them, too
 

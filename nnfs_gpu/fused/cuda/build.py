@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..plan import Plan
-from ..stages import CannotFuse
+from ..vocabulary import OPTIMIZERS, CannotFuse
 
 WIDEST = 128  # units of a layer whose tile stays in shared memory
 MOST_STAGES = 5
@@ -19,15 +19,6 @@ STATIC_SHARED = 48 * 1024  # bytes; more are asked for at the launch
 SMALL_WORK = 4_000_000  # operations of a step that one block does, so that it can do many
 GROUP = 16  # blocks whose sums are added up together: GROUP of fused.cu
 
-ACTIVATIONS = {"linear": 0, "relu": 1, "sigmoid": 2}
-LOSSES = {
-    "softmax_cross_entropy": 0,
-    "binary_cross_entropy": 1,
-    "squared_error": 2,
-    "absolute_error": 3,
-}
-OPTIMIZERS = {"sgd": 0, "momentum": 1, "adagrad": 2, "rmsprop": 3, "adam": 4}
-ACCURACIES = {"none": 0, "argmax": 1, "threshold": 2, "close": 3}
 LABELS, BYTES, NUMBERS = 0, 1, 2  # what the targets are: int32, uint8, real
 
 
@@ -78,7 +69,7 @@ def is_narrow(plan: Plan, targets: int) -> bool:
 
 
 def _is_one_class(plan: Plan) -> bool:
-    return plan.loss == "softmax_cross_entropy" and plan.n_outputs == 1
+    return plan.classes and plan.n_outputs == 1
 
 
 def choose(
@@ -126,7 +117,7 @@ def _narrow(plan: Plan, targets: int, penalties: bool, rows: int, device: Device
 
 def _narrow_rows(plan: Plan, targets: int) -> int:
     """Numbers of a hidden unit: weights of its inputs, bias, weights to the outputs that count."""
-    left_out = plan.loss == "softmax_cross_entropy" and targets != NUMBERS
+    left_out = plan.classes and targets != NUMBERS
     return plan.n_inputs + 1 + plan.n_outputs - left_out
 
 
@@ -200,6 +191,13 @@ def _tiles(plan: Plan, targets: int, penalties: bool, rows: int, device: Device)
     return _build(plan, targets, penalties, device, 0, 256, tile, per_processor, blocks, room)
 
 
+def _symbol(name: str) -> str:
+    """What kernels/fused_cuda/plan.cuh calls `name` of the vocabulary; one that it does not know
+    stops the compiler, which says so.
+    """
+    return name.upper()
+
+
 def _build(
     plan: Plan,
     targets: int,
@@ -212,16 +210,18 @@ def _build(
     blocks: int,
     room: int = STATIC_SHARED,
 ) -> Build:
-    stages = plan.stages
+    stages, states = plan.stages, OPTIMIZERS[plan.optimizer].states
     widths = (plan.n_inputs, *(stage.n_outputs for stage in stages))
     definitions: dict[str, Any] = {
         "WIDTHS": ",".join(map(str, widths)),
-        "ACTIVATIONS": ",".join(str(ACTIVATIONS[stage.activation]) for stage in stages),
+        "ACTIVATIONS": ",".join(_symbol(stage.activation) for stage in stages),
         "DROPOUTS": ",".join(str(int(stage.dropout)) for stage in stages),
         "STAGES": len(stages),
-        "LOSS": LOSSES[plan.loss],
-        "OPTIMIZER": OPTIMIZERS[plan.optimizer],
-        "ACCURACY": ACCURACIES[plan.accuracy],
+        "LOSS": _symbol(plan.loss),
+        "OPTIMIZER": _symbol(plan.optimizer),
+        "MOMENTUMS": int("momentums" in states),
+        "CACHES": int("cache" in states),
+        "ACCURACY": _symbol(plan.accuracy),
         "TARGETS": targets,
         "PENALTIES": int(penalties),
         "NARROW": narrow,

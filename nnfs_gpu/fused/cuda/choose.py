@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from ...network.network import Network
 from ..plan import Plan
-from ..stages import CannotFuse
 from ..tiles import TiledSteps
+from ..vocabulary import CannotFuse
 from .device import launcher_of
 from .engine import KernelSteps
 

@@ -46,7 +46,7 @@ def taken(plan: Plan, xp: Any, dtype: np.dtype, X: Array, values: Array) -> Data
             f"fused step: got data of shape {X.shape}, {X.dtype}, expected "
             f"(samples, {plan.n_inputs}), {dtype}; use backend.asarray(X)"
         )
-    classes = plan.loss == "softmax_cross_entropy" and values.ndim == 1
+    classes = plan.classes and values.ndim == 1
     kind = CLASSES.get(values.dtype) if classes else NUMBERS if values.dtype == dtype else None
     shape = (rows,) if classes else (rows, plan.n_outputs)
     flat = not classes and plan.n_outputs == 1 and values.shape == (rows,)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend.cupy_backend import CupyBackend
-from ..stages import CannotFuse
+from ..vocabulary import CannotFuse
 from .build import Device
 
 

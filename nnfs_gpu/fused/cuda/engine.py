@@ -55,18 +55,15 @@ class KernelSteps:
         self.xp, self._dtype = model.backend.xp, model.backend.dtype
         self._launcher = cuda_device.launcher_of(model.backend)
         self._device = device or cuda_device.device_of(self.xp)
-        softmax = plan.loss == "softmax_cross_entropy"
-        for targets in (
-            (NUMBERS, LABELS) if softmax else (NUMBERS,)
-        ):  # raises where one does not fit
+        # Raises where one does not fit.
+        for targets in (NUMBERS, LABELS) if plan.classes else (NUMBERS,):
             self._describe = cuda_kernel.choose(plan, targets, False, 1 << 20, self._device)
         parts = stage_parts(model)
         self._parameters = Parameters(model, plan, parts)
-        self._settings = Settings(model, parts, CLIP)
+        self._settings = Settings(model, plan, parts, CLIP)
         self._schedule = Schedule(self.xp, self._dtype, model.optimizer)
         self._totals = self.xp.zeros(4, self._dtype)
-        self._compared = plan.n_outputs if plan.accuracy in ("threshold", "close") else 1
-        self._ledger = Ledger(model, self._schedule, self._settings, self._totals, self._compared)
+        self._ledger = Ledger(model, self._schedule, self._settings, self._totals, plan.answers)
         self._unused = {
             LABELS: self.xp.zeros(1, np.int32),
             BYTES: self.xp.zeros(1, np.uint8),
@@ -169,7 +166,7 @@ class KernelSteps:
         total += lost
         pairs = self._parameters.cut(total)
         rows = self._batch.rows
-        return Sums(pairs, total[-2], total[-1], rows, rows * self._compared)
+        return Sums(pairs, total[-2], total[-1], rows, rows * self.plan.answers)
 
     def replace(self, sums: Sums) -> None:
         """See `Engine`."""

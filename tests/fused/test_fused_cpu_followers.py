@@ -40,7 +40,7 @@ from nnfs_gpu.kernels.fused_cpu.step import train
 # ---- threads that nobody expects ----
 def memory(sharing, engine, model):
     """The bits of everything that `train` could write, when nobody follows any more."""
-    sharing.rest()
+    sharing.sleep()
     assert present(engine) == 0
     shared = *engine.groups.arrays, engine._gradient, engine._measured
     tables = engine.layout.cells, engine.layout.call, engine.layout.penalties
@@ -189,7 +189,7 @@ def test_an_engine_does_not_outlive_its_followers(sharing):
     model, engine, X, y = made(NETWORKS["narrow"], 300)
     engine.run(X, y, 4)
     alive = weakref.ref(engine)
-    sharing.rest()
+    sharing.sleep()
     sharing.led.clear()
     del engine, model
     gc.collect()
@@ -198,7 +198,7 @@ def test_an_engine_does_not_outlive_its_followers(sharing):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_gets_help(sharing):
-    """Those that followed in the parent do not follow in the child: it invites its own."""
+    """Those that followed in the parent do not follow in the child: it calls its own."""
     sharing.use(3)
     _, engine, X, y = made(NETWORKS["pieces"], 300)
     engine.step(X, y)
