@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
+from nnfs_gpu.backend import Backend
 
 from . import compare, goals, peers, report
 from .sheet import Sheet, fail
@@ -136,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def choose_backends(names: str) -> tuple[list[Any], dict[str, str]]:
+def choose_backends(names: str) -> tuple[list[Backend], dict[str, str]]:
     """Those asked for, in float32, the main one first; why others are not there.
 
     "auto" takes the fastest, and on a GPU both backends that have kernels for it.
@@ -154,7 +155,7 @@ def choose_backends(names: str) -> tuple[list[Any], dict[str, str]]:
     return [get_backend(name, **settings) for name in chosen], absent
 
 
-def kind_of(backends: list[Any]) -> str:
+def kind_of(backends: list[Backend]) -> str:
     """What stands in the names of files: "cpu" or "gpu"."""
     return "cpu" if backends[0].name in ("numpy", "numba") else "gpu"
 

@@ -24,6 +24,7 @@ from nnfs_gpu import (
     Optimizer_SGD,
     use_backend,
 )
+from nnfs_gpu.backend import Backend
 
 from .book import BookNetwork
 from .peers import Peers, jax_array
@@ -44,7 +45,7 @@ def parameters(widths: tuple[int, ...], biases: float = 0.0) -> Parameters:
     return found
 
 
-def network(backend: Any, start: Parameters, optimizer: Any) -> Model:
+def network(backend: Backend, start: Parameters, optimizer: Any) -> Model:
     """Dense, ReLU, ..., softmax on a backend, from these parameters."""
     with use_backend(backend):
         model = Model()
@@ -96,7 +97,7 @@ def sgd_and_adam(
     return make(*given, "sgd", rate), make(*given, "adam", adam_rate)
 
 
-def trainers(backends: list[Any], peers: Peers) -> dict[str, tuple[str, Make]]:
+def trainers(backends: list[Backend], peers: Peers) -> dict[str, tuple[str, Make]]:
     """(role, how one is made) of every contender by name."""
     found: dict[str, tuple[str, Make]] = {"book": ("book", Book)}
     for backend in backends:
@@ -156,7 +157,7 @@ class Ours:
         optimizer: str,
         rate: float,
         *,
-        backend: Any,
+        backend: Backend,
         engine: str,
         batch_size: int | None = None,
         shuffle: bool = False,

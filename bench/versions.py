@@ -15,6 +15,8 @@ import numba
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
+from nnfs_gpu.backend.protocol import DTypeLike
 from nnfs_gpu.fused import plan
 from nnfs_gpu.kernels.cpu import softmax
 from nnfs_gpu.kernels.cpu.common import jit
@@ -199,12 +201,12 @@ def tiles_on_one_thread() -> Iterator[None]:
 def ours(engine: str, context: Callable[[], Any] = contextlib.nullcontext) -> Callable[..., Any]:
     """What makes `Ours` with an engine, its steps inside `context()`."""
 
-    def make(backend: Any, *given: Any) -> Trainer:
+    def make(backend: Backend, *given: Any) -> Trainer:
         return Within(Ours(*given, backend=backend, engine=engine), context)
 
     return make
 
 
-def numpy_for(dtype: Any) -> Any:
+def numpy_for(dtype: DTypeLike) -> Backend:
     """The specification in `dtype`, as versions get it."""
     return get_backend("numpy", dtype=dtype, precise_dot=False, book_random=False)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.selftest import crosscheck
 from nnfs_gpu.selftest.operations import OPERATIONS, Operation
@@ -70,7 +71,7 @@ class Tiled:
         return np.resize(self._rng.rand(min(PERIOD, math.prod(shape))), shape)
 
 
-def accuracy_step(notebook: Notebook, backend: Any) -> None:
+def accuracy_step(notebook: Notebook, backend: Backend) -> None:
     """Accuracy, then what lies beyond 2^31 where the device has the memory."""
     accuracy(notebook, backend, ELEMENTS, CLASSES)
     free, _ = backend.xp.cuda.runtime.memGetInfo()
@@ -81,7 +82,7 @@ def accuracy_step(notebook: Notebook, backend: Any) -> None:
 
 
 # ---- accuracy ----
-def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[int]) -> None:
+def accuracy(notebook: Notebook, backend: Backend, elements: int, classes: Sequence[int]) -> None:
     """A line for every operation at every size."""
     for line in OPERATIONS:
         operation = line.name
@@ -99,7 +100,7 @@ def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[
                     notebook.problem(f"{what}: {units:.3g} units, allowed {limit:.3g}")
 
 
-def error_of(backend: Any, line: Operation, n: int, c: int) -> tuple[float, float]:
+def error_of(backend: Backend, line: Operation, n: int, c: int) -> tuple[float, float]:
     """(largest error in units, units allowed) of one line of crosscheck's table."""
     operation, kind, written = line.name, line.agree, line.writes
     arguments = line.arguments(np.float32, n, c, rng=Tiled(n, c), edges=False)
@@ -200,7 +201,7 @@ def _of_softmax_cross_entropy(a: dict[str, Any], result: np.ndarray) -> np.ndarr
 
 
 # ---- beyond 2^31 elements ----
-def beyond(notebook: Notebook, backend: Any, size: int) -> None:
+def beyond(notebook: Notebook, backend: Backend, size: int) -> None:
     """More than `size` elements: `copies` of a small batch, one after the other."""
     copies = max(2, size >> 20)  # a power of two: gradients divided by it keep their bits
     lines = {line.name: line for line in reversed(OPERATIONS)}
@@ -235,7 +236,7 @@ def beyond(notebook: Notebook, backend: Any, size: int) -> None:
                 backend.xp.get_default_memory_pool().free_all_blocks()
 
 
-def _moved(backend: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def _moved(backend: Backend, arguments: dict[str, Any]) -> dict[str, Any]:
     """Arrays on the backend, in their own dtypes; what is no array as it is."""
     return {
         name: backend.asarray(value, value.dtype) if isinstance(value, np.ndarray) else value
@@ -256,7 +257,7 @@ def _repeated(xp: Any, a: Any, copies: int) -> Any:
 
 
 # ---- determinism ----
-def determinism_step(notebook: Notebook, backend: Any) -> None:
+def determinism_step(notebook: Notebook, backend: Backend) -> None:
     """Every operation at three shapes, and a training run, twice; then softmax in Numba."""
     determinism(notebook, backend, SHAPES)
     training.repeat(notebook, backend)
@@ -265,7 +266,7 @@ def determinism_step(notebook: Notebook, backend: Any) -> None:
 
 
 def determinism(
-    notebook: Notebook, backend: Any, shapes: Any, times: int = 20, only: str = ""
+    notebook: Notebook, backend: Backend, shapes: Any, times: int = 20, only: str = ""
 ) -> None:
     """The same call `times` times; bits are compared, not values."""
     for line in OPERATIONS:
@@ -287,7 +288,7 @@ def determinism(
                     notebook.problem(f"{what}: not the same bits in {times} calls")
 
 
-def _bits(backend: Any, line: Operation, moved: dict[str, Any]) -> list[bytes]:
+def _bits(backend: Backend, line: Operation, moved: dict[str, Any]) -> list[bytes]:
     """Results, then what was written, as bytes; `moved` keeps its values."""
     arguments = {k: backend.copy(v) if k in line.writes else v for k, v in moved.items()}
     results = _results(getattr(backend, line.name)(**arguments))

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.fused.cuda.engine import KernelSteps
@@ -40,7 +41,7 @@ BOOK_ACCURACY = 0.9  # the book's run ends at 0.967
 Steps = Callable[[int], Any]  # so many steps
 
 
-def fused_speed(notebook: Notebook, backend: Any) -> None:
+def fused_speed(notebook: Notebook, backend: Backend) -> None:
     """Ours and PyTorch's, round after round; the median over the rounds."""
     for widths in NETS:
         for rows in BATCHES:
@@ -51,7 +52,7 @@ def fused_speed(notebook: Notebook, backend: Any) -> None:
                 measure(notebook, backend, widths, rows)
 
 
-def measure(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int) -> None:
+def measure(notebook: Notebook, backend: Backend, widths: tuple[int, ...], rows: int) -> None:
     """The step of a network at a batch, beside its peers, whose gradients must be ours."""
     X, y = data(backend, rows)
     model = network(backend, widths, 1e-3)
@@ -95,7 +96,7 @@ def contender(clock: Clock, call: Steps) -> Contender:
 
 # ---- PyTorch ----
 def find_peers(
-    notebook: Notebook, backend: Any, widths: tuple[int, ...], X: Any, y: Any
+    notebook: Notebook, backend: Backend, widths: tuple[int, ...], X: Any, y: Any
 ) -> dict[str, tuple[Steps, list[np.ndarray]]]:
     """PyTorch's steps from the same parameters on the same data, eager and compiled with CUDA
     graphs, each with the gradients of its first step; none without it.
@@ -126,7 +127,7 @@ def find_peers(
 
 
 # ---- the book's run ----
-def fused_book(notebook: Notebook, backend: Any) -> None:
+def fused_book(notebook: Notebook, backend: Backend) -> None:
     """Chapter 10's program: 2-64-3, 300 samples, Adam(0.05, decay 5e-7), 10,001 epochs."""
     with notebook.attempt("the book's run", backend):
         X, y = data(backend, 300)
@@ -157,7 +158,7 @@ def fused_book(notebook: Notebook, backend: Any) -> None:
 
 
 # ---- what a step costs the CPU ----
-def issued(backend: Any) -> tuple[Callable[[], Any], Callable[[], None]]:
+def issued(backend: Backend) -> tuple[Callable[[], Any], Callable[[], None]]:
     """A step of the book's network, and its launch alone."""
     X, y = data(backend, 300)
     model = network(backend, (2, 64, 3), 1e-6)

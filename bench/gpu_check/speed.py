@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from ..cases import CASES, PERIOD, Buffers, Case, filled
@@ -42,7 +43,7 @@ BOTH = ("softmax", "cross_entropy")  # in the name of what numba-cuda is measure
 Calls = Sequence[Callable[[], Any]]
 
 
-def throughput_step(notebook: Notebook, backend: Any) -> None:
+def throughput_step(notebook: Notebook, backend: Backend) -> None:
     """Every operation, beside numba-cuda's softmax and PyTorch, as far as they are there."""
     free, _ = backend.xp.cuda.runtime.memGetInfo()
     elements = min(ELEMENTS, 1 << (int(free / (4 * ARRAYS)).bit_length() - 1))
@@ -59,7 +60,7 @@ def throughput_step(notebook: Notebook, backend: Any) -> None:
 
 def throughput(
     notebook: Notebook,
-    backends: list[Any],
+    backends: list[Backend],
     torch: Any,
     clock: Clock,
     elements: int,
@@ -103,7 +104,7 @@ def _contenders(
     what: str,
     case: Case,
     c: int,
-    backends: list[Any],
+    backends: list[Backend],
     torch: Any,
     buffers: Buffers,
 ) -> dict[str, Calls]:
@@ -128,7 +129,7 @@ def _contenders(
     return contenders
 
 
-def _ours(case: Case, backend: Any, sets: list[Arguments]) -> Calls:
+def _ours(case: Case, backend: Backend, sets: list[Arguments]) -> Calls:
     return [partial(case.run, backend, arguments) for arguments in sets]
 
 
@@ -176,7 +177,7 @@ class Issuing(Clock):
 
     name = "host, nothing waited for"
 
-    def __init__(self, backend: Any):
+    def __init__(self, backend: Backend):
         self._backend = backend
 
     def seconds(self, call: Callable[[], Any], times: int) -> float:
@@ -185,19 +186,25 @@ class Issuing(Clock):
         return super().seconds(call, times)
 
 
-def launches_step(notebook: Notebook, backend: Any) -> None:
+def launches_step(notebook: Notebook, backend: Backend) -> None:
     """Of three operations, and of a fused training step."""
     launches(notebook, backend, LAUNCH_ROUNDS)
 
 
-def launches(notebook: Notebook, backend: Any, rounds: int) -> None:
+def launches(notebook: Notebook, backend: Backend, rounds: int) -> None:
     """Microseconds of CPU time a call, nothing waited for: whole operations with all that they
     do (checks, allocation), and their launch alone.
     """
     rng = np.random.default_rng(0)
     x = backend.asarray(rng.standard_normal((64, 64)))
     state = [backend.asarray(rng.random((64, 64))) for _ in range(4)]
-    adam = {"rate": 1e-3, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999, "step": 3}
+    adam: dict[str, Any] = {
+        "rate": 1e-3,
+        "epsilon": 1e-7,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "step": 3,
+    }
     calls: dict[str, Callable[[], Any]] = {
         "relu_forward": lambda: backend.relu_forward(x),
         "softmax_forward": lambda: backend.softmax_forward(x),
@@ -215,7 +222,7 @@ def launches(notebook: Notebook, backend: Any, rounds: int) -> None:
 
 def _note_launch(
     notebook: Notebook,
-    backend: Any,
+    backend: Backend,
     name: str,
     whole: Callable[[], Any],
     alone: Callable[[], Any],

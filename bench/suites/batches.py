@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import HOST, Contender
 from nnfs_gpu.training.loop import epoch_order
 
@@ -48,7 +49,7 @@ NETS: Nets = (((2, 64, 3), (32, 128)), ((784, 128, 128, 10), (32, 128)))
 QUICK: Nets = (((2, 8, 3), (32,)),)
 
 
-def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Nets) -> None:
+def run(sheet: Sheet, backends: list[Backend], peers: Peers, nets: Nets) -> None:
     """A row for each net and batch, shuffled and not."""
     for widths, batches in nets:
         for batch, shuffle in itertools.product(batches, (False, True)):
@@ -63,7 +64,7 @@ def _case(
     widths: tuple[int, ...],
     batch: int,
     shuffle: bool,
-    backends: list[Any],
+    backends: list[Backend],
     peers: Peers,
 ) -> None:
     samples = batch * (6 if sheet.quick else BATCHES)
@@ -119,7 +120,7 @@ Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
 
 
 def _trainers(
-    backends: list[Any], peers: Peers, batch: int, shuffle: bool
+    backends: list[Backend], peers: Peers, batch: int, shuffle: bool
 ) -> dict[str, tuple[str, Make]]:
     found: dict[str, tuple[str, Make]] = {}
     for backend in backends:
@@ -140,7 +141,7 @@ def _trainers(
     return found
 
 
-def _ours(backend: Any, engine: str, batch: int, shuffle: bool) -> Make:
+def _ours(backend: Backend, engine: str, batch: int, shuffle: bool) -> Make:
     return lambda *given: Ours(
         *given, backend=backend, engine=engine, batch_size=batch, shuffle=shuffle
     )

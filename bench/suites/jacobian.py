@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import HOST, Clock, Contender, Stream, clock_of, threads
 
 from ..ladders import SOFTMAX_BACKWARD
@@ -34,7 +35,7 @@ QUICK = ((20_000, 3), (2_000, 10), (100, 100))
 
 
 def run(
-    sheet: Sheet, backends: list[Any], peers: Peers, sizes: tuple[tuple[int, int], ...]
+    sheet: Sheet, backends: list[Backend], peers: Peers, sizes: tuple[tuple[int, int], ...]
 ) -> None:
     """A row for each (rows, classes)."""
     for rows, classes in sizes:
@@ -58,7 +59,7 @@ def run(
 
 
 def candidates(
-    case: OperationCase, backends: list[Any], peers: Peers
+    case: OperationCase, backends: list[Backend], peers: Peers
 ) -> tuple[dict[str, Contender], dict[str, str], dict[str, int]]:
     """Those that were found right; why others are not there; of scaled ones the rows timed."""
     contenders: dict[str, Contender] = {}

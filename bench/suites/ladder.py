@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import available_backends, get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Contender, Stream, clock_of, threads
 
 from ..cases import CASES
@@ -46,7 +47,7 @@ Sizes = tuple[int, ...] | None
 
 def run(
     sheet: Sheet,
-    backends: list[Any],
+    backends: list[Backend],
     peers: Peers,
     sizes: Sizes,
     operations: tuple[str, ...] = tuple(LADDERS),
@@ -132,7 +133,7 @@ class OperationCase:
         """AssertionError where a result is wrong."""
         _check(found, self.exact, TOLERANCE)
 
-    def contender(self, version: Version, backend: Any) -> Contender:
+    def contender(self, version: Version, backend: Backend) -> Contender:
         """What is timed. AssertionError where its result is wrong."""
         rows, classes = self.facts["rows"], self.size
         fit = version.rows(rows, classes)
@@ -172,7 +173,7 @@ class StepCase:
         self._quick = quick
         self.facts = {"batch": batch, "flops": flops(WIDTHS) * batch}
 
-    def contender(self, version: Version, backend: Any) -> Contender:
+    def contender(self, version: Version, backend: Backend) -> Contender:
         """What is timed. AssertionError where a step of it is wrong."""
         given = self._start, self._X, self._y
         sgd, adam = (version.run(backend, *given, *o) for o in (("sgd", 1.0), ("adam", RATE)))

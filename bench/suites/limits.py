@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Contender, Stream, clock_of, threads
 
 from ..sheet import Row, Sheet, of_role
@@ -30,7 +31,7 @@ GEMM = 2048  # rows and columns
 PAGE = mmap.PAGESIZE
 
 
-def measure(sheet: Sheet, backend: Any, elements: int) -> dict[str, Row]:
+def measure(sheet: Sheet, backend: Backend, elements: int) -> dict[str, Row]:
     """Rows for bandwidth, page faults and arithmetic, and on a GPU for transfers; by name."""
     clock, xp = clock_of(backend), backend.xp
     count = threads()

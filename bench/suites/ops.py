@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.operations import WIDTH
 from nnfs_gpu.selftest.timing import HOST, Contender, Stream, clock_of, last_level_cache, threads
 
@@ -57,7 +58,7 @@ FLOPS = {
 IN_PLACE = ("_step",)  # these write into arrays that exist: no new pages
 
 
-def run(sheet: Sheet, backends: list[Any], peers: Peers, classes: tuple[int, ...]) -> None:
+def run(sheet: Sheet, backends: list[Backend], peers: Peers, classes: tuple[int, ...]) -> None:
     """Rows for the machine's limits, then one for each operation at each number of classes."""
     main = backends[0]
     elements = QUICK_ELEMENTS if sheet.quick else max(ELEMENTS, last_level_cache() or 0)
@@ -107,7 +108,7 @@ def best_percent(row: dict[str, Any], contender: str, limit: str | None = None) 
 
 
 def _contenders(
-    case: Case, n: int, c: int, arguments: dict[str, Any], backends: list[Any], peers: Peers
+    case: Case, n: int, c: int, arguments: dict[str, Any], backends: list[Backend], peers: Peers
 ) -> tuple[dict[str, Contender], dict[str, str]]:
     """Who can do it, each checked against the specification in float64."""
     contenders: dict[str, Contender] = {}

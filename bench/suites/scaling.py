@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import threads as available_threads
 
 from .. import peers
@@ -42,7 +43,7 @@ BYTES = 4 * 8 * sum(HIDDEN)  # of a sample where every operation sees the whole 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: tuple[int, ...]) -> None:
+def run(sheet: Sheet, backends: list[Backend], found: peers.Peers, sizes: tuple[int, ...]) -> None:
     """A row a size, then a row a number of threads."""
     backend = backends[0]
     names = [
@@ -70,7 +71,7 @@ def _row(
     names: list[str],
     samples: int,
     threads: int,
-    backend: Any,
+    backend: Backend,
     last: dict[str, tuple[int, float]],
 ) -> None:
     contenders, left_out, peak = {}, {}, {}
@@ -175,7 +176,7 @@ def _status(line: str) -> int:
     return next(int(t.split()[1]) * 1024 for t in text.splitlines() if t.startswith(line))
 
 
-def _reset_peak(backend: Any) -> int:
+def _reset_peak(backend: Backend) -> int:
     """Forget the peak so far; what is in use now."""
     if backend.xp is not np:
         backend.xp.get_default_memory_pool().free_all_blocks()
@@ -187,7 +188,7 @@ def _reset_peak(backend: Any) -> int:
     return _status("VmRSS")
 
 
-def _peak(backend: Any) -> int:
+def _peak(backend: Backend) -> int:
     if backend.xp is np:
         return _status("VmHWM")
     pools = int(backend.xp.get_default_memory_pool().total_bytes())

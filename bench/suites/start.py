@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Contender
 
 from .. import peers
@@ -40,7 +41,7 @@ CACHES = (
 )
 
 
-def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None) -> None:
+def run(sheet: Sheet, backends: list[Backend], found: peers.Peers, sizes: Any = None) -> None:
     """The rows `import`, `first step, cold` and `first step, cached`."""
     rounds = 2 if sheet.quick else 5
     if not sheet.late("import"):

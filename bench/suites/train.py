@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import HOST, Contender, memory
 
 from ..peak import NAME as PEAK, Peak
@@ -58,7 +59,7 @@ ROUNDING = 4e-9  # more for each sample: NumPy's and PyTorch's float32 sums of 1
 MOST_STEPS, CALL_SECONDS = 5_000, 0.03
 
 
-def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Any) -> None:
+def run(sheet: Sheet, backends: list[Backend], peers: Peers, nets: Any) -> None:
     """A row for each net and batch."""
     for hidden, batches in nets:
         for batch in batches:
@@ -84,7 +85,7 @@ def _case(
     case: str,
     hidden: tuple[int, ...],
     batch: int,
-    backends: list[Any],
+    backends: list[Backend],
     peers: Peers,
 ) -> None:
     X, y = data(batch)
@@ -169,7 +170,7 @@ def oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters,
 
 
 def _gradients(
-    oracle: Any, layers: Parameters, X: np.ndarray, y: np.ndarray
+    oracle: Backend, layers: Parameters, X: np.ndarray, y: np.ndarray
 ) -> tuple[float, Parameters]:
     """(mean loss, gradients) by the specification's operations."""
     loss, sums = 0.0, [[np.zeros_like(p) for p in pair] for pair in layers]

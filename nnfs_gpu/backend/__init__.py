@@ -22,7 +22,7 @@ from .cpu.probe import import_compiling_numba, import_numba
 from .driver import UnavailableError
 from .identity import SETTINGS, current_device
 from .numpy_backend import NumpyBackend, real_dtype
-from .protocol import Backend
+from .protocol import Backend, DTypeLike
 
 __all__ = [
     "AUTO_ORDER",
@@ -77,7 +77,7 @@ class BackendStatus:
 def get_backend(
     name: str | Backend | None = None,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     precise_dot: bool | None = None,
     book_random: bool | None = None,
 ) -> Backend:
@@ -98,7 +98,7 @@ def get_backend(
         return name
     if name is not None and not isinstance(name, str):
         raise TypeError(f"backend: got {name!r}, expected a name or a backend")
-    if name is None and dtype is precise_dot is book_random is None:
+    if all(one is None for one in (name, dtype, precise_dot, book_random)):
         return _get_default()
     base = _default
     chosen = _resolve(name if name is not None else _get_default().name)

@@ -21,7 +21,7 @@ from .cuda.probe import what_works
 from .identity import current_device
 from .kernel_backend import KernelBackend
 from .numpy_backend import NumpyBackend
-from .protocol import Array
+from .protocol import Array, DTypeLike
 
 KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "relu_forward": "elementwise",
@@ -74,7 +74,7 @@ class CupyBackend(KernelBackend):
     name = "cupy"
     _kernels = (*KERNELS, *SOFTMAX)
 
-    def __init__(self, dtype: Any = np.float32, **settings: Any):
+    def __init__(self, dtype: DTypeLike = np.float32, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp, launcher = self._runtime()
         self.device_number = current_device(self.xp)
@@ -94,7 +94,7 @@ class CupyBackend(KernelBackend):
         return what_works()
 
     # ---- arrays ----
-    def asarray(self, x: Any, dtype: Any = None) -> Array:
+    def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         dtype = np.dtype(self.dtype if dtype is None else dtype)
         if not isinstance(x, self.xp.ndarray) and not on_gpu(x):  # cast on the host, then one copy
             return to_device(self.xp, NumpyBackend.asarray(_HOST, x, dtype))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .numba_cuda.launch import SIMULATOR, array_module, what_works  # first: it may not load
+from .protocol import DTypeLike
 
 # isort: split
 from ..kernels.numba_cuda import (
@@ -90,7 +91,7 @@ class NumbaCudaBackend(KernelBackend):
     name = "numba-cuda"
     _kernels = KERNELS
 
-    def __init__(self, dtype: Any = np.float32, *, threads: int = 256, **settings: Any):
+    def __init__(self, dtype: DTypeLike = np.float32, *, threads: int = 256, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp = array_module()
         self.device_number = current_device(self.xp)

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+DTypeLike = str | type[Any] | np.dtype
 Array = Any  # numpy.ndarray, or the array type of the backend at hand
 
 
@@ -50,7 +51,7 @@ class Backend(Protocol):
         """
 
     # ---- arrays ----
-    def asarray(self, x: Any, dtype: Any = None) -> Array:
+    def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         """`x` as a C-contiguous array of this backend; no copy where it already is one.
 
         x  numbers, nested lists, an array of NumPy, CuPy, PyTorch or JAX, on the host or on
@@ -61,7 +62,7 @@ class Backend(Protocol):
     def to_numpy(self, a: Array) -> np.ndarray:
         """`a` on the host, as a NumPy array of the same shape and dtype."""
 
-    def zeros(self, shape: Any, dtype: Any = None) -> Array:
+    def zeros(self, shape: Any, dtype: DTypeLike | None = None) -> Array:
         """A new array of zeros; `dtype` None means `self.dtype`."""
 
     def copy(self, a: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 from .. import checks, remedies
 from ..accuracy import Accuracy
 from ..backend.arrays import incoming, on_gpu, plain, prefixed, to_host
+from ..backend.protocol import DTypeLike
 from ..backend.remedies import no_array
 from ..network.measures import OwnAccuracy
 from ..network.network import Network
@@ -49,7 +50,7 @@ class InBlocks:
         self._form: Targets | None = None  # some targets as the loss wants them
         self._seen = False  # a whole pass: later ones are looked at more quickly
 
-    def _converted(self, x: Any, dtype: Any, name: str) -> Array:
+    def _converted(self, x: Any, dtype: DTypeLike, name: str) -> Array:
         """In `dtype`: on the host where it lies there, and only these rows."""
         x = incoming(x, name)
         return np.ascontiguousarray(x, dtype) if isinstance(x, np.ndarray) else x

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import Backend
 from ..network import checks as network_checks
 from ..network.network import Network
 from ..targets import Targets
@@ -89,7 +90,7 @@ class Held:
 
     runs_out = False
 
-    def __init__(self, backend: Any, X: Array, y: Targets):
+    def __init__(self, backend: Backend, X: Array, y: Targets):
         self.backend, self.X, self.y = backend, X, y
         self.samples = X.shape[0]
         self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.protocol import Backend
+from ..backend.protocol import Backend, DTypeLike
 
 Arguments = dict[str, Any]
 Elements = Callable[[int, int], float]
@@ -102,7 +102,7 @@ class Operation:
         """For reports."""
         return f"{self.name} ({self.variant})" if self.variant else self.name
 
-    def arguments(self, dtype: Any, n: int, c: int, seed: int = 0, **plain: Any) -> Arguments:
+    def arguments(self, dtype: DTypeLike, n: int, c: int, seed: int = 0, **plain: Any) -> Arguments:
         """Sample arguments for n rows and c columns, always the same ones.
 
         plain  other values of `Draw`: fewer `rows`, no `edges`, more `outputs`, another `rng`

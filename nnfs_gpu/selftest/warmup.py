@@ -16,7 +16,7 @@ import numpy as np
 from .. import fused
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_ReLU, Activation_Softmax
-from ..backend import get_backend, use_backend
+from ..backend import Backend, get_backend, use_backend
 from ..fused import vocabulary
 from ..fused.plan import MOST_PRODUCTS
 from ..layers import Layer_Dense, Layer_Dropout
@@ -47,7 +47,7 @@ def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
             yield dtype, name, time.perf_counter() - begin
 
 
-def _operations(backend: Any) -> None:
+def _operations(backend: Backend) -> None:
     for line in OPERATIONS:
         line.run(backend, line.arguments(backend.dtype, SAMPLES, 3))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...kernels.numba_cuda import blocks as cuda_blocks
-from ..protocol import Array
+from ..protocol import Array, DTypeLike
 from . import launch as cuda_numba_launch
 
 
@@ -49,7 +49,7 @@ class GridCalls:
         )
 
     # ---- sums: partial ones, added up in order until one is left ----
-    def chunk_sums(self, kernel: Any, a: Array, dtype: Any, *scalars: float) -> Array:
+    def chunk_sums(self, kernel: Any, a: Array, dtype: DTypeLike, *scalars: float) -> Array:
         """A block a chunk of the flat array: its partial sums, in order."""
         partial = self.xp.empty(-(-a.size // cuda_blocks.CHUNK), dtype)
         flat = self.xp.ascontiguousarray(a).reshape(-1)

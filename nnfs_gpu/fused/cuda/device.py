@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ...backend import Backend
 from ...backend.cupy_backend import CupyBackend
 from ..vocabulary import CannotFuse
 from .build import Device
 
 
-def launcher_of(backend: Any) -> Any:
+def launcher_of(backend: Backend) -> Any:
     """What starts kernels: the backend's own, or one for the Numba backend's CuPy arrays.
 
     Raises CannotFuse under Numba's simulator, which runs no CUDA C++.
