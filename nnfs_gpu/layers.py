@@ -73,7 +73,7 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
 
     @weights.setter
     def weights(self, value: Any) -> None:
-        self._take_sizes(value, ("n_inputs", "n_neurons"))
+        self._set_sizes(value, ("n_inputs", "n_neurons"))
         self._weights = self._owned(value, (self.n_inputs, self.n_neurons), "weights")
 
     @property
@@ -83,10 +83,10 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
 
     @biases.setter
     def biases(self, value: Any) -> None:
-        self._take_sizes(value, (None, "n_neurons"))
+        self._set_sizes(value, (None, "n_neurons"))
         self._biases = self._owned(value, (1, self.n_neurons), "biases")
 
-    def _take_sizes(self, value: Any, names: tuple[str | None, str]) -> None:
+    def _set_sizes(self, value: Any, names: tuple[str | None, str]) -> None:
         """Sizes from the first arrays of a subclass whose `__init__`, as the book's, keeps none."""
         if "n_inputs" in vars(self) and "n_neurons" in vars(self):
             return

@@ -31,7 +31,7 @@ class Undo:
 
     A batch that comes in pieces has changed nothing between two of them:
     set_aside()       puts the layers' counters back and returns what they had come to,
-    take_up(numbers)  and goes on from there
+    resume(numbers)  and goes on from there
 
     Kept are numbers that layers, loss, accuracy and optimizer hold, and the trainable layers'
     arrays of the shape of their weights or biases: what an optimizer writes. Of parts of the
@@ -55,13 +55,13 @@ class Undo:
         counts = self._counts() if self._counted else ()
         random = np.random.get_state() if self._draws else None
         if self._own.parts:
-            self._own.take(vars(model.input_layer).get("output"))
+            self._own.record(vars(model.input_layer).get("output"))
         sums = _sums_of(model.loss), _sums_of(model.accuracy)
         self._saved = [sums, attributes(model.optimizer).copy(), counts, random, False]
 
     def keep(self) -> None:
         """Before the update."""
-        self._copies.take()
+        self._copies.record()
         assert self._saved is not None
         self._saved[-1] = True
 
@@ -81,7 +81,7 @@ class Undo:
         for one, values in zip((model.loss, model.accuracy), sums, strict=True):
             if values is not None:
                 one.accumulated_sum, one.accumulated_count = values
-        self.take_up(counts)
+        self.resume(counts)
         if self._own.parts:
             self._own.put_back()
         if random is not None:
@@ -92,10 +92,10 @@ class Undo:
         """The layers' counters; the layers have those of `begin` again."""
         assert self._saved is not None
         found = self._counts()
-        self.take_up(self._saved[2])
+        self.resume(self._saved[2])
         return found
 
-    def take_up(self, numbers: Any) -> None:
+    def resume(self, numbers: Any) -> None:
         """Give the layers the counters that `set_aside` gave."""
         for held, names, values in numbers:
             held.update(zip(names, values, strict=True))
@@ -134,7 +134,7 @@ class Copies:
         self._room: Array = None
         self._odd: list[tuple[Array, Array]] = []  # the others, and room for each
 
-    def take(self) -> None:
+    def record(self) -> None:
         """Copy them all."""
         for held, count, names, arrays, *_ in self._looked:
             if len(held) != count or not all(map(is_, map(held.get, names), arrays)):
@@ -148,7 +148,7 @@ class Copies:
             room[...] = array
 
     def put_back(self) -> None:
-        """The layers as they were at `take`; may be done again."""
+        """The layers as they were at `record`; may be done again."""
         at = 0
         for row in self._flat:
             row[...] = self._room[at : at + row.size]

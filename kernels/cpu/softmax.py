@@ -150,7 +150,7 @@ def softmax_cross_entropy_backward_soft(start, stop, p, t, n, dx):
 
 
 @row
-def _take_one_off_row(i, C, t, bad, dx):
+def _subtract_one_row(i, C, t, bad, dx):
     """1 off the true class; a row of `bad` for an index out of range."""
     label = t[i]
     if label < 0 or label >= C:
@@ -189,7 +189,7 @@ def softmax_cross_entropy(start, stop, x, t, low, high, n, bad, losses, dx):
         log_in_place(losses[first:last])
         for i in range(first, last):
             losses[i] = -losses[i]
-            _take_one_off_row(i, C, t, bad, dx)
+            _subtract_one_row(i, C, t, bad, dx)
         _divide(dx[first:last].reshape(-1), n)
 
 

@@ -6,7 +6,7 @@ the count added. A thread that comes late, with an old turn, finds nothing to ta
 to wait for: so nobody has to wait for threads that have not begun, and no cell is ever cleared
 while somebody uses it.
 
-    take(cells, at, turn, limit)     the next of the turn's `limit` parts, or -1: none is left
+    claim(cells, at, turn, limit)    the next of the turn's `limit` parts, or -1: none is left
     add(cells, at, number)           one more part is done; what was written is there for all
     look(cells, at)                  its value now, with all that was written before it was put
     put(cells, at, value)            the cell becomes `value`
@@ -163,7 +163,7 @@ def wait(looks, began, waited):
 
 
 @jit
-def take(cells, at, turn, limit):
+def claim(cells, at, turn, limit):
     """The next of the turn's parts 0..limit-1, or -1: no two threads get the same."""
     while True:
         seen = look(cells, at)

@@ -20,7 +20,7 @@ dtype, `work` the address of a thread's workspace.
 import numpy as np
 
 from ..cpu.common import jit, row
-from ..cpu.waiting import APART, FOREVER, SHIFT, add, clock, look, put, reached, take, wait
+from ..cpu.waiting import APART, FOREVER, SHIFT, add, claim, clock, look, put, reached, wait
 from . import tables as k
 from .addresses import call, head_of, itemsize, matrix, table_of, vector
 from .collect import collect
@@ -34,7 +34,7 @@ LOST = 30_000_000  # ns for a step that nobody opens
 @row
 def _open(cells, turn):
     """All groups and pieces of this turn can be taken."""
-    for cell in (k.GROUPS_TAKEN, k.GROUPS_DONE, k.PIECES_TAKEN, k.PIECES_DONE):
+    for cell in (k.GROUPS_CLAIMED, k.GROUPS_DONE, k.PIECES_CLAIMED, k.PIECES_DONE):
         put(cells, cell * APART, turn << SHIFT)
     put(cells, k.OPENED * APART, turn)
 
@@ -195,7 +195,7 @@ def train(
                 break
             if what & k.GROUPS:
                 while True:
-                    g = take(cells, k.GROUPS_TAKEN * APART, now, groups)
+                    g = claim(cells, k.GROUPS_CLAIMED * APART, now, groups)
                     if g < 0:
                         break
                     first, stop = g * per, min(n, (g + 1) * per)
@@ -211,7 +211,7 @@ def train(
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
             while what & (k.COLLECT | k.FINISH):
-                p = take(cells, k.PIECES_TAKEN * APART, now, pieces)
+                p = claim(cells, k.PIECES_CLAIMED * APART, now, pieces)
                 if p < 0:
                     break
                 if what & k.COLLECT and not at_once:

@@ -44,7 +44,7 @@ of a module as a constant. A name stands in one list only, which a test looks af
 ) = range(4)
 
 (  # ---- cells: where threads meet, see waiting.py; each is APART numbers ----
-    OPENED, GROUPS_TAKEN, GROUPS_DONE, PIECES_TAKEN, PIECES_DONE, CALLED, PRESENT,
+    OPENED, GROUPS_CLAIMED, GROUPS_DONE, PIECES_CLAIMED, PIECES_DONE, CALLED, PRESENT,
     CELLS_FIELDS,
 ) = range(8)
 

@@ -137,10 +137,10 @@ class KernelBackend(NumpyBackend):
         return self._elements("relu_backward", (dy, x))
 
     def leaky_relu_forward(self, x: Array, slope: float) -> Array:
-        return self._elements("leaky_relu_forward", (x,), (slope,))
+        return self._elements("leaky_relu_forward", (x,), (float(slope),))
 
     def leaky_relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
-        return self._elements("leaky_relu_backward", (dy, x), (slope,))
+        return self._elements("leaky_relu_backward", (dy, x), (float(slope),))
 
     def sigmoid_forward(self, x: Array) -> Array:
         return self._elements("sigmoid_forward", (x,))

@@ -118,18 +118,18 @@ class TrainingWatch(Callback):
         done = min((batch + 1) * self.batch_size, self.samples_an_epoch)
         self._samples_done += done - batch * self.batch_size
         if first:
-            self._take_time()
+            self._clock_in()
             self._first_seconds = self.training_seconds - self._earlier_seconds
             self._first_samples = self._samples_done
         elif batch == self._last:
             self.model.backend.synchronize()  # once an epoch: its loss is fetched next anyway
-            self._take_time()  # validation follows, and must not count
+            self._clock_in()  # validation follows, and must not count
         elif self.display.due():
-            self._take_time()
+            self._clock_in()
             self.display.step(self.epoch, done, self._numbers())
             self._mark = time.perf_counter()
         if self.stop.signum:
-            self._take_time()
+            self._clock_in()
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -163,7 +163,7 @@ class TrainingWatch(Callback):
         self.steps, self._earlier_speed = steps, speed
         self.training_seconds = self._earlier_seconds = seconds
 
-    def _take_time(self) -> None:
+    def _clock_in(self) -> None:
         """Add the time since the last call. Waits for the device, so never in every step."""
         self.model.backend.synchronize()
         now = time.perf_counter()

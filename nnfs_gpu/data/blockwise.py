@@ -25,7 +25,7 @@ from .passes import gathered, stand_in
 from .sources import fingerprint_of, pair, runs_out
 
 Array = Any
-Piece = tuple[int | None, Array, Targets]
+Block = tuple[int | None, Array, Targets]
 
 BLOCK_BYTES = 256 << 20  # what the arrays of all layers may take for one block of rows
 ARRAYS = 4  # of a layer's width: inputs, output and their gradients
@@ -151,10 +151,10 @@ class Mapped(InBlocks):
         for start in range(0, self.samples, self.block):
             yield slice(start, min(start + self.block, self.samples))
 
-    def pieces(
+    def blocks(
         self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
-    ) -> Iterator[Piece]:
-        """See `held.py`. Rows are read when their piece is asked for."""
+    ) -> Iterator[Block]:
+        """See `held.py`. Rows are read when their block is asked for."""
         size = min(batch_size or self.samples, self.samples)
         for batch in range(first * size, self.samples, size):
             end = min(batch + size, self.samples)
@@ -242,12 +242,12 @@ class Streamed(InBlocks):
             raise ValueError(f"{self.what}: the blocks ended after {rows} rows, {expected}")
         self._seen = True
 
-    def pieces(
+    def blocks(
         self,
         batch_size: int | None = None,
         order: np.ndarray | None = None,  # noqa: ARG002 - the others have it
         first: int = 0,
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Block]:
         """See `held.py`. `order` must be None; blocks before `first` are passed over."""
         size = min(batch_size or self.samples, self.samples)
         done = 0

@@ -5,7 +5,7 @@
     Mapped    NumPy memory maps: rows are read, converted and moved when their turn comes
     Streamed  a source of blocks (`sources.py`)
 the last two of them in `blockwise.py`. All have `samples` and
-    pieces(batch_size, order, first) -> (total, X, y), ...
+    blocks(batch_size, order, first) -> (total, X, y), ...
 the samples in batches, from batch number `first` on. `total` is None where X, y are a
 whole batch; else they are one block of a batch of `total` rows, which is larger than `block`
 rows or than the blocks of the source: a step then adds the blocks up. X (n, features) and y
@@ -23,7 +23,7 @@ from ..backend import Backend
 from ..network import checks as network_checks
 from ..network.network import Network
 from ..targets import Targets
-from .blockwise import Mapped, Piece, Streamed
+from .blockwise import Block, Mapped, Streamed
 from .fingerprint import fingerprint
 from .sources import as_source, holds_pairs, is_source, pair, targets_inside
 
@@ -95,9 +95,9 @@ class Held:
         self.samples = X.shape[0]
         self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last
 
-    def pieces(
+    def blocks(
         self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Block]:
         """See the module docstring. `order`: the samples are gathered on the backend."""
         X, y = self.X, self.y
         if order is not None:

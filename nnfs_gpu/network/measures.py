@@ -13,7 +13,7 @@ from typing import Any
 from ..accuracy import Accuracy
 from ..backend import Backend
 from ..losses import Loss
-from ..own.parts import ours, take_parameters, takes
+from ..own.parts import accepts, adopt_parameters, ours
 from ..own.values import AsGiven, as_given, comparisons, converted, hint, per_row, result
 from ..targets import Targets
 
@@ -109,7 +109,7 @@ class OwnLoss(_Sums, Loss):
         """The object's own penalty where it has one: of all layers, or layer by layer."""
         if not hasattr(self.part, "regularization_loss") or ours(self.part, "regularization_loss"):
             return super().regularization_loss(layer)
-        if layer is None and takes(self.part.regularization_loss):
+        if layer is None and accepts(self.part.regularization_loss):
             return self.part.regularization_loss()
         layers = self.trainable_layers if layer is None else [layer]
         return sum(self.part.regularization_loss(one) for one in layers)
@@ -161,7 +161,7 @@ class OwnOptimizer:
     def update_params(self, layer: Any) -> None:
         """Change the parameters of `layer`, which keep their dtype."""
         self.part.update_params(layer)
-        take_parameters(layer, self.backend)
+        adopt_parameters(layer, self.backend)
 
     def post_update_params(self) -> None:
         """Once after the layers' updates."""

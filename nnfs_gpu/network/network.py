@@ -195,7 +195,7 @@ class Network:
             for layer, values in zip(layers, checked, strict=True):
                 own_parts.set_parameters(layer, self.backend, *values)
 
-    # ---- inside ----
+    # ---- what a user gives, checked: for data and training ----
     def checked_rows(self, X: Any, what: str, name: str) -> Array:
         """X as the first layer takes it: (N, features); one of the user's own takes images, too."""
         if ours(self.layers[0], "forward"):
@@ -233,6 +233,7 @@ class Network:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(remedies.in_lists(str(error), X=X, y=y)) from error
 
+    # ---- inside ----
     def _trainable(self) -> list[Any]:
         return [layer for layer in self.layers if is_trainable(layer)]
 

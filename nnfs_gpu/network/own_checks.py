@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..layers import Layer_Dense, Layer_Dropout
-from ..own.parts import NEIGHBOURS, is_trainable, ours, takes, training_argument
+from ..own.parts import NEIGHBOURS, accepts, is_trainable, ours, training_argument
 from ..parameters import PARAMETERS
 
 NOT_LEARNED = (*PARAMETERS, "inputs", "output", "values")  # whose d... are no parameters'
@@ -71,7 +71,7 @@ def _check_constructed(layer: Any, what: str) -> None:
 def _check_layer(layer: Any, what: str, trains: bool) -> None:
     name = training_argument(layer.forward)
     options = {name: True} if name else {}
-    if not takes(layer.forward, *([X, True] if name == "" else [X]), **options):
+    if not accepts(layer.forward, *([X, True] if name == "" else [X]), **options):
         raise ValueError(
             f"{what}: forward takes {inspect.signature(layer.forward)}, expected "
             "forward(self, inputs, training)"
@@ -121,7 +121,7 @@ def _check_optimizer(optimizer: Any) -> None:
 def _check_call(part: Any, method: str, form: str, *arguments: Any, what: str = "") -> None:
     """The method can be called as an engine calls it. One that is not there is no matter here."""
     call = getattr(part, method, None)
-    if call is not None and not takes(call, *arguments):
+    if call is not None and not accepts(call, *arguments):
         raise ValueError(
             f"{what or type(part).__name__}: {method} takes {inspect.signature(call)} beside "
             f"self, expected {method}{form}"

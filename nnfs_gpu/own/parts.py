@@ -93,7 +93,7 @@ def is_trainable(layer: Any) -> bool:
     return any(getattr(layer, name, None) is not None for name in PARAMETERS)
 
 
-def takes(method: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
+def accepts(method: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
     """Whether it can be called like this. What has no signature is taken at its word."""
     try:
         signature = inspect.signature(method)
@@ -173,7 +173,7 @@ class OwnLayer:
                 "line: self.dinputs = ..."
             )
         if is_trainable(self.layer):
-            self._take_gradients()
+            self._adopt_gradients()
         if dinputs is None:
             return None
         dinputs = converted(self.backend, dinputs, f"{self.what}, dinputs")
@@ -184,9 +184,9 @@ class OwnLayer:
             )
         return dinputs
 
-    def _take_gradients(self) -> None:
+    def _adopt_gradients(self) -> None:
         """Gradients of its parameters in their shapes, all in the model's dtype."""
-        take_parameters(self.layer, self.backend)
+        adopt_parameters(self.layer, self.backend)
         for name in PARAMETERS:
             shape = getattr(self.layer, name).shape
             gradient = getattr(self.layer, f"d{name}", None)
@@ -205,7 +205,7 @@ class OwnLayer:
                 _store(self.layer, f"d{name}", fitting)
 
 
-def take_parameters(layer: Any, backend: Backend) -> None:
+def adopt_parameters(layer: Any, backend: Backend) -> None:
     """Make the parameters of an own layer arrays of the backend, in its dtype."""
     for name in PARAMETERS:
         value = getattr(layer, name, None)
@@ -238,7 +238,7 @@ def called(layers: Sequence[Any], backend: Backend) -> list[Any]:
             continue
         calls.append(OwnLayer(layer, number, backend))
         if is_trainable(layer):
-            take_parameters(layer, backend)
+            adopt_parameters(layer, backend)
             for name, value in (("backend", backend), *((name, 0) for name in REGULARIZERS)):
                 if not hasattr(layer, name):
                     setattr(layer, name, value)

@@ -38,17 +38,17 @@ def is_own(part: Any) -> bool:
 
 
 class OwnState:
-    """What some parts hold. `take()` before a step, `put_back()` where it is undone.
+    """What some parts hold. `record()` before a step, `put_back()` where it is undone.
 
     strangers  what is none of theirs, wherever they hold it: the model and its other parts
     """
 
     def __init__(self, parts: Iterable[Any], strangers: Iterable[Any]):
         self.parts, self._strangers = list(parts), list(strangers)
-        self._arrays: dict[int, Any] = {}  # of the last `take`, by id
+        self._arrays: dict[int, Any] = {}  # of the last `record`, by id
         self._restores: list[Restore] = []
 
-    def take(self, *batch: Any) -> None:
+    def record(self, *batch: Any) -> None:
         """Keep what they hold now, but for the arrays of the `batch`, which are others'."""
         before, self._arrays, self._restores = self._arrays, {}, []
         seen = {id(one) for one in (*self._strangers, *batch)}
@@ -61,7 +61,7 @@ class OwnState:
             self._keep(one, before, todo)
 
     def put_back(self) -> None:
-        """All of it as it was at `take`; may be done again."""
+        """All of it as it was at `record`; may be done again."""
         for restore in self._restores:
             restore()
 

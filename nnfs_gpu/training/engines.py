@@ -23,7 +23,7 @@ Array = Any
 class LayerSteps:
     """The book's step: one layer after the other, forward and back.
 
-    Of a batch in pieces, a dropout layer draws a mask for each piece.
+    Of a batch in blocks, a dropout layer draws a mask for each block.
     """
 
     name = "layers"
@@ -75,7 +75,7 @@ class LayerSteps:
         try:
             if not first:
                 self._undo.begin()
-            self._undo.take_up(self._ahead)
+            self._undo.resume(self._ahead)
             self._add(X, y, total)
             self._ahead = self._undo.set_aside()
             self._batch.add(n, total)
@@ -128,7 +128,7 @@ class LayerSteps:
         """The update from all rows. Raises RuntimeError where some are missing."""
         n = self._batch.end()
         try:
-            self._undo.take_up(self._ahead)
+            self._undo.resume(self._ahead)
             measured = self._end(n)
             self._forget()
             self._undo.done()

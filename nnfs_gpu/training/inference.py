@@ -37,7 +37,7 @@ def _measured(model: Network, data: Any, size: int | None) -> tuple[float, float
     losses: Any = 0.0
     right: Any = 0.0
     compared = 0
-    for _, X, y in data.pieces(size):
+    for _, X, y in data.blocks(size):
         output = model.forward(X, training=False)
         losses = losses + backend.sum(loss_part.forward(output, y))
         predictions = model.output_layer_activation.predictions(output)

@@ -132,7 +132,7 @@ class Training:
             long_calls.sweep(run, engine, order)
             return True
         step, last, rows = run.steps_done, run.steps - 1, 0
-        for total, X, y in run.data.pieces(run.batch_size, order, step):
+        for total, X, y in run.data.blocks(run.batch_size, order, step):
             if total is None:
                 measured = engine.step(X, y)
             else:

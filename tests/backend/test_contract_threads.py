@@ -28,7 +28,7 @@ def threads(monkeypatch):
     from nnfs_gpu.backend.cpu.workers import Workers
 
     shares = []
-    share = Workers.share
+    share = Workers.fork_join
 
     def counting(self, task, count):
         shares.append(task)

@@ -29,7 +29,7 @@ def test_each_thread_is_called_once_with_a_number_of_its_own(pool, threads):
 def test_what_has_not_begun_when_the_caller_is_done_never_does(pool, monkeypatch):
     """Workers about to begin when the job is over: they are not waited for, and do nothing."""
     gate, coming, late, calls = threading.Event(), [], [], []
-    take_part = module._Job.take_part
+    join = module._Job.join
 
     def task(number):
         calls.append(number)
@@ -37,14 +37,14 @@ def test_what_has_not_begun_when_the_caller_is_done_never_does(pool, monkeypatch
 
     def slow(job, number):
         if job.task is not task:
-            return take_part(job, number)
+            return join(job, number)
         coming.append(number)
         gate.wait(PATIENCE)
-        late.append(take_part(job, number))
+        late.append(join(job, number))
         return late[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(module._Job, "take_part", slow)
+        patch.setattr(module._Job, "join", slow)
         try:
             pool.fork_join(task, 4)
         finally:

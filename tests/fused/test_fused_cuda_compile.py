@@ -41,21 +41,22 @@ SINGLE_BLOCK, MANY_BLOCKS = 300, 1_000_000
 
 
 def plan(*widths: int, dtype: str = "float32", loss: str = "softmax_cross_entropy", **kw) -> Plan:
-    """Hidden layers with ReLU, Adam, and the accuracy that fits the loss."""
+    """Hidden layers with ReLU, Adam or others, and the accuracy that fits the loss."""
     last = len(widths) - 2
     ends = {"softmax_cross_entropy": ("linear", "argmax"), "squared_error": ("linear", "close")}
     end, accuracy = ends.get(loss, ("sigmoid", "threshold"))
-    dropped = kw.pop("dropout", False)
+    dropped, hidden = kw.pop("dropout", False), kw.pop("activation", "relu")
+    optimizer = kw.pop("optimizer", "adam")
     stages = tuple(
         Stage(
             *widths[s : s + 2],
-            activation=end if s == last else "relu",
+            activation=end if s == last else hidden,
             keep=0.9 if dropped and s < last else 1.0,
             dropout=dropped and s < last,
         )
         for s in range(last + 1)
     )
-    return Plan(dtype=dtype, stages=stages, loss=loss, optimizer="adam", accuracy=accuracy)
+    return Plan(dtype=dtype, stages=stages, loss=loss, optimizer=optimizer, accuracy=accuracy)
 
 
 GOALS = [(2, 64, 3), (2, 128, 3), (2, 64, 64, 3), (2, 128, 128, 3)]
@@ -63,6 +64,10 @@ OTHERS = [
     plan(2, 64, 1, loss="binary_cross_entropy"),
     plan(1, 64, 64, 1, loss="squared_error"),
     plan(2, 64, 64, 3, dropout=True),
+    plan(2, 64, 3, activation="tanh", optimizer="adamw"),
+    plan(2, 64, 64, 3, activation="tanh", dropout=True),
+    plan(2, 64, 3, activation="leaky_relu"),
+    plan(2, 64, 64, 3, activation="leaky_relu", optimizer="adamw"),
     plan(128, 128, 40),
 ]
 

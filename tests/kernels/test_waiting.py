@@ -21,11 +21,11 @@ from nnfs_gpu.kernels.cpu.waiting import (
     SHIFT,
     add,
     changed,
+    claim,
     clock,
     look,
     put,
     reached,
-    take,
 )
 
 LAST_TURN = (1 << 63 - SHIFT) - 1  # the largest whose counts fit beside it
@@ -62,7 +62,7 @@ def take_all(cells, at, turn, limit, owners, number):
     """Mark every part taken with the number of the thread; how many there were."""
     taken = 0
     while True:
-        part = take(cells, at, turn, limit)
+        part = claim(cells, at, turn, limit)
         if part < 0:
             return taken
         owners[part] += number
@@ -93,11 +93,11 @@ def together(task, threads=THREADS):
 def test_parts_come_in_order_and_no_more_than_there_are():
     cells = new_cells(2)
     put_in(cells, APART, 7 << SHIFT)
-    assert [take(cells, APART, 7, 3) for _ in range(5)] == [0, 1, 2, -1, -1]
+    assert [claim(cells, APART, 7, 3) for _ in range(5)] == [0, 1, 2, -1, -1]
     assert cells[APART] == (7 << SHIFT) + 3
     assert np.count_nonzero(cells) == 1
-    assert take(cells, APART, 7, 4) == 3
-    assert take(new_cells(), 0, 0, 0) == -1
+    assert claim(cells, APART, 7, 4) == 3
+    assert claim(new_cells(), 0, 0, 0) == -1
 
 
 @pytest.mark.parametrize("limit", [1, THREADS, 200_003])
@@ -119,7 +119,7 @@ def test_threads_in_python_take_each_part_once():
 
     def task(k):
         parts = []
-        while (part := take(cells, 0, 5, limit)) >= 0:
+        while (part := claim(cells, 0, 5, limit)) >= 0:
             parts.append(part)
         return parts
 
@@ -132,7 +132,7 @@ def test_threads_in_python_take_each_part_once():
 def test_another_turn_takes_nothing_and_an_old_one_waits_for_nothing(turn):
     cells = new_cells()
     put_in(cells, 0, (9 << SHIFT) + 2)
-    assert take(cells, 0, turn, 100) == -1
+    assert claim(cells, 0, turn, 100) == -1
     assert cells[0] == (9 << SHIFT) + 2
     old = turn < 9
     assert reached(cells, 0, (turn << SHIFT) + COUNTS, 0) is old
@@ -161,9 +161,9 @@ def test_counts_and_turns_at_their_limits():
     for turn in (0, 1, LAST_TURN):
         last = (turn << SHIFT) + COUNTS
         put_in(cells, 0, last - 1)
-        assert take(cells, 0, turn, COUNTS) == COUNTS - 1
+        assert claim(cells, 0, turn, COUNTS) == COUNTS - 1
         assert cells[0] == last
-        assert take(cells, 0, turn, COUNTS) == -1
+        assert claim(cells, 0, turn, COUNTS) == -1
         assert cells[0] == last
         put_in(cells, 0, last - 1)
         assert not reached(cells, 0, last, 3)
@@ -270,7 +270,7 @@ def test_threads_of_one_turn_after_another():
                 put_in(cells, opened, turn)
             elif not reached(cells, opened, turn, MANY):
                 return False
-            while (part := take(cells, taken, turn, limit)) >= 0:
+            while (part := claim(cells, taken, turn, limit)) >= 0:
                 done[turn - 1, part] += 1
                 add_to(cells, counted, 1, 1)
             if not reached(cells, counted, (turn << SHIFT) + limit, MANY):

@@ -92,7 +92,7 @@ def _share(
     """
     left = deque(range(len(cuts) - 1))
 
-    def take(_number: int) -> None:
+    def work(_number: int) -> None:
         while True:
             try:
                 k = left.popleft()
@@ -100,7 +100,7 @@ def _share(
                 return
             kernel(cuts[k], cuts[k + 1], *arguments)
 
-    workers().fork_join(take, threads)
+    workers().fork_join(work, threads)
 
 
 def workers() -> Workers:

@@ -179,7 +179,7 @@ class Workers:
             seen, job = int(self._turn[0]), self._job
             seen = max(seen, job.turn)  # one that came in between is the one that was read
             follower = (self._turn, seen) if job.lasting else ()
-            watching = job.take_part(number, *follower) and not job.lasting
+            watching = job.join(number, *follower) and not job.lasting
             job = _NOTHING  # keeps nothing alive while this thread waits
 
     def _sleep(self, number: int, seen: int, bell: queue.SimpleQueue[None]) -> None:
@@ -209,7 +209,7 @@ class _Job:
         self._at_it: dict[int, threading.Lock] = {}  # by number; unlocked when it has ended
         self._ended = np.zeros(1, np.int64)  # changes whenever one has
 
-    def take_part(self, number: int, *follower: Any) -> bool:
+    def join(self, number: int, *follower: Any) -> bool:
         """Do the task, if there is room and it is not over; whether it was done."""
         try:
             self._left.pop()

@@ -114,15 +114,15 @@ class Copies:
     def _memory(self, size: int, current: Any) -> tuple[Array, Any]:
         """Memory of the current stream, and the event from which on it may be written."""
         key = (current.ptr, size)
-        found = self._ahead.pop(key, None) or self._taken(size, current)
+        found = self._ahead.pop(key, None) or self._reserved(size, current)
         if key in self._sizes and size <= MOST_AHEAD:
-            self._ahead[key] = self._taken(size, current)
+            self._ahead[key] = self._reserved(size, current)
         self._sizes.append(key)
         for old in self._ahead.keys() - set(self._sizes):
             del self._ahead[old]
         return found
 
-    def _taken(self, size: int, current: Any) -> tuple[Array, Any]:
+    def _reserved(self, size: int, current: Any) -> tuple[Array, Any]:
         memory = self._xp.empty(size, np.uint8)
         free = self._cuda.Event(disable_timing=True)
         free.record(current)

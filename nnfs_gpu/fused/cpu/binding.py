@@ -54,7 +54,11 @@ class Binding:
             (np.zeros_like(part.dense.weights), np.zeros_like(part.dense.biases)) for part in parts
         ]
         self.target_bytes = 0
-        self._known = [ACTIVATIONS[stage.activation] for stage in plan.stages]
+        self._constants = [  # (stage, its activation, the attribute) where there is one
+            (s, part.activation, name)
+            for s, (part, stage) in enumerate(zip(parts, plan.stages, strict=True))
+            for name in ACTIVATIONS[stage.activation].arguments
+        ]
         rule = OPTIMIZERS[plan.optimizer]
         self._state = {  # where the table holds an address: the attribute of a layer
             at: one.state(name)
@@ -91,10 +95,10 @@ class Binding:
                 self._factors[s] = ()
                 self.layout.factors[s, :4] = penalties
                 self._factors[s] = penalties
-            for constant in self._known[s].constants(part.activation):
-                self.layout.factors[s, k.CONSTANT] = constant
             if part.dropout is not None:
                 self._bind_dropout(s, part.dropout)
+        for s, activation, name in self._constants:
+            self.layout.factors[s, k.CONSTANT] = getattr(activation, name)
         rules = self._settings(self.optimizer)
         if self.plan.accuracy == "close":
             if self.accuracy.precision is None:

@@ -140,9 +140,9 @@ class Layout:
         head[k.TILE], head[k.PITCH] = tile, pitch
         last = len(table) - 1
         for row in table:
-            row[k.X_AT] = self._take((row[k.INPUTS] + 1) * pitch)
+            row[k.X_AT] = self._reserve((row[k.INPUTS] + 1) * pitch)
         widest = max(int(row[k.OUTPUTS]) for row in table)
-        d = [self._take(widest * pitch) for _ in range(min(2, len(table)))]
+        d = [self._reserve(widest * pitch) for _ in range(min(2, len(table)))]
         turned = masks = 0
         for s, row in enumerate(table):
             outputs = int(row[k.OUTPUTS])
@@ -151,22 +151,22 @@ class Layout:
                 row[k.Y_AT] = table[s + 1, k.X_AT]
                 row[k.DROPOUT] = self.plan.stages[s].dropout
                 if row[k.DROPOUT]:
-                    row[k.Y_AT] = self._take(outputs * pitch)
-                    row[k.MASK_AT] = self._take(outputs * pitch)
+                    row[k.Y_AT] = self._reserve(outputs * pitch)
+                    row[k.MASK_AT] = self._reserve(outputs * pitch)
                     masks = max(masks, outputs * tile + 8)
             if not row[k.BY_LANES]:
                 # One more register, as above.
                 turned = max(turned, int(row[k.PADDED] + self.lanes) * tile)
-        head[k.ROOM_AT] = self._take(8 * pitch)
-        head[k.TARGETS_AT] = self._take(table[last, k.OUTPUTS] * pitch)
-        head[k.GATHERED_AT] = self._take(table[last, k.OUTPUTS] * tile)
-        head[k.TURNED_AT] = self._take(turned)
-        head[k.MASKS_AT] = self._take(masks)
+        head[k.ROOM_AT] = self._reserve(8 * pitch)
+        head[k.TARGETS_AT] = self._reserve(table[last, k.OUTPUTS] * pitch)
+        head[k.GATHERED_AT] = self._reserve(table[last, k.OUTPUTS] * tile)
+        head[k.TURNED_AT] = self._reserve(turned)
+        head[k.MASKS_AT] = self._reserve(masks)
         self._tiles = self._at
         for row in table:
             if row[k.BY_LANES]:
                 count = (row[k.INPUTS] + 1) * row[k.OUTPUTS] * self.lanes
-                row[k.LANES_AT] = self._take(count)
+                row[k.LANES_AT] = self._reserve(count)
         self.workspace = self._at
 
     def _narrow_places(self, inputs: int, outputs: int) -> None:
@@ -177,21 +177,21 @@ class Layout:
         pitch, units = tile + self.lanes, -(-int(first[k.OUTPUTS]) // UNITS) * UNITS
         products = (inputs + 1) * outputs
         head[k.TILE], head[k.PITCH], head[k.NARROW] = tile, pitch, units
-        first[k.X_AT] = self._take((inputs + 1) * pitch)
-        last[k.D_AT] = self._take(outputs * pitch)
-        head[k.ROOM_AT] = self._take(8 * pitch)
-        head[k.TARGETS_AT] = self._take(outputs * pitch)
-        head[k.GATHERED_AT] = self._take(outputs * tile)
-        head[k.ZEROS_AT] = self._take(pitch)
-        head[k.PRODUCTS_AT] = self._take(products * pitch)
-        head[k.GATES_AT] = self._take(tile * units // (8 * self.dtype.itemsize))
-        head[k.FOLDED_AT] = self._take(products * units)
-        head[k.MASKED_AT] = self._take(self._up(products * units) * self.lanes)
-        head[k.UNITS_AT] = self._take((inputs + 1 + outputs) * units)
-        head[k.START_AT] = self._take(outputs)
-        head[k.MEANS_AT] = self._take(inputs * 8 // self.dtype.itemsize)
-        first[k.LANES_AT] = self._take(inputs * self.lanes)
-        last[k.LANES_AT] = self._take(outputs * self.lanes)
+        first[k.X_AT] = self._reserve((inputs + 1) * pitch)
+        last[k.D_AT] = self._reserve(outputs * pitch)
+        head[k.ROOM_AT] = self._reserve(8 * pitch)
+        head[k.TARGETS_AT] = self._reserve(outputs * pitch)
+        head[k.GATHERED_AT] = self._reserve(outputs * tile)
+        head[k.ZEROS_AT] = self._reserve(pitch)
+        head[k.PRODUCTS_AT] = self._reserve(products * pitch)
+        head[k.GATES_AT] = self._reserve(tile * units // (8 * self.dtype.itemsize))
+        head[k.FOLDED_AT] = self._reserve(products * units)
+        head[k.MASKED_AT] = self._reserve(self._up(products * units) * self.lanes)
+        head[k.UNITS_AT] = self._reserve((inputs + 1 + outputs) * units)
+        head[k.START_AT] = self._reserve(outputs)
+        head[k.MEANS_AT] = self._reserve(inputs * 8 // self.dtype.itemsize)
+        first[k.LANES_AT] = self._reserve(inputs * self.lanes)
+        last[k.LANES_AT] = self._reserve(outputs * self.lanes)
         self.workspace = self._at
 
     def _tile_bytes(self) -> int:
@@ -200,7 +200,7 @@ class Layout:
     def _up(self, count: Any) -> int:
         return -(-int(count) // self.lanes) * self.lanes
 
-    def _take(self, count: Any) -> int:
+    def _reserve(self, count: Any) -> int:
         at = self._at
         self._at += self._up(count)
         return at

@@ -77,7 +77,7 @@ class Parameters:
         one that is not there yet (the state before the first step) begins as zeros.
         """
         if not self._same():
-            self._take()
+            self._adopt()
 
     def _same(self) -> bool:
         try:
@@ -88,7 +88,7 @@ class Parameters:
             return False
         return True
 
-    def _take(self) -> None:
+    def _adopt(self) -> None:
         for layer, name, view in self._views:
             held = getattr(layer, name, None)
             if held is view:
@@ -206,7 +206,7 @@ class Settings:
         """The masks that each dropout layer has made."""
         return [layer.calls for layer in self._dropped]
 
-    def took(self, calls: list[int], steps: int) -> None:
+    def advance(self, calls: list[int], steps: int) -> None:
         """The kernel has done `steps` steps after these `calls`: a mask each."""
         if not self._dropped:
             return

@@ -1,6 +1,6 @@
 """Data and targets in the form that the GPU's fused step reads, and what a step returns.
 
-`taken(...)` is the one check between a caller's arrays and a kernel that does not look.
+`checked(...)` is the one check between a caller's arrays and a kernel that does not look.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Data:
         return Data(self.X[first:last], self.values[first:last], self.kind, last - first)
 
 
-def taken(plan: Plan, xp: Any, dtype: np.dtype, X: Array, values: Array) -> Data:
+def checked(plan: Plan, xp: Any, dtype: np.dtype, X: Array, values: Array) -> Data:
     """X and targets, checked. Raises ValueError for another shape or dtype."""
     rows = len(X)
     if X.ndim != 2 or X.shape[1] != plan.n_inputs or X.dtype != dtype or not rows:

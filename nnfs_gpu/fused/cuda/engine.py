@@ -21,7 +21,7 @@ from ..stages import stage_parts
 from . import build as cuda_kernel, device as cuda_device
 from .buffers import Parameters, Schedule, Settings
 from .build import BYTES, LABELS, NUMBERS, Build, Device
-from .data import Data, Measured, Ready, taken
+from .data import Data, Measured, Ready, checked
 from .ledger import Ledger
 
 Array = Any
@@ -209,7 +209,7 @@ class KernelSteps:
         values = getattr(y, "values", y)
         last_X, last_values, data = self._last
         if data is None or X is not last_X or values is not last_values:
-            data = taken(self.plan, self.xp, self._dtype, X, values)
+            data = checked(self.plan, self.xp, self._dtype, X, values)
             self._last = X, values, data
         if not self._batch.total:
             self._parameters.refresh()

@@ -76,5 +76,5 @@ class Ledger:
         optimizer.iterations = iterations + steps - 1
         optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
         optimizer.post_update_params()
-        self._settings.took(calls, steps)
+        self._settings.advance(calls, steps)
         model.forget_pass()
