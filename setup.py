@@ -16,7 +16,10 @@ LINKED = Path(__file__).parent / "src" / "nnfs_gpu" / "kernels" / "__init__.py"
 
 
 class EditableWheel(editable_wheel):
+    """The package lies in src/, where links were checked out."""
+
     def finalize_options(self) -> None:
+        """Set the folder before setuptools looks for the packages."""
         if LINKED.is_file():
             self.distribution.package_dir = {"": "src"}
         super().finalize_options()

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from nnfs_gpu import available_backends, get_backend
+from nnfs_gpu.backend import Backend
 
 from . import compare, goals, peers, report
 from .sheet import Sheet, fail
@@ -93,8 +94,8 @@ def _run(options: argparse.Namespace) -> int:
         return report.run(out, ROOT)
     if options.suite == "goals":
         for kind in report.KINDS:
-            if found := report.read(out, kind):
-                print(goals.text(found))
+            if results := report.read(out, kind):
+                print(goals.text(results))
         return 0
     backends, absent = choose_backends(options.backend)
     found = peers.find([] if options.peers == "none" else options.peers.split(","))
@@ -136,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def choose_backends(names: str) -> tuple[list[Any], dict[str, str]]:
+def choose_backends(names: str) -> tuple[list[Backend], dict[str, str]]:
     """Those asked for, in float32, the main one first; why others are not there.
 
     "auto" takes the fastest, and on a GPU both backends that have kernels for it.
@@ -150,12 +151,12 @@ def choose_backends(names: str) -> tuple[list[Any], dict[str, str]]:
     else:
         chosen = names.split(",")
     absent = {f"backend {name}": one.reason for name, one in status.items() if not one.usable}
-    settings = {"dtype": "float32", "precise_dot": False, "book_random": False}
+    settings: dict[str, Any] = {"dtype": "float32", "precise_dot": False, "book_random": False}
     return [get_backend(name, **settings) for name in chosen], absent
 
 
-def kind_of(backends: list[Any]) -> str:
-    """ "cpu" or "gpu", for the names of files."""
+def kind_of(backends: list[Backend]) -> str:
+    """What stands in the names of files: "cpu" or "gpu"."""
     return "cpu" if backends[0].name in ("numpy", "numba") else "gpu"
 
 
@@ -184,19 +185,19 @@ def _nets(text: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
         raise ValueError(f"--sizes: got {text!r}, expected WIDTHSxBATCH like 64-64x300") from None
 
 
-def _nothing(text: str) -> None:
+def _nothing(_: str) -> None:
     raise ValueError("--sizes: start has none")
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
-    **{"jacobian": _pairs, "combined": _pairs, "ops": _numbers},
-    **{
-        "train": _nets,
-        "batches": _nets,
-        "scaling": _numbers,
-        "ladder": _numbers,
-        "start": _nothing,
-    },
+    "jacobian": _pairs,
+    "combined": _pairs,
+    "ops": _numbers,
+    "train": _nets,
+    "batches": _nets,
+    "scaling": _numbers,
+    "ladder": _numbers,
+    "start": _nothing,
 }
 
 

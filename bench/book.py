@@ -30,7 +30,8 @@ def cross_entropy_backward(dvalues: np.ndarray, y_true: np.ndarray) -> np.ndarra
     """`Loss_CategoricalCrossentropy.backward`, for class indices."""
     samples, labels = len(dvalues), len(dvalues[0])
     y_true = np.eye(labels)[y_true]
-    return -y_true / dvalues / samples
+    dinputs: np.ndarray = -y_true / dvalues / samples
+    return dinputs
 
 
 def separate(dvalues: np.ndarray, y_true: np.ndarray) -> np.ndarray:

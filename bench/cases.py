@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.operations import OPERATIONS, WIDTH, Operation
 
 from .cases_torch import PEERS, Arguments, Peer
@@ -34,7 +35,7 @@ def filled(xp: Any, block: np.ndarray, size: int) -> Any:
 class Buffers:
     """Makes the arguments of cases, `sets` of them, with arrays of about `size` elements."""
 
-    def __init__(self, backend: Any, size: int, sets: int = 2):
+    def __init__(self, backend: Backend, size: int, sets: int = 2):
         self.backend, self.size, self.sets = backend, size, sets
 
     def arguments(self, operation: Operation, number: int, n: int, c: int) -> Arguments:
@@ -62,6 +63,7 @@ class Case:
 
     @property
     def operation(self) -> str:
+        """Its name as a method of a backend."""
         return self.of.name
 
     @property
@@ -75,10 +77,11 @@ class Case:
         assert self.of.moved is not None
         return self.of.moved(n, c)
 
-    def run(self, backend: Any, arguments: Arguments) -> Any:
+    def run(self, backend: Backend, arguments: Arguments) -> Any:
+        """The operation on a backend; what it gives."""
         return getattr(backend, self.operation)(**arguments)
 
-    def exact(self, oracle: Any, arguments: Arguments, n: int, c: int) -> list[Any]:
+    def exact(self, oracle: Backend, arguments: Arguments, n: int, c: int) -> list[Any]:
         """What `run` gives, then what it has written, by the specification, for n rows."""
         few = {"random_words": {"count": n * c}, "spiral": {"stop": n}}.get(self.operation, {})
         return self.of.run(oracle, arguments | few)

@@ -59,7 +59,8 @@ def optimizer(name: str, **settings: Any) -> Peer:
     def peer(torch: Any, a: Arguments) -> Callable[[], Any]:
         w = a["w"].detach().clone().requires_grad_()
         w.grad = a["dw"]
-        return getattr(torch.optim, name)([w], lr=1e-3, **settings).step
+        step: Callable[[], Any] = getattr(torch.optim, name)([w], lr=1e-3, **settings).step
+        return step
 
     return peer
 
@@ -95,7 +96,7 @@ AUTOGRAD = "PyTorch computes it inside autograd: no call does it alone"
 NUMBERS = "PyTorch draws other random numbers"
 PEERS: dict[str, dict[str, Peer] | str] = {
     "linear_forward": by(lambda torch, a: torch.addmm(a.b, a.x, a.w)),
-    "linear_backward": by(lambda torch, a: (a.dy @ a.w.T, a.x.T @ a.dy, a.dy.sum(0, keepdim=True))),
+    "linear_backward": by(lambda _, a: (a.dy @ a.w.T, a.x.T @ a.dy, a.dy.sum(0, keepdim=True))),
     "linear_relu_forward": by(lambda torch, a: torch.relu_(torch.addmm(a.b, a.x, a.w))),
     "linear_relu_backward": by(linear_relu_backward),
     "relu_forward": by(lambda torch, a: torch.relu(a.x)),
@@ -118,17 +119,17 @@ PEERS: dict[str, dict[str, Peer] | str] = {
     "cross_entropy_backward": AUTOGRAD,
     "cross_entropy_backward, soft": AUTOGRAD,
     "softmax_cross_entropy_backward": {"torch": less_one},
-    "softmax_cross_entropy_backward, soft": by(lambda torch, a: (a.p - a.t) / len(a.t)),
+    "softmax_cross_entropy_backward, soft": by(lambda _, a: (a.p - a.t) / len(a.t)),
     "softmax_cross_entropy": {"torch": fused_cross_entropy},
     "softmax_cross_entropy, soft": AUTOGRAD,
     "binary_cross_entropy_forward": loss("binary_cross_entropy"),
     "binary_cross_entropy_backward": AUTOGRAD,
     "squared_error_forward": loss("mse_loss"),
-    "squared_error_backward": by(lambda torch, a: (a.y - a.t) * (2 / a.y.numel())),
+    "squared_error_backward": by(lambda _, a: (a.y - a.t) * (2 / a.y.numel())),
     "absolute_error_forward": loss("l1_loss"),
     "absolute_error_backward": by(lambda torch, a: torch.sign(a.y - a.t).div_(a.y.numel())),
     "dropout_forward": by(lambda torch, a: not_compared(torch.native_dropout(a.x, 0.2, True))),
-    "multiply": by(lambda torch, a: a.a * a.b),
+    "multiply": by(lambda _, a: a.a * a.b),
     "regularization_loss": "PyTorch has weight decay, inside its optimizers",
     "regularization_step": "PyTorch has weight decay, inside its optimizers",
     "sgd_step": {"torch": optimizer("SGD", fused=True)},
@@ -143,11 +144,11 @@ PEERS: dict[str, dict[str, Peer] | str] = {
         "torch": optimizer("Adam", fused=True),
         "torch foreach": optimizer("Adam", foreach=True),
     },
-    "argmax": by(lambda torch, a: a.x.argmax(1)),
-    "threshold": by(lambda torch, a: (a.x > a.limit).int()),
-    "equal": by(lambda torch, a: a.a == a.b),
+    "argmax": by(lambda _, a: a.x.argmax(1)),
+    "threshold": by(lambda _, a: (a.x > a.limit).int()),
+    "equal": by(lambda _, a: a.a == a.b),
     "close": "torch.isclose has another rule",
-    "mean": by(lambda torch, a: a.a.mean()),
+    "mean": by(lambda _, a: a.a.mean()),
     "sum": by(lambda torch, a: a.a.sum(dtype=torch.float64)),
     "random_words": NUMBERS,
     "spiral": NUMBERS,

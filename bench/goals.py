@@ -32,7 +32,7 @@ def share(row: Row) -> float:
 def beyond_arithmetic(row: Row) -> float:
     """Microseconds of a step in which no operation at the peak runs."""
     name = _fused(row)
-    return 1e6 * row["contenders"][name]["median"] * (1 - times(row, PEAK, name))
+    return 1e6 * float(row["contenders"][name]["median"]) * (1 - times(row, PEAK, name))
 
 
 def than_jax(row: Row) -> float:
@@ -51,7 +51,7 @@ def seconds_of(engine: str) -> Callable[[Row], float]:
 
     def seconds(row: Row) -> float:
         name = next(name for name in of_role(row, "ours") if name.endswith(engine))
-        return row["contenders"][name]["median"]
+        return float(row["contenders"][name]["median"])
 
     return seconds
 

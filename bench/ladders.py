@@ -47,7 +47,8 @@ def compiled(
     on_gpu: Scalars = no_scalars,
 ) -> tuple[Version, ...]:
     """Those that every operation on rows has: compiled loops for the CPU, and on the GPU its row
-    function. `in_registers` is what vector registers change, and the file that says how."""
+    function. `in_registers` is what vector registers change, and the file that says how.
+    """
     text, read = in_registers
     loop, vectors = (
         on_one_thread(kernel, scalars) for kernel in (row_by_row, getattr(softmax, operation))
@@ -152,34 +153,47 @@ TRAINING_STEP = (
     ),
     Version(
         *("layers, NumPy", "optimizers in place; still passes over the whole batch"),
-        *("nnfs_gpu/layers.py", ours("layers")),
+        read="nnfs_gpu/layers.py",
+        run=ours("layers"),
     ),
     Version(
         *("layers, Numba", "an operation is one compiled pass on all threads; products by BLAS"),
-        *("nnfs_gpu/backend/numba_backend.py", ours("layers"), "numba"),
+        read="nnfs_gpu/backend/numba_backend.py",
+        run=ours("layers"),
+        backend="numba",
     ),
     Version(
         *("fused, tiles, one thread", "a tile goes forward and back while it lies in the cache"),
-        *("kernels/fused_cpu/group.py", ours("fused", tiles_on_one_thread), "numba"),
+        read="kernels/fused_cpu/group.py",
+        run=ours("fused", tiles_on_one_thread),
+        backend="numba",
     ),
     Version(
         *(
             "fused, narrow, one thread",
             "gradients from masked sums: backward costs additions alone",
         ),
-        *("kernels/fused_cpu/narrow.py", ours("fused", one_thread), "numba"),
+        read="kernels/fused_cpu/narrow.py",
+        run=ours("fused", one_thread),
+        backend="numba",
     ),
     Version(
         *("fused, narrow, all threads", "threads share the groups of a step"),
-        *("kernels/fused_cpu/step.py", ours("fused"), "numba"),
+        read="kernels/fused_cpu/step.py",
+        run=ours("fused"),
+        backend="numba",
     ),
     Version(
         *("layers, CUDA C++", "every operation a launch on the GPU, products by cuBLAS"),
-        *("nnfs_gpu/backend/cupy_backend.py", ours("layers"), "cupy"),
+        read="nnfs_gpu/backend/cupy_backend.py",
+        run=ours("layers"),
+        backend="cupy",
     ),
     Version(
         *("fused, CUDA C++", "whole steps in a launch, parameters in shared memory"),
-        *("kernels/fused_cuda/fused.cu", ours("fused"), "cupy"),
+        read="kernels/fused_cuda/fused.cu",
+        run=ours("fused"),
+        backend="cupy",
     ),
 )
 LADDERS = {

@@ -25,7 +25,7 @@ LANES = HARDWARE_BYTES // 4
 
 
 @intrinsic
-def _multiply_adds(typing: Any, numbers: Any, count: Any) -> Any:
+def _multiply_adds(_typing: Any, numbers: Any, count: Any) -> Any:  # noqa: ARG001 - types
     """`count` times SUMS multiply-adds, s = s x + y; their sum to `numbers`, two registers."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -50,7 +50,7 @@ def multiply_adds(start: Any, stop: Any, numbers: Any, count: Any, done: Any) ->
     """Rows start..stop-1 of `numbers`, each LOOPS * SUMS multiply-adds in every lane."""
     for k in range(start, stop):
         own = numbers[k].copy()
-        _multiply_adds(own, np.int64(count))
+        _multiply_adds(own, np.int64(count))  # type: ignore[call-arg] # Numba gives the first
         done[k] = own[0]
 
 
@@ -64,6 +64,7 @@ class Peak:
         self.flops = 2 * LANES * SUMS * LOOPS * len(self._done)
 
     def run(self) -> None:
+        """All rows, on all threads."""
         launch.launch(
             multiply_adds,
             len(self._done),

@@ -29,10 +29,12 @@ class Peers:
 
     @property
     def torch(self) -> Any:
+        """PyTorch, or None."""
         return self.modules.get("torch")
 
     @property
     def jax(self) -> Any:
+        """JAX, or None."""
         return self.modules.get("jax")
 
 
@@ -83,9 +85,10 @@ class _Traced(NumpyBackend):
         """Both derivatives one after the other, for the suite `combined`."""
         return self.softmax_backward(self.cross_entropy_backward(p, t), p)
 
-    def softmax_cross_entropy(self, x: Any, t: Any) -> tuple[Any, Any]:
+    def softmax_cross_entropy(self, x: Any, t: Any, samples: int | None = None) -> tuple[Any, Any]:
         p = self.softmax_forward(x)
-        return self.cross_entropy_forward(p, t), self.softmax_cross_entropy_backward(p, t)
+        dx = self.softmax_cross_entropy_backward(p, t)
+        return self.cross_entropy_forward(p, t), dx if samples is None else dx * len(x) / samples
 
 
 JAX_OPERATIONS = {  # those whose expressions JAX can trace and that a JAX user would write so

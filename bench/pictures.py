@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from nnfs_gpu.cli.picture import FAINT, GREY, INK, STYLE
@@ -76,7 +77,7 @@ def throughput(train: Result) -> bytes:
         axes.set_xlabel("samples in a step")
         axes.set_ylabel("samples a second")
 
-    panels = [(net, lambda axes, rows=rows: draw(axes, rows)) for net, rows in nets.items()]
+    panels = [(net, partial(draw, rows=rows)) for net, rows in nets.items()]
     return _picture("Training steps: throughput against batch", train, panels)
 
 
@@ -180,7 +181,8 @@ def roofline(ops: Result, train: Result | None) -> bytes:
 
 def _arithmetic(ops: Result, train: Result | None) -> tuple[float, str]:
     """The roof, and whose limit it is: our loop of multiply-adds, of the rounds in which steps were
-    timed; where there is none (a GPU), a matrix product of the array library."""
+    timed; where there is none (a GPU), a matrix product of the array library.
+    """
     rows = [row for row in (train["rows"] if train else []) if PEAK in row["contenders"]]
     peaks = [row["flops"] / row["contenders"][PEAK]["median"] for row in rows]
     if peaks:
@@ -257,7 +259,9 @@ def _number(value: float, _: Any = None) -> str:
     return f"{value:g}"
 
 
-def _picture(title: str, result: Result, panels: list[tuple[str, Callable[[Any], None]]]) -> bytes:
+def _picture(
+    title: str, result: Result, panels: Sequence[tuple[str, Callable[[Any], Any]]]
+) -> bytes:
     """A PNG of panels side by side, at most two in a row, with one legend below."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -46,7 +46,9 @@ def run(folder: Path, root: Path | None) -> int:
     everything = "\n".join(tables.everything(found) for found in machines.values() if found)
     write_atomically(folder / "tables.md", everything.encode())
     print(f"wrote {folder / 'tables.md'}")
-    for name, make in DOCUMENTS.items() if root is not None else ():
+    if root is None:
+        return 0
+    for name, make in DOCUMENTS.items():
         text = (root / name).read_text(encoding="utf-8")
         changed = replaced(text, make(machines))
         if changed != text:

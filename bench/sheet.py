@@ -92,7 +92,8 @@ class Sheet:
         row's text instead of `line`.
         """
         if reference not in contenders:
-            return self.skip(case, left_out or {})
+            self.skip(case, left_out or {})
+            return None
         rounds = rounds or (3 if self.quick else 7)
         effort = {"least": 0.003, "most": 0.5} if self.quick else {}
         seconds = time_in_turns(contenders, rounds=rounds, **effort)
@@ -222,7 +223,7 @@ def of_role(row: Row, *roles: str) -> list[str]:
 
 def line(row: Row) -> str:
     """A row for people: every contender's median, and how many times the reference's."""
-    reference = row.get("reference")
+    reference = row.get("reference", "")
     cells = []
     for name, contender in row["contenders"].items():
         cell = f"{name} {duration(contender['median'])}"

@@ -48,6 +48,9 @@ def check(case: Case, n: int, c: int, arguments: dict[str, Any], call: Callable[
 
 def host(a: Any) -> np.ndarray:
     """A copy in NumPy, of an array of NumPy, CuPy or PyTorch."""
+    found: np.ndarray
     if hasattr(a, "detach"):
-        return a.detach().cpu().numpy()
-    return a.get() if hasattr(a, "get") else np.array(a)
+        found = a.detach().cpu().numpy()
+    else:
+        found = a.get() if hasattr(a, "get") else np.array(a)
+    return found

@@ -47,7 +47,9 @@ def summary(found: Results, kind: str, name: str, pictures: Sequence[str]) -> st
 
 
 PICTURE_OF = {
-    **{"train": ("throughput",), "jacobian": ("jacobian",), "ops": ("roofline",)},
+    "train": ("throughput",),
+    "jacobian": ("jacobian",),
+    "ops": ("roofline",),
     "scaling": ("scaling",),
 }
 
@@ -136,7 +138,7 @@ def _batches(result: dict[str, Any]) -> str:
 def _jacobian(result: dict[str, Any]) -> str:
     rows = result["rows"]
     ours = names(rows, "ours")
-    others = [name for name in names(rows, "book", "peer", "limit")]
+    others = list(names(rows, "book", "peer", "limit"))
     cells = []
     for row in rows:
         cells.append(

@@ -24,6 +24,7 @@ from nnfs_gpu import (
     Optimizer_SGD,
     use_backend,
 )
+from nnfs_gpu.backend import Backend
 
 from .book import BookNetwork
 from .peers import Peers, jax_array
@@ -34,7 +35,8 @@ RATE = 0.01
 
 def parameters(widths: tuple[int, ...], biases: float = 0.0) -> Parameters:
     """Weights and biases of every layer, float32, the same in every run; `biases` is how far the
-    latter spread around 0."""
+    latter spread around 0.
+    """
     rng, found = np.random.default_rng(0), []
     for i, o in itertools.pairwise(widths):
         w = (rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(np.float32)
@@ -43,7 +45,7 @@ def parameters(widths: tuple[int, ...], biases: float = 0.0) -> Parameters:
     return found
 
 
-def network(backend: Any, start: Parameters, optimizer: Any) -> Model:
+def network(backend: Backend, start: Parameters, optimizer: Any) -> Model:
     """Dense, ReLU, ..., softmax on a backend, from these parameters."""
     with use_backend(backend):
         model = Model()
@@ -75,17 +77,27 @@ def flops(widths: tuple[int, ...]) -> int:
 class Trainer(Protocol):
     """See the file's docstring."""
 
-    def run(self, steps: int) -> None: ...
+    def run(self, steps: int) -> None:
+        """So many steps over all the data; returns when they are done, on the device too."""
 
-    def loss(self) -> float: ...
+    def loss(self) -> float:
+        """The mean loss of the last step, before its update."""
 
-    def parameters(self) -> Parameters: ...
+    def parameters(self) -> Parameters:
+        """Weights (I, O) and biases (1, O) of every layer, as they are now, on the host."""
 
 
 Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
 
 
-def trainers(backends: list[Any], peers: Peers) -> dict[str, tuple[str, Make]]:
+def sgd_and_adam(
+    make: Make, given: tuple[Parameters, np.ndarray, np.ndarray], rate: float, adam_rate: float
+) -> tuple[Trainer, Trainer]:
+    """One to be checked, and one to be checked and timed; given: parameters, X and y."""
+    return make(*given, "sgd", rate), make(*given, "adam", adam_rate)
+
+
+def trainers(backends: list[Backend], peers: Peers) -> dict[str, tuple[str, Make]]:
     """(role, how one is made) of every contender by name."""
     found: dict[str, tuple[str, Make]] = {"book": ("book", Book)}
     for backend in backends:
@@ -145,13 +157,15 @@ class Ours:
         optimizer: str,
         rate: float,
         *,
-        backend: Any,
+        backend: Backend,
         engine: str,
         batch_size: int | None = None,
         shuffle: bool = False,
     ):
-        self._settings = {
-            **{"engine": engine, "batch_size": batch_size, "shuffle": shuffle},
+        self._settings: dict[str, Any] = {
+            "engine": engine,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
             "print_every": None,
         }
         self.backend = backend

@@ -15,6 +15,8 @@ import numba
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
+from nnfs_gpu.backend.protocol import DTypeLike
 from nnfs_gpu.fused import plan
 from nnfs_gpu.kernels.cpu import softmax
 from nnfs_gpu.kernels.cpu.common import jit
@@ -25,7 +27,7 @@ LOOP, MATRICES = 5 * 10**7, 1 << 25  # elements of Jacobians that a call builds 
 LOOP_ROWS = 50_000  # iterations of Python's: a fifth of a second
 
 
-Scalars = Callable[[Any], tuple]  # of the first array: what the kernel gets beside arrays
+Scalars = Callable[[Any], tuple[Any, ...]]  # of the first array: what the kernel gets beside arrays
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Version:
 
 
 # ---- how kernels are called ----
-def no_scalars(_: Any) -> tuple:
+def no_scalars(_: Any) -> tuple[Any, ...]:
     """For kernels that get arrays alone."""
     return ()
 
@@ -103,7 +105,7 @@ def on_one_thread(kernel: Any, scalars: Scalars = no_scalars) -> Callable[..., A
     return run
 
 
-def of_gradient(p: Any) -> tuple:
+def of_gradient(p: Any) -> tuple[Any, ...]:
     """N, and what a label out of range gives."""
     return p.dtype.type(len(p)), p.dtype.type(np.nan)
 
@@ -116,7 +118,7 @@ def grid(kernel: str, scalars: Scalars = no_scalars) -> Callable[..., Any]:
 
         out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
         numbers = scalars(arrays[0])
-        backend._calls.launch(getattr(grids, kernel), len(out), arrays, (out,), numbers)
+        backend.calls.launch(getattr(grids, kernel), len(out), arrays, (out,), numbers)
         return out
 
     return run
@@ -129,7 +131,7 @@ def blocks(kernel: str) -> Callable[..., Any]:
         from nnfs_gpu.kernels.numba_cuda import blocks as kernels
 
         out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
-        backend._calls.launch_blocks(getattr(kernels, kernel), len(out), arrays, (out,))
+        backend.calls.launch_blocks(getattr(kernels, kernel), len(out), arrays, (out,))
         return out
 
     return run
@@ -140,7 +142,7 @@ def _cuda(kind: str, operation: str, partial: tuple[str, int]) -> Callable[..., 
 
     def run(backend: Any, *arrays: Any) -> Any:
         out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
-        backend._calls.softmax(operation, arrays, (out,), partial, kind=kind)
+        backend.calls.softmax(operation, arrays, (out,), partial, kind=kind)
         return out
 
     return run
@@ -177,6 +179,7 @@ class Within:
         self.loss, self.parameters = trainer.loss, trainer.parameters
 
     def run(self, steps: int) -> None:
+        """See `Trainer`."""
         with self._context():
             self._trainer.run(steps)
 
@@ -200,12 +203,14 @@ def tiles_on_one_thread() -> Iterator[None]:
 
 
 def ours(engine: str, context: Callable[[], Any] = contextlib.nullcontext) -> Callable[..., Any]:
-    def make(backend: Any, *given: Any) -> Trainer:
+    """What makes `Ours` with an engine, its steps inside `context()`."""
+
+    def make(backend: Backend, *given: Any) -> Trainer:
         return Within(Ours(*given, backend=backend, engine=engine), context)
 
     return make
 
 
-def numpy_for(dtype: Any) -> Any:
+def numpy_for(dtype: DTypeLike) -> Backend:
     """The specification in `dtype`, as versions get it."""
     return get_backend("numpy", dtype=dtype, precise_dot=False, book_random=False)

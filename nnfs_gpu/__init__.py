@@ -40,7 +40,7 @@ from .optimizers import (
 )
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
-from .training.checkpoint import CheckpointError
+from .training.checkpoint_file import CheckpointError
 
 __all__ = [
     "Accuracy",

@@ -37,7 +37,7 @@ class ImageFolderError(ValueError):
 
 
 def load_images(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(X, y, X_test, y_test) from `folder`: the book's create_data_mnist.
 
@@ -60,7 +60,7 @@ def load_images(
     return X, y, X_test, y_test
 
 
-def load_split(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+def load_split(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """(X, y) from one half: `folder` holds a folder of PNG files for each class.
 
     Shapes, order and errors as in `load_images`.
@@ -116,7 +116,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 # ---- one file ----
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """The picture in `path` as grey levels, (height, width) uint8; colours are averaged by eye.
 
     Transparent pixels keep their colour. Raises FileNotFoundError, or ImageFolderError for a
@@ -139,7 +139,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return (levels // 257).astype(np.uint8)
 
 
-def write_image(path: str | os.PathLike, image: Any) -> None:
+def write_image(path: str | os.PathLike[str], image: Any) -> None:
     """Write grey levels (height, width) uint8 to the PNG file `path`.
 
     Raises TypeError or ValueError for another dtype or shape.
@@ -151,7 +151,7 @@ def write_image(path: str | os.PathLike, image: Any) -> None:
 
 
 # ---- making a folder ----
-def save_images(folder: str | os.PathLike, X: Any, y: Any, X_test: Any, y_test: Any) -> None:
+def save_images(folder: str | os.PathLike[str], X: Any, y: Any, X_test: Any, y_test: Any) -> None:
     """Write pictures (N, height, width) uint8 and classes (N,) in the layout above.
 
     A folder that holds something already is refused with FileExistsError, so that two data
@@ -185,7 +185,7 @@ def file_name(number: int, count: int) -> str:
     return f"{number:0{max(4, len(str(count - 1)))}d}.png"
 
 
-def save_npz(path: str | os.PathLike, folder: str | os.PathLike) -> None:
+def save_npz(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
     """Write the pictures of an .npz file as PNG files to `folder`, for the book's chapter 19.
 
     The file holds X and X_test (N, height, width) uint8, y and y_test (N,): Fashion-MNIST, for
@@ -247,11 +247,12 @@ def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Whether a point lies in the shape; u to the right, v down, the shape fits [-1, 1]."""
     square = np.maximum(np.abs(u), np.abs(v)) <= 1
     radius = np.hypot(u, v)
-    return {
+    shapes: dict[str, np.ndarray] = {
         "square": square,
         "disc": radius <= 1,
         "cross": square & (np.minimum(np.abs(u), np.abs(v)) <= 0.35),
         "triangle": square & (np.abs(u) <= (v + 1) / 2),
         "ring": (radius <= 1) & (radius >= 0.6),
         "stripes": square & (np.sin(2.5 * np.pi * v) > 0),
-    }[shape]
+    }
+    return shapes[shape]

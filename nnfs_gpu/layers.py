@@ -68,6 +68,7 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
 
     @property
     def weights(self) -> Array:
+        """Of shape (I, O), in the backend's dtype."""
         return self._weights
 
     @weights.setter
@@ -77,6 +78,7 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
 
     @property
     def biases(self) -> Array:
+        """Of shape (1, O), in the backend's dtype."""
         return self._biases
 
     @biases.setter

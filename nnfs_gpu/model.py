@@ -14,6 +14,7 @@ from typing import Any
 from . import fused
 from .data.held import data_of, validation_of
 from .files import model_file as storage
+from .files.tensor_file import AnyPath
 from .network.network import Network
 from .training import inference
 from .training.callbacks import Callback, History
@@ -119,23 +120,23 @@ class Model(Network):
         return inference.predict(self, X, batch_size, check_finite)
 
     # ---- files ----
-    def save_parameters(self, path: Any) -> None:
+    def save_parameters(self, path: AnyPath) -> None:
         """Write weights and biases to a safetensors file (see files/model_file.py)."""
         storage.save_parameters(self, path)
 
-    def load_parameters(self, path: Any) -> None:
+    def load_parameters(self, path: AnyPath) -> None:
         """Take the parameters in a file of `save_parameters` or `save`, or a book's `.parms`.
 
         Raises ModelFileError, and changes nothing, for a file that does not fit.
         """
         storage.load_parameters(self, path)
 
-    def save(self, path: Any) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the model with its training state to a safetensors file (files/model_file.py)."""
         storage.save(self, path)
 
     @staticmethod
-    def load(path: Any, *, random_state: bool = False) -> Model:
+    def load(path: AnyPath, *, random_state: bool = False) -> Model:
         """The finalized model in a file of `save`, or a book's `.model`, on the default backend.
 
         random_state  also put NumPy's global stream back where it was when the file was

@@ -81,7 +81,7 @@ class Optimizer:
             forget(layer)
         layer.optimizer_kind = kind
 
-    def _state(self, layer: Any, name: str, w: Any) -> Any:
+    def state_of(self, layer: Any, name: str, w: Any) -> Any:
         """The layer's array `name`, of zeros the first time it is asked for."""
         if getattr(layer, "optimizer_kind", None) != type(self).__name__:
             self.take_over(layer)
@@ -111,7 +111,7 @@ class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
         rate = self.current_learning_rate
         if self.momentum:
-            m = self._state(layer, f"{prefix}_momentums", w)
+            m = self.state_of(layer, f"{prefix}_momentums", w)
             backend_of(layer).momentum_step(w, dw, m, rate, self.momentum)
         else:
             backend_of(layer).sgd_step(w, dw, rate)
@@ -127,7 +127,7 @@ class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
         self.epsilon = checks.positive(epsilon, "epsilon")
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
-        cache = self._state(layer, f"{prefix}_cache", w)
+        cache = self.state_of(layer, f"{prefix}_cache", w)
         backend_of(layer).adagrad_step(w, dw, cache, self.current_learning_rate, self.epsilon)
 
 
@@ -149,7 +149,7 @@ class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
         self.rho = checks.fraction(rho, "rho")
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
-        cache = self._state(layer, f"{prefix}_cache", w)
+        cache = self.state_of(layer, f"{prefix}_cache", w)
         backend_of(layer).rmsprop_step(
             w, dw, cache, self.current_learning_rate, self.epsilon, self.rho
         )
@@ -176,8 +176,8 @@ class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
         self.beta_2 = checks.fraction(beta_2, "beta_2")
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
-        m = self._state(layer, f"{prefix}_momentums", w)
-        cache = self._state(layer, f"{prefix}_cache", w)
+        m = self.state_of(layer, f"{prefix}_momentums", w)
+        cache = self.state_of(layer, f"{prefix}_cache", w)
         backend_of(layer).adam_step(
             w,
             dw,
@@ -215,8 +215,8 @@ class Optimizer_AdamW(Optimizer_Adam):  # noqa: N801 - named like the book's
         self.weight_decay = checks.not_negative(weight_decay, "weight_decay")
 
     def _update(self, layer: Any, w: Any, dw: Any, prefix: str) -> None:
-        m = self._state(layer, f"{prefix}_momentums", w)
-        cache = self._state(layer, f"{prefix}_cache", w)
+        m = self.state_of(layer, f"{prefix}_momentums", w)
+        cache = self.state_of(layer, f"{prefix}_cache", w)
         backend_of(layer).adamw_step(
             w,
             dw,

@@ -35,7 +35,7 @@ class Targets:
         self.values = values
 
     def __len__(self) -> int:
-        return self.values.shape[0]
+        return int(self.values.shape[0])
 
     def __getitem__(self: Self, rows: Any) -> Self:
         part = copy.copy(self)

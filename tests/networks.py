@@ -213,7 +213,7 @@ class Network:
 
     def data_of(self, model, X, y):
         """The same data for another model, in its dtype."""
-        X, y = model._data(X, getattr(y, "values", y), "test", False)
+        X, y = model.checked_data(X, getattr(y, "values", y), "test", False)
         if hasattr(model.accuracy, "precision"):
             model.accuracy.precision = 0.5  # so that some are right
         return X, y

@@ -31,6 +31,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from .plan import EXTRA, REHEARSAL, ROOT, STEPS, Step, kept_for
@@ -45,7 +46,8 @@ TREE = "tree"  # of `package_tree`, where the steps run: in ROOT itself, ROOT/nn
 # ---- how it runs ----
 def package_tree(folder: Path) -> Path:
     """A folder for PYTHONPATH with what a wheel would install: `nnfs_gpu` with `kernels` inside.
-    Copies: through links, a module would find itself in the sources."""
+    Copies: through links, a module would find itself in the sources.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", "kernels")  # the link nnfs_gpu/kernels
     for source, place in (("nnfs_gpu", "nnfs_gpu"), ("kernels", "nnfs_gpu/kernels")):
@@ -74,7 +76,8 @@ def step_environment(work: Path) -> dict[str, str]:
 
 def toolkit(environment: os._Environ[str] | dict[str, str]) -> Path | None:
     """A CUDA toolkit with NVVM, Numba's compiler for the device; None where there is none, or
-    a wheel has it. `nvcc` on the PATH may be a script that calls the real one."""
+    a wheel has it. `nvcc` on the PATH may be a script that calls the real one.
+    """
 
     def places() -> Iterator[Path]:
         for name in ("CUDA_HOME", "CUDA_PATH"):
@@ -141,7 +144,7 @@ def run(steps: Sequence[Step], out: Path, work: Path, minutes: float) -> Results
             findings = work / f"{step.name}.json"
             found = run_step(
                 *(step, seconds, findings, report.log, work / TREE, environment),
-                tell=lambda found, number=number: report.put(number, found),
+                tell=partial(report.put, number),
             )
             report.put(number, found)
             line = f"{found['status']:12} {found['seconds']:6.1f} s  {step.name}"

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
 from nnfs_gpu.selftest import crosscheck
-from nnfs_gpu.selftest.operations import Operation
+from nnfs_gpu.selftest.operations import OPERATIONS, Operation
 
 from . import training
 from .notebook import Notebook, numba_cuda
@@ -62,13 +63,15 @@ class Tiled:
         return getattr(self._rng, name)
 
     def randn(self, *shape: int) -> np.ndarray:
+        """Normally distributed, float64, repeated after PERIOD."""
         return np.resize(self._rng.randn(min(PERIOD, math.prod(shape))), shape)
 
     def rand(self, *shape: int) -> np.ndarray:
+        """Uniform in 0..1, float64, repeated after PERIOD."""
         return np.resize(self._rng.rand(min(PERIOD, math.prod(shape))), shape)
 
 
-def accuracy_step(notebook: Notebook, backend: Any) -> None:
+def accuracy_step(notebook: Notebook, backend: Backend) -> None:
     """Accuracy, then what lies beyond 2^31 where the device has the memory."""
     accuracy(notebook, backend, ELEMENTS, CLASSES)
     free, _ = backend.xp.cuda.runtime.memGetInfo()
@@ -79,9 +82,9 @@ def accuracy_step(notebook: Notebook, backend: Any) -> None:
 
 
 # ---- accuracy ----
-def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[int]) -> None:
+def accuracy(notebook: Notebook, backend: Backend, elements: int, classes: Sequence[int]) -> None:
     """A line for every operation at every size."""
-    for line in crosscheck.OPERATIONS:
+    for line in OPERATIONS:
         operation = line.name
         size = elements // 8 if operation in HOST_IS_SLOW else elements
         for c in classes if operation in BY_ROW else (min(1_000, max(classes)),):
@@ -97,7 +100,7 @@ def accuracy(notebook: Notebook, backend: Any, elements: int, classes: Sequence[
                     notebook.problem(f"{what}: {units:.3g} units, allowed {limit:.3g}")
 
 
-def error_of(backend: Any, line: Operation, n: int, c: int) -> tuple[float, float]:
+def error_of(backend: Backend, line: Operation, n: int, c: int) -> tuple[float, float]:
     """(largest error in units, units allowed) of one line of crosscheck's table."""
     operation, kind, written = line.name, line.agree, line.writes
     arguments = line.arguments(np.float32, n, c, rng=Tiled(n, c), edges=False)
@@ -140,8 +143,8 @@ def _widened(value: Any) -> Any:
     return value.astype(np.float64) if is_real else value
 
 
-def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarray) -> np.ndarray:
-    """What an element is made of: at least the element itself."""
+def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarray) -> Any:
+    """What an element is made of, at least the element itself; a number where all have the same."""
     special: dict[str, Callable[[], Any]] = {
         "softmax_forward": lambda: result * (1 + a["x"].max(axis=1, keepdims=True) - a["x"]),
         "softmax_backward": lambda: (
@@ -172,28 +175,36 @@ def _magnitude(operation: str, written: str, a: dict[str, Any], result: np.ndarr
 def _of_linear_backward(a: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
     """Sums of absolute terms: of dx, dw or db, told apart by their shape."""
     dy, x, w = (np.abs(a[name]) for name in ("dy", "x", "w"))
+    found: np.ndarray
     if shape == x.shape:
-        return dy @ w.T
-    return x.T @ dy if shape == w.shape else dy.sum(axis=0, keepdims=True)
+        found = dy @ w.T
+    else:
+        found = x.T @ dy if shape == w.shape else dy.sum(axis=0, keepdims=True)
+    return found
 
 
 def _of_softmax_cross_entropy(a: dict[str, Any], result: np.ndarray) -> np.ndarray:
     """The rounding of a score's distance to the largest goes into p, and from there into both
-    results: a loss, and the gradient (p - t) / samples."""
+    results: a loss, and the gradient (p - t) / samples.
+    """
     if result.ndim == 1:
-        return 2 + np.abs(result)
+        losses: np.ndarray = 2 + np.abs(result)
+        return losses
     p, t = NumpyBackend(np.float64).softmax_forward(a["x"]), a["t"]
-    size = p * (1 + a["x"].max(axis=1, keepdims=True) - a["x"])
+    size: np.ndarray = p * (1 + a["x"].max(axis=1, keepdims=True) - a["x"])
     if t.ndim == 1:
         size[np.arange(t.size), t] += 1
-    return (size if t.ndim == 1 else size + t) / a.get("samples", len(a["x"]))
+    else:
+        size = size + t
+    samples: int = a.get("samples", len(a["x"]))
+    return size / samples
 
 
 # ---- beyond 2^31 elements ----
-def beyond(notebook: Notebook, backend: Any, size: int) -> None:
+def beyond(notebook: Notebook, backend: Backend, size: int) -> None:
     """More than `size` elements: `copies` of a small batch, one after the other."""
     copies = max(2, size >> 20)  # a power of two: gradients divided by it keep their bits
-    lines = {line.name: line for line in reversed(crosscheck.OPERATIONS)}
+    lines = {line.name: line for line in reversed(OPERATIONS)}
     for operation, c in LARGE:
         what = f"{operation}, {c} classes, beyond {size} elements"
         if notebook.late(what):
@@ -225,7 +236,7 @@ def beyond(notebook: Notebook, backend: Any, size: int) -> None:
                 backend.xp.get_default_memory_pool().free_all_blocks()
 
 
-def _moved(backend: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def _moved(backend: Backend, arguments: dict[str, Any]) -> dict[str, Any]:
     """Arrays on the backend, in their own dtypes; what is no array as it is."""
     return {
         name: backend.asarray(value, value.dtype) if isinstance(value, np.ndarray) else value
@@ -246,7 +257,7 @@ def _repeated(xp: Any, a: Any, copies: int) -> Any:
 
 
 # ---- determinism ----
-def determinism_step(notebook: Notebook, backend: Any) -> None:
+def determinism_step(notebook: Notebook, backend: Backend) -> None:
     """Every operation at three shapes, and a training run, twice; then softmax in Numba."""
     determinism(notebook, backend, SHAPES)
     training.repeat(notebook, backend)
@@ -255,10 +266,10 @@ def determinism_step(notebook: Notebook, backend: Any) -> None:
 
 
 def determinism(
-    notebook: Notebook, backend: Any, shapes: Any, times: int = 20, only: str = ""
+    notebook: Notebook, backend: Backend, shapes: Any, times: int = 20, only: str = ""
 ) -> None:
     """The same call `times` times; bits are compared, not values."""
-    for line in crosscheck.OPERATIONS:
+    for line in OPERATIONS:
         if only not in line.name or line.name in NOT_REPEATED:
             continue
         for n, c in shapes:
@@ -277,7 +288,7 @@ def determinism(
                     notebook.problem(f"{what}: not the same bits in {times} calls")
 
 
-def _bits(backend: Any, line: Operation, moved: dict[str, Any]) -> list[bytes]:
+def _bits(backend: Backend, line: Operation, moved: dict[str, Any]) -> list[bytes]:
     """Results, then what was written, as bytes; `moved` keeps its values."""
     arguments = {k: backend.copy(v) if k in line.writes else v for k, v in moved.items()}
     results = _results(getattr(backend, line.name)(**arguments))

@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from nnfs_gpu.backend.cuda import source as cuda_source
-from nnfs_gpu.selftest import crosscheck
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 from . import fused
 from .notebook import Notebook
@@ -24,9 +24,10 @@ SHAPES = ((1, 1), (257, 3), (100, 33), (7, 1500), (2, 5000))
 
 def exercise(notebook: Notebook, backend: Any) -> None:
     """Every operation and the fused step at small shapes, for compute-sanitizer to watch. No pool:
-    memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last."""
+    memory that is allocated array by array shows a read beside it. cuBLAS, slow, comes last.
+    """
     _without_a_pool(backend)
-    lines = sorted(crosscheck.OPERATIONS, key=lambda line: line.name.startswith("linear"))
+    lines = sorted(OPERATIONS, key=lambda line: line.name.startswith("linear"))
     launched: set[str] = set()
     for dtype in ("float32", "float64"):
         made = type(backend)(dtype)
@@ -38,7 +39,7 @@ def exercise(notebook: Notebook, backend: Any) -> None:
                 with notebook.attempt(what, made):
                     line.run(made, line.arguments(dtype, n, c))
         fused.exercise(notebook, made)
-        launched |= {kernel for _, kernel in made._calls.launcher.launched}
+        launched |= {kernel for _, kernel in made.calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
     if unused := sorted(kernel_names() - launched):
         notebook.problem(f"kernels that nothing here launches: {', '.join(unused)}")
@@ -51,7 +52,7 @@ def exercise_fused(notebook: Notebook, backend: Any) -> None:
     for dtype in ("float32", "float64"):
         made = type(backend)(dtype)
         fused.exercise(notebook, made)
-        launched |= {kernel for _, kernel in made._calls.launcher.launched}
+        launched |= {kernel for _, kernel in made.calls.launcher.launched}
     notebook.add("exercise", kernels=sorted(launched))
 
 

@@ -23,6 +23,7 @@ from nnfs_gpu import (
     spiral_data,
     use_backend,
 )
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.training.engines import LayerSteps
@@ -39,13 +40,13 @@ WATCHED = ((2, 64, 3), (2, 20, 33, 3))  # nets under the sanitizer: a kernel of 
 WATCHED_ROWS = (70, 6_001)  # one block of threads, and many
 
 
-def network(backend: Any, widths: tuple[int, ...], rate: float = 0.05) -> Model:
+def network(backend: Backend, widths: tuple[int, ...], rate: float = 0.05) -> Model:
     """From the same weights on every backend, with the book's optimizer."""
     optimizer = Optimizer_Adam(learning_rate=rate, decay=5e-7)
     return trainers.network(backend, trainers.parameters(widths), optimizer)
 
 
-def data(backend: Any, rows: int, classes: int = 3) -> tuple[Any, Any]:
+def data(backend: Backend, rows: int, classes: int = 3) -> tuple[Any, Any]:
     """A spiral of `rows` rows: points and checked labels."""
     with use_backend(backend):
         X, y = spiral_data(-(-rows // classes), classes, seed=1)
@@ -54,13 +55,14 @@ def data(backend: Any, rows: int, classes: int = 3) -> tuple[Any, Any]:
 
 
 def gradients(model: Model) -> list[np.ndarray]:
+    """Of the last step, on the host: dweights and dbiases of every dense layer in turn."""
     to_numpy = model.backend.to_numpy
     layers = model.trainable_layers
     return [to_numpy(a) for layer in layers for a in (layer.dweights, layer.dbiases)]
 
 
 # ---- right? ----
-def fused_right(notebook: Notebook, backend: Any) -> None:
+def fused_right(notebook: Notebook, backend: Backend) -> None:
     """Against float64, twice, and from a graph."""
     for widths in NETS:
         for rows in RIGHT:
@@ -73,7 +75,7 @@ def fused_right(notebook: Notebook, backend: Any) -> None:
 
 
 def compare(
-    notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int, what: str
+    notebook: Notebook, backend: Backend, widths: tuple[int, ...], rows: int, what: str
 ) -> None:
     """One step against the same step layer by layer in float64 on the CPU."""
     oracle = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
@@ -105,6 +107,7 @@ def compare(
 
 
 def at_once(steps: Any, X: Any, y: Any) -> Any:
+    """A step of the whole batch."""
     return steps.step(X, y)
 
 
@@ -123,7 +126,9 @@ def largest_error(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
     return float(np.max(errors))  # NaN stays NaN
 
 
-def repeat(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int, what: str) -> None:
+def repeat(
+    notebook: Notebook, backend: Backend, widths: tuple[int, ...], rows: int, what: str
+) -> None:
     """The same steps twice one by one, and once together: many in a launch, or as CUDA graphs."""
     X, y = data(backend, rows)
     found = []
@@ -144,7 +149,7 @@ def repeat(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int,
 
 
 # ---- under the sanitizer ----
-def exercise(notebook: Notebook, backend: Any) -> None:
+def exercise(notebook: Notebook, backend: Backend) -> None:
     """Steps at once, many in a launch and in blocks, in one block of threads and in many."""
     for widths in WATCHED:
         for rows in WATCHED_ROWS:

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda.choose import FusedSteps
+from nnfs_gpu.fused.cuda.engine import KernelSteps
 from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from ..trainers import Torch, name_of, parameters, torch_forwards
@@ -31,14 +33,15 @@ PEER_BOUND = 1e-4  # of the largest gradient of a layer: PyTorch adds up in anot
 ROUNDS = 5
 SECONDS = 0.05  # of a measurement
 EPOCHS = 10_001
-GOALS = {((2, 64, 3), 1_000_000): 20e9}  # samples a second
+# Samples a second, of (widths, rows).
+GOALS: dict[tuple[tuple[int, ...], int], float] = {((2, 64, 3), 1_000_000): 20e9}
 BOOK_GOAL = 30.0  # milliseconds
 BOOK_ACCURACY = 0.9  # the book's run ends at 0.967
 
 Steps = Callable[[int], Any]  # so many steps
 
 
-def fused_speed(notebook: Notebook, backend: Any) -> None:
+def fused_speed(notebook: Notebook, backend: Backend) -> None:
     """Ours and PyTorch's, round after round; the median over the rounds."""
     for widths in NETS:
         for rows in BATCHES:
@@ -49,7 +52,8 @@ def fused_speed(notebook: Notebook, backend: Any) -> None:
                 measure(notebook, backend, widths, rows)
 
 
-def measure(notebook: Notebook, backend: Any, widths: tuple[int, ...], rows: int) -> None:
+def measure(notebook: Notebook, backend: Backend, widths: tuple[int, ...], rows: int) -> None:
+    """The step of a network at a batch, beside its peers, whose gradients must be ours."""
     X, y = data(backend, rows)
     model = network(backend, widths, 1e-3)
     steps = FusedSteps(model, make_plan(model))
@@ -92,10 +96,11 @@ def contender(clock: Clock, call: Steps) -> Contender:
 
 # ---- PyTorch ----
 def find_peers(
-    notebook: Notebook, backend: Any, widths: tuple[int, ...], X: Any, y: Any
+    notebook: Notebook, backend: Backend, widths: tuple[int, ...], X: Any, y: Any
 ) -> dict[str, tuple[Steps, list[np.ndarray]]]:
     """PyTorch's steps from the same parameters on the same data, eager and compiled with CUDA
-    graphs, each with the gradients of its first step; none without it."""
+    graphs, each with the gradients of its first step; none without it.
+    """
     if not importlib.util.find_spec("torch"):
         return {}
     import torch
@@ -122,13 +127,13 @@ def find_peers(
 
 
 # ---- the book's run ----
-def fused_book(notebook: Notebook, backend: Any) -> None:
+def fused_book(notebook: Notebook, backend: Backend) -> None:
     """Chapter 10's program: 2-64-3, 300 samples, Adam(0.05, decay 5e-7), 10,001 epochs."""
     with notebook.attempt("the book's run", backend):
         X, y = data(backend, 300)
         model = network(backend, (2, 64, 3))
         steps = FusedSteps(model, make_plan(model))
-        start = [[a.copy() for a in pair] for pair in model.get_parameters()]
+        start = [(w.copy(), b.copy()) for w, b in model.get_parameters()]
 
         def run() -> None:
             """From the same parameters every time; the optimizer's state begins at zero."""
@@ -153,13 +158,14 @@ def fused_book(notebook: Notebook, backend: Any) -> None:
 
 
 # ---- what a step costs the CPU ----
-def issued(backend: Any) -> tuple[Callable[[], Any], Callable[[], None]]:
+def issued(backend: Backend) -> tuple[Callable[[], Any], Callable[[], None]]:
     """A step of the book's network, and its launch alone."""
     X, y = data(backend, 300)
     model = network(backend, (2, 64, 3), 1e-6)
     steps = FusedSteps(model, make_plan(model))
     steps.step(X, y)
-    (ready,) = steps._ready.values()
+    assert isinstance(steps, KernelSteps)  # small enough for it
+    (ready,) = steps.ready.values()
 
     def step() -> None:
         steps.step(X, y)

@@ -55,7 +55,8 @@ class Notebook:
 
     def unavailable(self, reason: str, step: str) -> None:
         """The step cannot run here. A problem where it is about the cupy backend: that is what
-        is checked; the other may lack a package that fits."""
+        is checked; the other may lack a package that fits.
+        """
         if step == "crosscheck-numba-cuda":
             self.found["unavailable"] = [reason]
             self.note(reason)

@@ -79,9 +79,10 @@ def _part(name: str, most: float, least: float, needs: tuple[str, ...] = ()) -> 
     return Step(name, command, most, least, None, needs)
 
 
-def _tests(findings: Path, seconds: float) -> Command:
+def _tests(_findings: Path, _seconds: float) -> Command:
     """What of the suite runs on a device, in several processes where pytest-xdist is there. Other
-    plugins stay out: warnings are errors in our tests, and theirs are not ours."""
+    plugins stay out: warnings are errors in our tests, and theirs are not ours.
+    """
     command = [sys.executable, "-m", "pytest", *map(str, device_tests()), "-m", "device"]
     command += ["-vv", "--tb=short", "-rfE", "--continue-on-collection-errors"]
     command += ["-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
@@ -125,7 +126,8 @@ def _memcheck(findings: Path, seconds: float) -> Command:
 
 def _racecheck(findings: Path, seconds: float) -> Command:
     """Shared memory that one thread reads before another has written it: the fused steps have
-    the most of it. `racecheck-all` takes every kernel, and minutes."""
+    the most of it. `racecheck-all` takes every kernel, and minutes.
+    """
     return _watched("exercise-fused", ["racecheck"], findings, seconds)
 
 

@@ -24,7 +24,8 @@ def goals(results: Results) -> list[Record]:
         what, wanted = f"P4 {NET}, {ROWS:,} samples: times {name}", f">= {least:g}"
         met = min(measured) >= least if measured else None
         found.append(goal(what, wanted, number(min(measured)) if measured else "no", met))
-    for r in records(results, "fused book") or [None]:
+    runs: list[Record | None] = [*records(results, "fused book")]
+    for r in runs or [None]:
         what = "P5 the book's run of 10,001 epochs, ms"
         if r is None:
             found.append(goal(what, "", "not measured", None))

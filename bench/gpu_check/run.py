@@ -65,9 +65,9 @@ def run_step(
     tell(look())
     code = _run_process(command, seconds, log, folder, environment, lambda: tell(look()))
     found |= {"seconds": time.monotonic() - start} | _read(findings)
-    with log.open("rb") as file:
-        file.seek(begin)
-        text = file.read().decode("utf-8", "replace")
+    with log.open("rb") as written:
+        written.seek(begin)
+        text = written.read().decode("utf-8", "replace")
     found |= _judge(step, code, text, found, seconds)
     if found["status"] not in ("passed", "unavailable"):
         found["log_tail"] = text[-TAIL:]
@@ -77,7 +77,8 @@ def run_step(
 def _read(findings: Path) -> Results:
     """What stands in the file; nothing of pytest, or of a step that was killed early."""
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(findings.read_text(encoding="utf-8"))
+        found: Results = json.loads(findings.read_text(encoding="utf-8"))
+        return found
     return {}
 
 
@@ -119,7 +120,8 @@ def _run_process(
 ) -> int | None:
     """Its exit status, negative for a signal; None where it was stopped at the limit: with
     Ctrl-C first, which lets a program say how far it came. Its children end with it, whatever
-    happens here."""
+    happens here.
+    """
     grace = min(GRACE, seconds / 4)
     end = time.monotonic() + seconds - grace
     with log.open("ab") as file:

@@ -16,15 +16,17 @@ from __future__ import annotations
 import importlib.util
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Clock, Contender, clock_of, ratio, time_in_turns
 
 from ..cases import CASES, PERIOD, Buffers, Case, filled
-from ..cases_torch import tensors
+from ..cases_torch import Arguments, Peer, tensors
 from ..spot_check import check
 from . import fused_speed
 from .notebook import Notebook, numba_cuda
@@ -41,24 +43,24 @@ BOTH = ("softmax", "cross_entropy")  # in the name of what numba-cuda is measure
 Calls = Sequence[Callable[[], Any]]
 
 
-def throughput_step(notebook: Notebook, backend: Any) -> None:
+def throughput_step(notebook: Notebook, backend: Backend) -> None:
     """Every operation, beside numba-cuda's softmax and PyTorch, as far as they are there."""
     free, _ = backend.xp.cuda.runtime.memGetInfo()
     elements = min(ELEMENTS, 1 << (int(free / (4 * ARRAYS)).bit_length() - 1))
     others = numba_cuda(notebook)
-    torch = None
+    torch: Any = None
     if importlib.util.find_spec("torch") is None:
         notebook.note("PyTorch is not installed: no ratios to it")
     else:
         with notebook.attempt("import torch"):
-            import torch
+            torch = importlib.import_module("torch")
     clock = clock_of(backend)
     throughput(notebook, [backend, *others], torch, clock, elements, CLASSES, ROUNDS)
 
 
 def throughput(
     notebook: Notebook,
-    backends: list[Any],
+    backends: list[Backend],
     torch: Any,
     clock: Clock,
     elements: int,
@@ -94,7 +96,7 @@ def _copies(xp: Any, size: int) -> list[Callable[[], None]]:
     """The copy, on two pairs of arrays in turn."""
     block = np.random.default_rng(0).standard_normal(min(size, PERIOD), np.float32)
     pairs = [(filled(xp, block, size), xp.empty(size, np.float32)) for _ in range(2)]
-    return [lambda pair=pair: xp.copyto(pair[1], pair[0]) for pair in pairs]
+    return [partial(xp.copyto, b, a) for a, b in pairs]
 
 
 def _contenders(
@@ -102,7 +104,7 @@ def _contenders(
     what: str,
     case: Case,
     c: int,
-    backends: list[Any],
+    backends: list[Backend],
     torch: Any,
     buffers: Buffers,
 ) -> dict[str, Calls]:
@@ -121,10 +123,18 @@ def _contenders(
     for backend in backends:
         both = any(part in case.name for part in BOTH)
         if backend is backends[0] or both:
-            add(backend.name, lambda b=backend: [lambda a=a: case.run(b, a) for a in sets])
+            add(backend.name, partial(_ours, case, backend, sets))
     for name, peer in case.peers.items() if torch is not None else ():
-        add(name, lambda p=peer: [p(torch, tensors(torch, a)) for a in sets], not case.of.writes)
+        add(name, partial(_theirs, peer, torch, sets), not case.of.writes)
     return contenders
+
+
+def _ours(case: Case, backend: Backend, sets: list[Arguments]) -> Calls:
+    return [partial(case.run, backend, arguments) for arguments in sets]
+
+
+def _theirs(peer: Peer, torch: Any, sets: list[Arguments]) -> Calls:
+    return [peer(torch, tensors(torch, arguments)) for arguments in sets]
 
 
 def _in_turns(contenders: dict[str, Calls], clock: Clock, rounds: int) -> dict[str, list[float]]:
@@ -167,26 +177,34 @@ class Issuing(Clock):
 
     name = "host, nothing waited for"
 
-    def __init__(self, backend: Any):
+    def __init__(self, backend: Backend):
         self._backend = backend
 
     def seconds(self, call: Callable[[], Any], times: int) -> float:
+        """Of the host, a call; the device's queue is empty before the first."""
         self._backend.synchronize()
         return super().seconds(call, times)
 
 
-def launches_step(notebook: Notebook, backend: Any) -> None:
+def launches_step(notebook: Notebook, backend: Backend) -> None:
     """Of three operations, and of a fused training step."""
     launches(notebook, backend, LAUNCH_ROUNDS)
 
 
-def launches(notebook: Notebook, backend: Any, rounds: int) -> None:
+def launches(notebook: Notebook, backend: Backend, rounds: int) -> None:
     """Microseconds of CPU time a call, nothing waited for: whole operations with all that they
-    do (checks, allocation), and their launch alone."""
+    do (checks, allocation), and their launch alone.
+    """
     rng = np.random.default_rng(0)
     x = backend.asarray(rng.standard_normal((64, 64)))
     state = [backend.asarray(rng.random((64, 64))) for _ in range(4)]
-    adam = {"rate": 1e-3, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999, "step": 3}
+    adam: dict[str, Any] = {
+        "rate": 1e-3,
+        "epsilon": 1e-7,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "step": 3,
+    }
     calls: dict[str, Callable[[], Any]] = {
         "relu_forward": lambda: backend.relu_forward(x),
         "softmax_forward": lambda: backend.softmax_forward(x),
@@ -204,7 +222,7 @@ def launches(notebook: Notebook, backend: Any, rounds: int) -> None:
 
 def _note_launch(
     notebook: Notebook,
-    backend: Any,
+    backend: Backend,
     name: str,
     whole: Callable[[], Any],
     alone: Callable[[], Any],
@@ -226,17 +244,17 @@ def _note_launch(
 
 def _launch_of(backend: Any, call: Callable[[], Any]) -> Callable[[], None]:
     """The launch that `call` ends in, to be made again with the same arguments."""
-    launcher, kept = backend._calls.launcher, []
+    launcher, kept = backend.calls.launcher, []
 
     class Recorder:
         def launch(self, *arguments: Any, **definitions: Any) -> None:
             kept.append((arguments, definitions))
             launcher.launch(*arguments, **definitions)
 
-    backend._calls.launcher = Recorder()
+    backend.calls.launcher = Recorder()
     try:
         call()
     finally:
-        backend._calls.launcher = launcher
+        backend.calls.launcher = launcher
     ((arguments, definitions),) = kept
     return lambda: launcher.launch(*arguments, **definitions)

@@ -24,6 +24,7 @@ from nnfs_gpu import available_backends, get_backend
 from nnfs_gpu.backend import BackendUnavailableError
 from nnfs_gpu.backend.cuda.libraries import find_libraries
 from nnfs_gpu.selftest import crosscheck
+from nnfs_gpu.selftest.operations import OPERATIONS
 
 from .notebook import Notebook
 from .plan import REHEARSAL, ROOT
@@ -95,6 +96,7 @@ def output(arguments: list[str]) -> str:
 
 
 def installed(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -104,7 +106,7 @@ def installed(package: str) -> str | None:
 # ---- against the specification ----
 def cross_check(notebook: Notebook, backend: Any, against: Any) -> None:
     """Every line of `nnfs-gpu crosscheck`; one that raises does not stop the others."""
-    for line in crosscheck.OPERATIONS:
+    for line in OPERATIONS:
         if notebook.late(f"crosscheck from {line.label} on"):
             return
         with notebook.attempt(line.label, backend):
@@ -172,9 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _rehearse() -> None:
     """The device of paper in the place of the GPU."""
     sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "backend")]
-    from paper import stand_in
-
-    stand_in(setattr, dict.__setitem__)
+    importlib.import_module("paper").stand_in(setattr, dict.__setitem__)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from nnfs_gpu import (
     spiral_data,
     use_backend,
 )
+from nnfs_gpu.backend import Backend
 
 from .. import trainers
 from .notebook import Notebook
@@ -35,19 +36,19 @@ REPEATED = 50  # steps of the run that is made twice
 LARGE = {"cupy": (1_000_000, 20), "numba": (100_000, 2)}  # batch and steps that are timed
 
 
-def network(backend: Any, optimizer: Any) -> Model:
+def network(backend: Backend, optimizer: Any) -> Model:
     """2-64-64-3, from the same weights on every backend."""
     return trainers.network(backend, trainers.parameters(SIZES), optimizer)
 
 
-def points(backend: Any, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def points(backend: Backend, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A spiral on the host, drawn by one backend for all."""
     with use_backend(backend):
         X, y = spiral_data(samples, SIZES[-1], seed=seed)
     return backend.to_numpy(X), backend.to_numpy(y)
 
 
-def compare(notebook: Notebook, backend: Any, against: Any) -> None:
+def compare(notebook: Notebook, backend: Backend, against: Backend) -> None:
     """First losses, final accuracy and speed on both backends; `against` draws the points."""
     first_losses(notebook, backend, against)
     if not notebook.late("final accuracy"):
@@ -67,7 +68,7 @@ def compare(notebook: Notebook, backend: Any, against: Any) -> None:
             )
 
 
-def first_losses(notebook: Notebook, backend: Any, against: Any) -> None:
+def first_losses(notebook: Notebook, backend: Backend, against: Backend) -> None:
     """SGD with momentum, step by step."""
     with notebook.attempt("first losses", backend):
         X, y = points(against, SAMPLES, 1)
@@ -83,7 +84,7 @@ def first_losses(notebook: Notebook, backend: Any, against: Any) -> None:
             )
 
 
-def final_accuracy(notebook: Notebook, backend: Any, against: Any) -> None:
+def final_accuracy(notebook: Notebook, backend: Backend, against: Backend) -> None:
     """Adam for many epochs; on points that were not trained on."""
     X, y = points(against, SAMPLES, 1)
     X_val, y_val = points(against, SAMPLES, 2)
@@ -110,7 +111,7 @@ def final_accuracy(notebook: Notebook, backend: Any, against: Any) -> None:
         notebook.problem(f"validation accuracy {ours:.3f}, possible {limit:.3f}")
 
 
-def speed(backend: Any, rows: int, steps: int) -> float:
+def speed(backend: Backend, rows: int, steps: int) -> float:
     """Samples a second of whole training steps, layer by layer, after a first one."""
     with use_backend(backend):
         X, y = spiral_data(-(-rows // SIZES[-1]), SIZES[-1], seed=1)
@@ -123,7 +124,7 @@ def speed(backend: Any, rows: int, steps: int) -> float:
     return len(X) * steps / (time.perf_counter() - start)
 
 
-def repeat(notebook: Notebook, backend: Any) -> None:
+def repeat(notebook: Notebook, backend: Backend) -> None:
     """A run twice from the same weights: the same bits in every parameter."""
     with notebook.attempt("training twice", backend):
         X, y = points(backend, SAMPLES, 1)

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import HOST, Contender
 from nnfs_gpu.training.loop import epoch_order
 
@@ -35,6 +37,7 @@ from ..trainers import (
     flops,
     name_of,
     parameters,
+    sgd_and_adam,
     torch_forwards,
 )
 
@@ -46,7 +49,7 @@ NETS: Nets = (((2, 64, 3), (32, 128)), ((784, 128, 128, 10), (32, 128)))
 QUICK: Nets = (((2, 8, 3), (32,)),)
 
 
-def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Nets) -> None:
+def run(sheet: Sheet, backends: list[Backend], peers: Peers, nets: Nets) -> None:
     """A row for each net and batch, shuffled and not."""
     for widths, batches in nets:
         for batch, shuffle in itertools.product(batches, (False, True)):
@@ -61,7 +64,7 @@ def _case(
     widths: tuple[int, ...],
     batch: int,
     shuffle: bool,
-    backends: list[Any],
+    backends: list[Backend],
     peers: Peers,
 ) -> None:
     samples = batch * (6 if sheet.quick else BATCHES)
@@ -79,12 +82,12 @@ def _case(
         made = attempt(
             left_out,
             name,
-            lambda make=make: (make(start, X, y, "sgd", RATE), make(start, X, y, "adam", RATE)),
+            partial(sgd_and_adam, make, (start, X, y), RATE, RATE),
             lambda pair: _check(pair[0], start, oracle),
         )
         if made is not None:
             scale = batch / (epochs * samples)
-            contenders[name] = Contender(lambda t=made[1]: t.run(epochs), role, scale, HOST)
+            contenders[name] = Contender(partial(made[1].run, epochs), role, scale, HOST)
     fused = [name for name in contenders if name.endswith("fused")]
     work = batch * flops(widths)
     if backends[0].name == "numba":
@@ -117,7 +120,7 @@ Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
 
 
 def _trainers(
-    backends: list[Any], peers: Peers, batch: int, shuffle: bool
+    backends: list[Backend], peers: Peers, batch: int, shuffle: bool
 ) -> dict[str, tuple[str, Make]]:
     found: dict[str, tuple[str, Make]] = {}
     for backend in backends:
@@ -138,7 +141,7 @@ def _trainers(
     return found
 
 
-def _ours(backend: Any, engine: str, batch: int, shuffle: bool) -> Make:
+def _ours(backend: Backend, engine: str, batch: int, shuffle: bool) -> Make:
     return lambda *given: Ours(
         *given, backend=backend, engine=engine, batch_size=batch, shuffle=shuffle
     )

@@ -24,6 +24,7 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import HOST, Contender, clock_of
 
 from .. import book
@@ -38,7 +39,7 @@ QUICK = ((300, 3), (3_000, 10))
 
 
 def run(
-    sheet: Sheet, backends: list[Any], peers: Peers, sizes: tuple[tuple[int, int], ...]
+    sheet: Sheet, backends: list[Backend], peers: Peers, sizes: tuple[tuple[int, int], ...]
 ) -> None:
     """The notes' case, then a row for each (rows, classes)."""
     _case(
@@ -61,7 +62,7 @@ def run(
 
 
 def _case(
-    sheet: Sheet, case: str, p: np.ndarray, t: np.ndarray, backends: list[Any], peers: Peers
+    sheet: Sheet, case: str, p: np.ndarray, t: np.ndarray, backends: list[Backend], peers: Peers
 ) -> None:
     exact = get_backend("numpy", dtype="float64").softmax_cross_entropy_backward(
         p.astype(np.float64), t
@@ -108,7 +109,7 @@ def _case(
     print("      separate / combined: " + ", ".join(f"{k} {v:.2f}" for k, v in pairs.items()))
 
 
-def _ours(backend: Any, p: np.ndarray, t: np.ndarray) -> dict[str, Any]:
+def _ours(backend: Backend, p: np.ndarray, t: np.ndarray) -> dict[str, Any]:
     with use_backend(backend):
         loss, activation = Loss_CategoricalCrossentropy(), Activation_Softmax()
         both = Activation_Softmax_Loss_CategoricalCrossentropy()

@@ -13,10 +13,12 @@ as many as fit are timed and the time is scaled to all ("scaled" in the row).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import HOST, Clock, Contender, Stream, clock_of, threads
 
 from ..ladders import SOFTMAX_BACKWARD
@@ -33,7 +35,7 @@ QUICK = ((20_000, 3), (2_000, 10), (100, 100))
 
 
 def run(
-    sheet: Sheet, backends: list[Any], peers: Peers, sizes: tuple[tuple[int, int], ...]
+    sheet: Sheet, backends: list[Backend], peers: Peers, sizes: tuple[tuple[int, int], ...]
 ) -> None:
     """A row for each (rows, classes)."""
     for rows, classes in sizes:
@@ -57,7 +59,7 @@ def run(
 
 
 def candidates(
-    case: OperationCase, backends: list[Any], peers: Peers
+    case: OperationCase, backends: list[Backend], peers: Peers
 ) -> tuple[dict[str, Contender], dict[str, str], dict[str, int]]:
     """Those that were found right; why others are not there; of scaled ones the rows timed."""
     contenders: dict[str, Contender] = {}
@@ -71,8 +73,8 @@ def candidates(
         made = attempt(
             left_out,
             version.name,
-            lambda v=version, b=backend: case.contender(v, b),
-            lambda made: None,  # `contender` has checked it
+            partial(case.contender, version, backend),
+            lambda _: None,  # `contender` has checked it
         )
         if made is not None:
             contenders[version.name] = made
@@ -95,6 +97,6 @@ def candidates(
             clock_of(main),
         )
     if peers.jax:
-        call = jax_operation(peers.jax, "softmax_backward", {"dy": a, "y": b})
-        add("jax", call, np.asarray, HOST)
+        traced = jax_operation(peers.jax, "softmax_backward", {"dy": a, "y": b})
+        add("jax", traced, np.asarray, HOST)
     return contenders, left_out, scaled

@@ -12,11 +12,13 @@ of bench/peak.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import available_backends, get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Contender, Stream, clock_of, threads
 
 from ..cases import CASES
@@ -45,7 +47,7 @@ Sizes = tuple[int, ...] | None
 
 def run(
     sheet: Sheet,
-    backends: list[Any],
+    backends: list[Backend],
     peers: Peers,
     sizes: Sizes,
     operations: tuple[str, ...] = tuple(LADDERS),
@@ -82,8 +84,8 @@ def _row(sheet: Sheet, name: str, case: Case, backends: dict[str, Any]) -> None:
         made = attempt(
             left_out,
             version.name,
-            lambda v=version, b=backend: case.contender(v, b),
-            lambda made: None,  # `contender` has checked it
+            partial(case.contender, version, backend),
+            lambda _: None,  # `contender` has checked it
         )
         if made is not None:
             contenders[version.name] = made
@@ -117,20 +119,21 @@ class OperationCase:
         self.arrays = [made[name] for name in INPUTS[operation]]
         self.exact = self._exactly([_widened(a) for a in self.arrays])
         moved = next(case.moved for case in CASES if case.name == operation)
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "rows": rows,
             "bytes": 4 * moved(rows, classes),
             "limit_bytes": 12 * x.size,
         }
 
     def _exactly(self, arrays: list[Any]) -> np.ndarray:
-        return getattr(numpy_for("float64"), self.operation)(*arrays)
+        found: np.ndarray = getattr(numpy_for("float64"), self.operation)(*arrays)
+        return found
 
     def check(self, found: np.ndarray) -> None:
         """AssertionError where a result is wrong."""
         _check(found, self.exact, TOLERANCE)
 
-    def contender(self, version: Version, backend: Any) -> Contender:
+    def contender(self, version: Version, backend: Backend) -> Contender:
         """What is timed. AssertionError where its result is wrong."""
         rows, classes = self.facts["rows"], self.size
         fit = version.rows(rows, classes)
@@ -166,19 +169,19 @@ class StepCase:
         self.operation, self.size = STEP, batch
         self._X, self._y = train.data(batch)
         self._start = parameters(WIDTHS, train.BIASES)
-        self._exact = train._oracle(self._start, self._X, self._y)
+        self._exact = train.oracle(self._start, self._X, self._y)
         self._quick = quick
         self.facts = {"batch": batch, "flops": flops(WIDTHS) * batch}
 
-    def contender(self, version: Version, backend: Any) -> Contender:
+    def contender(self, version: Version, backend: Backend) -> Contender:
         """What is timed. AssertionError where a step of it is wrong."""
         given = self._start, self._X, self._y
         sgd, adam = (version.run(backend, *given, *o) for o in (("sgd", 1.0), ("adam", RATE)))
-        train._check((sgd, adam), self._start, self._exact, self.size)
+        train.check((sgd, adam), self._start, self._exact, self.size)
         steps = 3 if self._quick else train.steps_of_a_call(adam)
         return Contender(lambda: adam.run(steps), version.role, 1 / steps)
 
-    def limits(self, backends: dict[str, Any]) -> dict[str, Contender]:
+    def limits(self, _: dict[str, Any]) -> dict[str, Contender]:
         """The peak of the CPU's multiply-adds."""
         return {PEAK: Peak().contender(self.facts["flops"])}
 

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Contender, Stream, clock_of, threads
 
 from ..sheet import Row, Sheet, of_role
@@ -29,7 +31,7 @@ GEMM = 2048  # rows and columns
 PAGE = mmap.PAGESIZE
 
 
-def measure(sheet: Sheet, backend: Any, elements: int) -> dict[str, Row]:
+def measure(sheet: Sheet, backend: Backend, elements: int) -> dict[str, Row]:
     """Rows for bandwidth, page faults and arithmetic, and on a GPU for transfers; by name."""
     clock, xp = clock_of(backend), backend.xp
     count = threads()
@@ -37,29 +39,33 @@ def measure(sheet: Sheet, backend: Any, elements: int) -> dict[str, Row]:
     streams = {all_of_them: Stream(xp, elements, count)}
     if xp is np and count > 1:
         streams["1 thread"] = Stream(xp, elements)
-    found = {}
+    found: dict[str, Row] = {}
     for kind, width in (("copy", 8), ("add", 12), ("fresh", 12)):
         contenders = {
             name: Contender(getattr(stream, kind), "limit", clock=clock)
             for name, stream in streams.items()
         }
-        found[kind] = sheet.measure(
+        row = sheet.measure(
             f"limit: {_TITLES[kind]}",
             contenders,
             reference=all_of_them,
             bytes=width * elements,
             pages=4 * elements // PAGE,
         )
+        assert row is not None  # the reference is among the contenders
+        found[kind] = row
     rng = np.random.default_rng(0)
     n = 256 if sheet.quick else GEMM
     a, b = (xp.asarray(rng.standard_normal((n, n), dtype=np.float32)) for _ in range(2))
-    found["gemm"] = sheet.measure(
+    row = sheet.measure(
         f"limit: {n} x {n} matrix product",
         {all_of_them: Contender(lambda: a @ b, "limit", clock=clock)},
         reference=all_of_them,
         bytes=12 * n * n,
         flops=2 * n**3,
     )
+    assert row is not None
+    found["gemm"] = row
     if xp is not np:
         _transfers(sheet, xp, elements)
     return found
@@ -84,8 +90,8 @@ def _transfers(sheet: Sheet, xp: Any, elements: int) -> None:
 
     for name, memory_of in (("ordinary", host), ("pinned", pinned)):
         contenders = {
-            "to the device": Contender(waited(lambda m=memory_of: device.set(m)), "limit"),
-            "to the host": Contender(waited(lambda m=memory_of: device.get(out=m)), "limit"),
+            "to the device": Contender(waited(partial(device.set, memory_of)), "limit"),
+            "to the host": Contender(waited(partial(device.get, out=memory_of)), "limit"),
         }
         case = f"transfer: {name} memory"
         sheet.measure(case, contenders, reference="to the device", bytes=host.nbytes)
@@ -93,10 +99,11 @@ def _transfers(sheet: Sheet, xp: Any, elements: int) -> None:
 
 def rate(row: Row) -> float:
     """Bytes a second of a limit's row, by its fastest contender."""
-    return row["bytes"] / row["contenders"][of_role(row, "limit")[0]]["median"]
+    seconds: float = row["contenders"][of_role(row, "limit")[0]]["median"]
+    return float(row["bytes"] / seconds)
 
 
 def page_fault(add: Row, fresh: Row) -> float:
     """Seconds that a page of a new array costs beyond the work: the difference of the rows."""
     seconds = [row["contenders"][row["reference"]]["median"] for row in (add, fresh)]
-    return max(0.0, seconds[1] - seconds[0]) / add["pages"]
+    return float(max(0.0, seconds[1] - seconds[0]) / add["pages"])

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnfs_gpu.backend import Backend
+from nnfs_gpu.selftest.operations import WIDTH
 from nnfs_gpu.selftest.timing import HOST, Contender, Stream, clock_of, last_level_cache, threads
 
-from ..cases import CASES, WIDTH, Buffers, Case
+from ..cases import CASES, Buffers, Case
 from ..cases_torch import tensors
 from ..peers import JAX_OPERATIONS, Peers, jax_operation
 from ..sheet import Sheet, attempt, times
@@ -31,23 +33,32 @@ QUICK_ELEMENTS = 1 << 16
 
 # Floating-point operations an element; an exponential, a root or a division counts as one.
 FLOPS = {
-    **{"softmax_backward": 4, "softmax_forward": 5, "softmax_cross_entropy": 7},
-    **{"softmax_cross_entropy_backward": 2, "relu_forward": 1, "relu_backward": 1, "multiply": 1},
-    **{
-        "sigmoid_forward": 4,
-        "sigmoid_backward": 3,
-        "sum": 1,
-        "mean": 1,
-        "squared_error_backward": 3,
-    },
-    **{"sgd_step": 2, "momentum_step": 4, "adagrad_step": 6, "rmsprop_step": 8, "adam_step": 12},
-    **{"linear_forward": 2 * WIDTH, "linear_relu_forward": 2 * WIDTH},
-    **{"linear_backward": 4 * WIDTH, "linear_relu_backward": 4 * WIDTH},
+    "softmax_backward": 4,
+    "softmax_forward": 5,
+    "softmax_cross_entropy": 7,
+    "softmax_cross_entropy_backward": 2,
+    "relu_forward": 1,
+    "relu_backward": 1,
+    "multiply": 1,
+    "sigmoid_forward": 4,
+    "sigmoid_backward": 3,
+    "sum": 1,
+    "mean": 1,
+    "squared_error_backward": 3,
+    "sgd_step": 2,
+    "momentum_step": 4,
+    "adagrad_step": 6,
+    "rmsprop_step": 8,
+    "adam_step": 12,
+    "linear_forward": 2 * WIDTH,
+    "linear_relu_forward": 2 * WIDTH,
+    "linear_backward": 4 * WIDTH,
+    "linear_relu_backward": 4 * WIDTH,
 }
 IN_PLACE = ("_step",)  # these write into arrays that exist: no new pages
 
 
-def run(sheet: Sheet, backends: list[Any], peers: Peers, classes: tuple[int, ...]) -> None:
+def run(sheet: Sheet, backends: list[Backend], peers: Peers, classes: tuple[int, ...]) -> None:
     """Rows for the machine's limits, then one for each operation at each number of classes."""
     main = backends[0]
     elements = QUICK_ELEMENTS if sheet.quick else max(ELEMENTS, last_level_cache() or 0)
@@ -92,11 +103,12 @@ def limit_of(case: Case) -> str:
 
 def best_percent(row: dict[str, Any], contender: str, limit: str | None = None) -> float:
     """Percent of the limit's bandwidth that `contender` reaches, within the rounds."""
-    return 100 * times(row, limit or row["limit"], contender) * row["bytes"] / row["limit_bytes"]
+    share = times(row, limit or row["limit"], contender)
+    return float(100 * share * row["bytes"] / row["limit_bytes"])
 
 
 def _contenders(
-    case: Case, n: int, c: int, arguments: dict[str, Any], backends: list[Any], peers: Peers
+    case: Case, n: int, c: int, arguments: dict[str, Any], backends: list[Backend], peers: Peers
 ) -> tuple[dict[str, Contender], dict[str, str]]:
     """Who can do it, each checked against the specification in float64."""
     contenders: dict[str, Contender] = {}

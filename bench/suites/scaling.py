@@ -16,17 +16,19 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import threads as available_threads
 
 from .. import peers
 from ..sheet import Sheet, measured, short
-from ..trainers import RATE, Ours, parameters, trainers
+from ..trainers import RATE, Make, Ours, parameters, trainers
 from .train import no_room
 
 SIZES = (100, 10_000, 1_000_000, 10_000_000, 100_000_000)
@@ -41,7 +43,7 @@ BYTES = 4 * 8 * sum(HIDDEN)  # of a sample where every operation sees the whole 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: tuple[int, ...]) -> None:
+def run(sheet: Sheet, backends: list[Backend], found: peers.Peers, sizes: tuple[int, ...]) -> None:
     """A row a size, then a row a number of threads."""
     backend = backends[0]
     names = [
@@ -69,7 +71,7 @@ def _row(
     names: list[str],
     samples: int,
     threads: int,
-    backend: Any,
+    backend: Backend,
     last: dict[str, tuple[int, float]],
 ) -> None:
     contenders, left_out, peak = {}, {}, {}
@@ -97,7 +99,12 @@ def _row(
     ours = [
         name for name in names[::-1] if name in contenders and contenders[name]["role"] == "ours"
     ]
-    facts = {"samples": samples, "threads": threads, "peak": peak, "data": 12 * samples}
+    facts: dict[str, Any] = {
+        "samples": samples,
+        "threads": threads,
+        "peak": peak,
+        "data": 12 * samples,
+    }
     if ours:
         sheet.add(case, contenders, reference=ours[0], left_out=left_out, **facts)
     else:
@@ -125,7 +132,8 @@ def child(spec: dict[str, Any]) -> dict[str, Any]:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
         return {"error": short(lines[-1])}
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 # ---- in the process of its own ----
@@ -137,9 +145,7 @@ def _measure(spec: dict[str, Any]) -> dict[str, Any]:
     backend = get_backend(spec["backend"], dtype="float32")
     wanted = [one for one in peers.NAMES if name == one]
     if name.endswith("batches"):
-        made = lambda *given: Ours(  # noqa: E731
-            *given, backend=backend, engine="layers", batch_size=BATCH
-        )
+        made: Make = partial(Ours, backend=backend, engine="layers", batch_size=BATCH)
     else:
         made = trainers([backend], peers.find(wanted))[name][1]
     start = parameters((2, *HIDDEN, 3))
@@ -170,7 +176,7 @@ def _status(line: str) -> int:
     return next(int(t.split()[1]) * 1024 for t in text.splitlines() if t.startswith(line))
 
 
-def _reset_peak(backend: Any) -> int:
+def _reset_peak(backend: Backend) -> int:
     """Forget the peak so far; what is in use now."""
     if backend.xp is not np:
         backend.xp.get_default_memory_pool().free_all_blocks()
@@ -182,12 +188,12 @@ def _reset_peak(backend: Any) -> int:
     return _status("VmRSS")
 
 
-def _peak(backend: Any) -> int:
+def _peak(backend: Backend) -> int:
     if backend.xp is np:
         return _status("VmHWM")
-    pools = backend.xp.get_default_memory_pool().total_bytes()
+    pools = int(backend.xp.get_default_memory_pool().total_bytes())
     torch = sys.modules.get("torch")
-    return pools + (torch.cuda.max_memory_allocated() if torch else 0)
+    return pools + (int(torch.cuda.max_memory_allocated()) if torch else 0)
 
 
 if __name__ == "__main__":

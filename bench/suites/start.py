@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import Contender
 
 from .. import peers
@@ -39,7 +41,7 @@ CACHES = (
 )
 
 
-def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None) -> None:
+def run(sheet: Sheet, backends: list[Backend], found: peers.Peers, sizes: Any = None) -> None:
     """The rows `import`, `first step, cold` and `first step, cached`."""
     rounds = 2 if sheet.quick else 5
     if not sheet.late("import"):
@@ -47,7 +49,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
         codes["nnfs_gpu"] = ("import nnfs_gpu", "ours")
         codes |= {name: (f"import {name}", "peer") for name in found.modules}
         contenders = {
-            name: Contender(lambda code=code: _process(["-c", code]), role)
+            name: Contender(partial(_process, ["-c", code]), role)
             for name, (code, role) in codes.items()
         }
         sheet.measure("import", contenders, reference="nnfs_gpu", rounds=rounds)
@@ -72,7 +74,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
                 left_out[name] = short(said[-1] if said else str(error))
                 continue
             cold[name] = measured([time.perf_counter() - begin], role)
-            cached[name] = Contender(lambda n=name, c=caches: _first_step(n, c), role)
+            cached[name] = Contender(partial(_first_step, name, caches), role)
         reference = next((name for name in ours[::-1] if name in cold), None)
         if reference is None:
             sheet.skip("first step", left_out)
@@ -83,7 +85,7 @@ def run(sheet: Sheet, backends: list[Any], found: peers.Peers, sizes: Any = None
 
 
 def _first_step(name: str, caches: str) -> None:
-    _process(["-m", "bench.suites.start", name], **{variable: caches for variable in CACHES})
+    _process(["-m", "bench.suites.start", name], **dict.fromkeys(CACHES, caches))
 
 
 def _process(arguments: list[str], **environment: str) -> None:

@@ -22,12 +22,22 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu import get_backend
+from nnfs_gpu.backend import Backend
 from nnfs_gpu.selftest.timing import HOST, Contender, memory
 
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers
 from ..sheet import Sheet, attempt
-from ..trainers import RATE, Parameters, Trainer, flops, name_of, parameters, trainers
+from ..trainers import (
+    RATE,
+    Parameters,
+    Trainer,
+    flops,
+    name_of,
+    parameters,
+    sgd_and_adam,
+    trainers,
+)
 
 # (hidden widths, batches): between 2 inputs and 3 classes. What matters most comes first.
 NETS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
@@ -49,7 +59,7 @@ ROUNDING = 4e-9  # more for each sample: NumPy's and PyTorch's float32 sums of 1
 MOST_STEPS, CALL_SECONDS = 5_000, 0.03
 
 
-def run(sheet: Sheet, backends: list[Any], peers: Peers, nets: Any) -> None:
+def run(sheet: Sheet, backends: list[Backend], peers: Peers, nets: Any) -> None:
     """A row for each net and batch."""
     for hidden, batches in nets:
         for batch in batches:
@@ -75,13 +85,13 @@ def _case(
     case: str,
     hidden: tuple[int, ...],
     batch: int,
-    backends: list[Any],
+    backends: list[Backend],
     peers: Peers,
 ) -> None:
     X, y = data(batch)
     widths = widths_of(hidden)
     start = parameters(widths, BIASES)
-    exact = _oracle(start, X, y)
+    exact = oracle(start, X, y)
     contenders: dict[str, Contender] = {}
     left_out: dict[str, str] = {}
     needed = 4 * batch * sum(hidden) * 8  # activations, sums, gradients and their copies
@@ -93,8 +103,8 @@ def _case(
         made = attempt(
             left_out,
             name,
-            lambda make=make: (make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", RATE)),
-            lambda pair: _check(pair, start, exact, batch),
+            partial(sgd_and_adam, make, (start, X, y), 1.0, RATE),
+            lambda pair: check(pair, start, exact, batch),
         )
         if made is not None:
             trainer, steps = made[1], steps_of_a_call(made[1])
@@ -140,7 +150,7 @@ def no_room(needed: int) -> str | None:
 
 
 # ---- checking ----
-def _oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters, float]:
+def oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters, float]:
     """In float64: parameters after a step of SGD, loss of the last of STEPS steps of Adam.
 
     Tiles of the batch add up to its gradient, so that memory stays bounded.
@@ -148,10 +158,7 @@ def _oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters
     oracle = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     w64 = [(w.astype(np.float64), b.astype(np.float64)) for w, b in start]
     _, gradients = _gradients(oracle, w64, X, y)
-    once = [
-        tuple(p - d for p, d in zip(*both, strict=True))
-        for both in zip(w64, gradients, strict=True)
-    ]
+    once = [(w - dw, b - db) for (w, b), (dw, db) in zip(w64, gradients, strict=True)]
     state = [[(np.zeros_like(p), np.zeros_like(p)) for p in pair] for pair in w64]
     loss = np.nan
     for step in range(1, STEPS + 1):
@@ -163,7 +170,7 @@ def _oracle(start: Parameters, X: np.ndarray, y: np.ndarray) -> tuple[Parameters
 
 
 def _gradients(
-    oracle: Any, layers: Parameters, X: np.ndarray, y: np.ndarray
+    oracle: Backend, layers: Parameters, X: np.ndarray, y: np.ndarray
 ) -> tuple[float, Parameters]:
     """(mean loss, gradients) by the specification's operations."""
     loss, sums = 0.0, [[np.zeros_like(p) for p in pair] for pair in layers]
@@ -185,7 +192,7 @@ def _gradients(
     return loss / len(X), [(dw, db) for dw, db in sums]
 
 
-def _check(
+def check(
     pair: tuple[Trainer, Trainer],
     start: Parameters,
     exact: tuple[Parameters, float],

@@ -129,7 +129,7 @@ class KernelCache(FunctionCache):
         self.enable()
 
     @functools.cached_property
-    def _folders(self):
+    def folders(self):
         """Where Numba looks: NUMBA_CACHE_DIR alone, or __pycache__ and the user's cache."""
         path = Path(inspect.getfile(self._py_func)).absolute()
         home = ROOT if path.is_relative_to(ROOT) else path.parent  # one folder for all kernels
@@ -148,11 +148,12 @@ class KernelCache(FunctionCache):
 
     @property
     def cache_path(self):
-        return str(self._folders[0].folder)
+        """The first folder, for people who ask Numba where the code is."""
+        return str(self.folders[0].folder)
 
     def flush(self):
         """Forget all signatures."""
-        for files in self._folders:
+        for files in self.folders:
             Path(files._index_path).unlink(missing_ok=True)
 
     def _index_key(self, sig, codegen):
@@ -164,7 +165,7 @@ class KernelCache(FunctionCache):
         """The compiled function for this signature, or None."""
         target_context.refresh()
         key = self._index_key(sig, target_context.codegen())
-        for files in self._folders:
+        for files in self.folders:
             data = files.load(key)
             if data is not None:
                 return CompileResult._rebuild(target_context, *data)
@@ -174,7 +175,7 @@ class KernelCache(FunctionCache):
         """Keep a compiled function in the first folder that can be written, if there is one."""
         key, reduced = self._index_key(sig, data.codegen), data._reduce()
         problems = []
-        for files in self._folders:
+        for files in self.folders:
             try:
                 files.save(key, reduced)
                 break

@@ -112,9 +112,11 @@ class Callee(CPUDispatcher):
     """What kernels call when they call a kernel. Python cannot: there is no machine code."""
 
     def add_overload(self, cres):
+        """Keep the compiled code under its types; Python gets nothing to call."""
         self.overloads[tuple(cres.signature.args)] = cres
 
     def __call__(self, *args):
+        """Raises TypeError."""
         raise TypeError(f"{self.py_func.__name__}: called from Python, expected a kernel")
 
 
@@ -131,6 +133,7 @@ class Kernel(CPUDispatcher):
         self._addresses = {}  # by types: to ask Numba for one takes a tenth of a millisecond
 
     def compile(self, sig):
+        """Compile for these types, as Numba does, but without looking for garbage."""
         with _no_collection():
             return super().compile(sig)
 
@@ -150,6 +153,7 @@ class Kernel(CPUDispatcher):
         return self.callee.get_call_template([types.unliteral(a) for a in args], kws)
 
     def get_overload(self, sig):
+        """What a caller's code calls: the callee's, compiled for it."""
         return self.callee.get_overload(sig)
 
 

@@ -104,7 +104,8 @@ _gradients = label_rows(_emit_true, _emit_other, long=False)
 @jit
 def cross_entropy_backward(start, stop, p, t, low, n, bad, dp):
     """Rows of class indices. Long ones are cleared, some thousand numbers at a time, before their
-    true classes are written."""
+    true classes are written.
+    """
     C, flat = np.uint64(p.shape[1]), dp.reshape(-1)
     rows = max(np.uint64(1), TILE // max(C, np.uint64(1)))
     for first in range(_gradients(p, t, (low, n), bad, dp, start, stop), stop, rows):

@@ -51,7 +51,8 @@ def argmax_row(i, C, x, column):
 @row
 def argmax_long_row(i, C, x, column):
     """The same in three reductions, each of which vectorizes along the row: largest, its first
-    column, and whether all are numbers. (At C = 32 it takes a ninth of argmax_row's time.)"""
+    column, and whether all are numbers. At C = 32 it takes a ninth of argmax_row's time.
+    """
     best = x[i, 0]
     for c in range(1, C):
         best = max(best, x[i, c])

@@ -75,15 +75,18 @@ class Emitter:
 
     # ---- whole numbers ----
     def index(self, number):
+        """The constant `number`, as indices are."""
         return ir.Constant(NUMBER, number)
 
     def sum(self, *terms):
+        """The sum of indices."""
         total = terms[0]
         for term in terms[1:]:
             total = self.builder.add(total, term)
         return total
 
     def times(self, number, constant):
+        """An index times a constant."""
         return self.builder.mul(number, self.index(constant))
 
     def variable(self, value):
@@ -97,9 +100,11 @@ class Emitter:
         return array.data, self.builder.extract_value(array.shape, kind.ndim - 1)
 
     def load_one(self, data, at):
+        """One number at `data[at]`, not a vector."""
         return self.builder.load(self.builder.gep(data, [at]))
 
     def load(self, data, at):
+        """The lanes from `data[at]` on."""
         loaded = self.builder.load(self._place(data, at))
         loaded.align = self.bytes
         return loaded
@@ -113,6 +118,7 @@ class Emitter:
         return self.builder.call(function, [place, LANE(self.bytes), mask, zero])
 
     def store(self, value, data, at):
+        """Write the lanes of `value` from `data[at]` on."""
         stored = self.builder.store(value, self._place(data, at))
         stored.align = self.bytes
 
@@ -186,7 +192,7 @@ class Emitter:
 
     def fma(self, a, b, c):
         """a b + c, rounded once: the same number in every caller, which a product and a sum that
-        LLVM may contract are not. (Rounded twice where the machine has no such instruction.)
+        LLVM may contract are not. Rounded twice where the machine has no such instruction.
         """
         if not HAS_FMA:
             return self.builder.fadd(self.builder.fmul(a, b), c)

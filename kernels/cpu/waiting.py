@@ -144,6 +144,7 @@ else:  # Windows: its clock() is the wall's, in milliseconds
 
     @jit
     def clock():
+        """Nanoseconds since some moment."""
         return np.int64(_ticks()) * 1_000_000
 
 

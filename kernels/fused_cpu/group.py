@@ -42,7 +42,8 @@ def _forward(tables, head, table, work, n, width, row, step, like):
 @row
 def _backward(tables, head, table, work, gradient, n, width, into, like):
     """Adds the tile's gradients to the registers and, `into` ADD, to the sums at the address
-    `gradient`; PLAIN: they become the sums."""
+    `gradient`; PLAIN: they become the sums.
+    """
     pitch, size = head[k.PITCH], itemsize(like)
     for back in range(head[k.STAGES]):
         s = head[k.STAGES] - 1 - back

@@ -22,7 +22,7 @@ from .cpu.probe import import_compiling_numba, import_numba
 from .driver import UnavailableError
 from .identity import SETTINGS, current_device
 from .numpy_backend import NumpyBackend, real_dtype
-from .protocol import Backend
+from .protocol import Backend, DTypeLike
 
 __all__ = [
     "AUTO_ORDER",
@@ -54,7 +54,8 @@ _REMEDIES = {  # for errors that the backend itself does not foresee
     "numpy": "reinstall it with: pip install --upgrade numpy",
 }
 
-_made: dict[tuple, dict[int | None, Any]] = {}  # by settings, then by device
+Settings = tuple[str, np.dtype, bool, bool]  # name, dtype, precise_dot, book_random
+_made: dict[Settings, dict[int | None, Backend]] = {}  # by settings, then by device
 _default: Backend | None = None
 
 
@@ -76,7 +77,7 @@ class BackendStatus:
 def get_backend(
     name: str | Backend | None = None,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     precise_dot: bool | None = None,
     book_random: bool | None = None,
 ) -> Backend:
@@ -97,7 +98,7 @@ def get_backend(
         return name
     if name is not None and not isinstance(name, str):
         raise TypeError(f"backend: got {name!r}, expected a name or a backend")
-    if name is None and dtype is precise_dot is book_random is None:
+    if all(one is None for one in (name, dtype, precise_dot, book_random)):
         return _get_default()
     base = _default
     chosen = _resolve(name if name is not None else _get_default().name)
@@ -148,10 +149,10 @@ def _get_default() -> Backend:
         except ValueError as error:
             raise ValueError(f"{error} (environment variable {ENVIRONMENT_VARIABLE})") from None
         _default = _make(chosen, np.dtype(np.float32), False, False)
-    one: Any = _default
-    if one._device != current_device(one.xp):  # the caller has gone to another GPU
+    one = _default
+    if one.device_number != current_device(one.xp):  # the caller has gone to another GPU
         return _make(one.name, one.dtype, one.precise_dot, one.book_random)
-    return _default
+    return one
 
 
 def _resolve(name: str) -> str:
@@ -171,7 +172,7 @@ def _resolve(name: str) -> str:
     raise BackendUnavailableError("no backend works here: " + "; ".join(refused))
 
 
-_logged: set[tuple] = set()
+_logged: set[tuple[str, tuple[str, ...]]] = set()
 
 
 def _log_choice(name: str, refused: tuple[str, ...]) -> None:
@@ -199,7 +200,7 @@ def _load(name: str) -> Any:
     return kind
 
 
-def _reduced(backend: Any) -> tuple:
+def _reduced(backend: Any) -> tuple[Any, ...]:
     """For copy and pickle: a copy is the process's own backend of the same settings.
 
     Raises BackendUnavailableError where it cannot work in that process.
@@ -225,6 +226,6 @@ def _make(name: str, dtype: np.dtype, precise_dot: bool, book_random: bool) -> B
             f"backend {name!r} cannot be used: {status.reason}; {status.remedy}, "
             "or choose another backend"
         ) from status.error
-    new: Any = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
-    by_device[new._device] = new
+    new: Backend = _load(name)(dtype, precise_dot=precise_dot, book_random=book_random)
+    by_device[new.device_number] = new
     return new

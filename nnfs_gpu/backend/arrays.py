@@ -50,7 +50,8 @@ def to_host(x: Any, name: str = "x") -> np.ndarray:
     Raises TypeError for what holds no real numbers or is masked, sparse, or has missing values,
     ValueError for rows of different lengths, RuntimeError for a tensor that wants gradients.
     """
-    return check_real(plain(x, name), name, x)
+    found: np.ndarray = check_real(plain(x, name), name, x)
+    return found
 
 
 def plain(x: Any, name: str = "x") -> np.ndarray:

@@ -21,7 +21,7 @@ from .cuda.probe import what_works
 from .identity import current_device
 from .kernel_backend import KernelBackend
 from .numpy_backend import NumpyBackend
-from .protocol import Array
+from .protocol import Array, DTypeLike
 
 KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "relu_forward": "elementwise",
@@ -74,11 +74,11 @@ class CupyBackend(KernelBackend):
     name = "cupy"
     _kernels = (*KERNELS, *SOFTMAX)
 
-    def __init__(self, dtype: Any = np.float32, **settings: Any):
+    def __init__(self, dtype: DTypeLike = np.float32, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp, launcher = self._runtime()
-        self._device = current_device(self.xp)
-        self._calls = Calls(self.xp, launcher, self.dtype)
+        self.device_number = current_device(self.xp)
+        self.calls = Calls(self.xp, launcher, self.dtype)
 
     def _runtime(self) -> tuple[Any, Any]:
         """The array module and the launcher; the tests put NumPy and an emulator here."""
@@ -94,7 +94,7 @@ class CupyBackend(KernelBackend):
         return what_works()
 
     # ---- arrays ----
-    def asarray(self, x: Any, dtype: Any = None) -> Array:
+    def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         dtype = np.dtype(self.dtype if dtype is None else dtype)
         if not isinstance(x, self.xp.ndarray) and not on_gpu(x):  # cast on the host, then one copy
             return to_device(self.xp, NumpyBackend.asarray(_HOST, x, dtype))
@@ -117,20 +117,20 @@ class CupyBackend(KernelBackend):
         numbers: Sequence[Any] = (),
     ) -> None:
         """A thread for each of `count`; kernels take `size`."""
-        inputs = self._calls.inputs(*inputs) if inputs else ()
+        inputs = self.calls.inputs(*inputs) if inputs else ()
         dtype = inputs[0].dtype if inputs else self.dtype
         arguments = (*inputs, *outputs, size, *numbers)
-        self._calls.run(KERNELS[kernel], kernel, blocks_of_rows(count, 1), arguments, dtype=dtype)
+        self.calls.run(KERNELS[kernel], kernel, blocks_of_rows(count, 1), arguments, dtype=dtype)
 
     def _elements(
         self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()
     ) -> Array:
-        return self._calls.flat(kernel, *inputs, numbers=numbers)
+        return self.calls.flat(kernel, *inputs, numbers=numbers)
 
     def _loss(
         self, kernel: str, y: Array, t: Array, *limits: float, over: Sequence[float] = ()
     ) -> Array:
-        return self._calls.loss(kernel, y, t, *limits)
+        return self.calls.loss(kernel, y, t, *limits)
 
     def _softmax(
         self,
@@ -139,20 +139,26 @@ class CupyBackend(KernelBackend):
         outputs: Sequence[Array],
         numbers: Sequence[float] = (),
     ) -> None:
-        reads, others = self._calls.inputs(*inputs), outputs
+        reads, others = self.calls.inputs(*inputs), outputs
         if numbers:  # of softmax_cross_entropy
             low, high, n, _ = numbers
             numbers = (1.0 / n, low, high)
             reads, others = reads[:1], (reads[1], *outputs)
-        self._calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
+        self.calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
 
-    def _update(self, kernel: str, written: tuple, read: tuple, numbers: tuple[float, ...]) -> bool:
-        return self._calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
+    def _update(
+        self,
+        kernel: str,
+        written: tuple[Array, ...],
+        read: tuple[Array, ...],
+        numbers: tuple[float, ...],
+    ) -> bool:
+        return self.calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
 
     # ---- dense layer ----
     def linear_forward(self, x: Array, w: Array, b: Array) -> Array:
         y, b = self._sums(x, w, b)
-        self._calls.run("dense", "add_bias", blocks_for(y.size), (y, b, *y.shape), dtype=y.dtype)
+        self.calls.run("dense", "add_bias", blocks_for(y.size), (y, b, *y.shape), dtype=y.dtype)
         return y
 
     def _sums(self, x: Array, w: Array, b: Array) -> tuple[Array, Array]:
@@ -166,37 +172,37 @@ class CupyBackend(KernelBackend):
         z, b = self._sums(x, w, b)
         y = self.xp.empty(z.shape, z.dtype)
         arguments = (z, b, y, *y.shape)
-        self._calls.run("dense", "bias_relu_forward", blocks_for(y.size), arguments, dtype=y.dtype)
+        self.calls.run("dense", "bias_relu_forward", blocks_for(y.size), arguments, dtype=y.dtype)
         return y
 
     def _column_sums(self, dy: Array) -> Array:
-        (dy,) = self._calls.inputs(dy)
-        return self._calls.column_sum("reductions", "column_sum_partial", (dy,), *dy.shape)
+        (dy,) = self.calls.inputs(dy)
+        return self.calls.column_sum("reductions", "column_sum_partial", (dy,), *dy.shape)
 
     def _relu_column_sums(self, dy: Array, y: Array) -> tuple[Array, Array]:
-        dy, y = self._calls.reals(dy, y)
+        dy, y = self.calls.reals(dy, y)
         dz = self.xp.empty(y.shape, y.dtype)
         arrays = (dy, y, dz)
-        return dz, self._calls.column_sum("dense", "relu_backward_column_sum", arrays, *dz.shape)
+        return dz, self.calls.column_sum("dense", "relu_backward_column_sum", arrays, *dz.shape)
 
     # ---- activations ----
     def softmax_jacobian(self, y: Array) -> Array:
-        (y,) = self._calls.inputs(y)
+        (y,) = self.calls.inputs(y)
         jacobian = self.xp.empty((*y.shape, y.shape[1]), y.dtype)
         grid, arguments = blocks_for(jacobian.size), (y, jacobian, *y.shape)
-        self._calls.run("softmax_jacobian", "softmax_jacobian", grid, arguments, dtype=y.dtype)
+        self.calls.run("softmax_jacobian", "softmax_jacobian", grid, arguments, dtype=y.dtype)
         return jacobian
 
     # ---- regularization ----
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
-        (w,) = self._calls.inputs(w)
+        (w,) = self.calls.inputs(w)
         parts = parts_of(w.size)
         absolute, squared = self.xp.empty(parts), self.xp.empty(parts)
-        arguments: tuple = (w, absolute, squared, w.size)
-        self._calls.run("totals", "regularization_partial", parts, arguments, dtype=w.dtype)
+        arguments: tuple[Any, ...] = (w, absolute, squared, w.size)
+        self.calls.run("totals", "regularization_partial", parts, arguments, dtype=w.dtype)
         loss = self.xp.empty((), w.dtype)
         arguments = (absolute, squared, loss, parts, np.float64(l1), np.float64(l2))
-        self._calls.run("totals", "regularization_final", 1, arguments, dtype=w.dtype)
+        self.calls.run("totals", "regularization_final", 1, arguments, dtype=w.dtype)
         return loss
 
     # ---- optimizers ----
@@ -207,24 +213,24 @@ class CupyBackend(KernelBackend):
 
     # ---- predictions and sums ----
     def argmax(self, x: Array) -> Array:
-        (x,) = self._calls.inputs(x)
+        (x,) = self.calls.inputs(x)
         column = self.xp.empty(x.shape[0], np.int32)
         grid = blocks_of_rows(x.shape[0], lanes(x.shape[1]))
-        self._calls.run("reductions", "argmax", grid, (x, column, *x.shape), dtype=x.dtype)
+        self.calls.run("reductions", "argmax", grid, (x, column, *x.shape), dtype=x.dtype)
         return column
 
     def threshold(self, x: Array, limit: float) -> Array:
-        (x,) = self._calls.inputs(x)
+        (x,) = self.calls.inputs(x)
         y = self.xp.empty(x.shape, np.int32)
         arguments = (x, y, x.size, float(limit))
-        self._calls.run("elementwise", "threshold", blocks_for(x.size), arguments, dtype=x.dtype)
+        self.calls.run("elementwise", "threshold", blocks_for(x.size), arguments, dtype=x.dtype)
         return y
 
     def mean(self, a: Array, total: Array | None = None) -> Array:
         if a.dtype.kind in "iub":
             return self.sum(a) / a.size
-        partial, mean = self._calls.partial_sums(a), self.xp.empty((), a.dtype)
-        self._calls.run(
+        partial, mean = self.calls.partial_sums(a), self.xp.empty((), a.dtype)
+        self.calls.run(
             "totals", "mean_final", 1, (partial, mean, partial.size, a.size), dtype=a.dtype
         )
         return mean
@@ -232,8 +238,8 @@ class CupyBackend(KernelBackend):
     def sum(self, a: Array) -> Array:
         if a.dtype.kind in "iu":
             return super().sum(a)
-        partial, total = self._calls.partial_sums(a), self.xp.empty(())
-        self._calls.run("totals", "sum_final", 1, (partial, total, partial.size))
+        partial, total = self.calls.partial_sums(a), self.xp.empty(())
+        self.calls.run("totals", "sum_final", 1, (partial, total, partial.size))
         return total
 
     # ---- random numbers ----

@@ -18,37 +18,37 @@ def current_device(xp: Any) -> int | None:
     return None if cuda is None else int(cuda.Device().id)
 
 
-def arrays(backend: Any) -> tuple:
+def arrays(backend: Any) -> tuple[Any, ...]:
     """What arrays of a backend are: two for which this is equal can exchange them."""
-    return type(backend), backend.name, backend.dtype.name, backend._device
+    return type(backend), backend.name, backend.dtype.name, backend.device_number
 
 
-def identity(backend: Any) -> tuple:
+def identity(backend: Any) -> tuple[Any, ...]:
     """The arrays, and the settings."""
     return *arrays(backend), *(bool(getattr(backend, name)) for name in SETTINGS)
 
 
 def equal(self: Any, other: object) -> bool:
-    """`==`"""
-    if not hasattr(other, "_device"):
-        return NotImplemented
+    """What `==` gives."""
+    if not hasattr(other, "device_number"):
+        return NotImplemented  # type: ignore[no-any-return]
     return identity(self) == identity(other)
 
 
 def hashed(self: Any) -> int:
-    """`hash()`"""
+    """What `hash()` gives."""
     return hash(identity(self))
 
 
 def words(self: Any) -> str:
-    """`repr()`: everything that can differ, so that a message that names two shows what does."""
-    device = [] if self._device is None else [f"device {self._device}"]
+    """What `repr()` gives: all that can differ, so that a message about two shows what does."""
+    device = [] if self.device_number is None else [f"device {self.device_number}"]
     settings = [name for name in SETTINGS if getattr(self, name)]
     return f"<nnfs_gpu backend {', '.join([repr(self.name), self.dtype.name, *settings, *device])}>"
 
 
-def reduced(self: Any) -> tuple:
-    """For copy and pickle: class and settings. (Those that have a name: `backend._reduced`.)"""
+def reduced(self: Any) -> tuple[Any, ...]:
+    """For copy and pickle: class and settings; of backends with a name see `backend._reduced`."""
     return _made_like, (
         type(self),
         self.dtype.name,

@@ -14,7 +14,7 @@ def cache_folders(name: str) -> list[Path]:
 def _of_numba() -> list[Path]:
     from ..kernels.fused_cpu.step import train
 
-    return [Path(files.folder) for files in train._cache._folders]
+    return [Path(files.folder) for files in train._cache.folders]
 
 
 def _of_cupy() -> list[Path]:

@@ -97,7 +97,13 @@ class KernelBackend(NumpyBackend):
         x = inputs[0]
         self._launch(kernel, x.shape[0], x.size, inputs, outputs, numbers)
 
-    def _update(self, kernel: str, written: tuple, read: tuple, numbers: tuple[float, ...]) -> bool:
+    def _update(
+        self,
+        kernel: str,
+        written: tuple[Array, ...],
+        read: tuple[Array, ...],
+        numbers: tuple[float, ...],
+    ) -> bool:
         """In place, element by element; False, and nothing done, where the layout forbids it."""
         arrays, first = (*written, *read), written[0]
         check_shapes(*arrays)

@@ -167,4 +167,4 @@ class NumbaBackend(KernelBackend):
     @functools.lru_cache(maxsize=2)  # all layers of a step ask for the same two
     def _correction(beta: float, step: int) -> float:
         """The power is our own, whose bits are the same everywhere."""
-        return 1 / (1 - optimizers.power(float(beta), step))
+        return float(1 / (1 - optimizers.power(float(beta), step)))

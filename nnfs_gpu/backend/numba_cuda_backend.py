@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .numba_cuda.launch import SIMULATOR, array_module, what_works  # first: it may not load
+from .protocol import DTypeLike
 
 # isort: split
 from ..kernels.numba_cuda import (
@@ -90,11 +91,11 @@ class NumbaCudaBackend(KernelBackend):
     name = "numba-cuda"
     _kernels = KERNELS
 
-    def __init__(self, dtype: Any = np.float32, *, threads: int = 256, **settings: Any):
+    def __init__(self, dtype: DTypeLike = np.float32, *, threads: int = 256, **settings: Any):
         super().__init__(dtype, **settings)
         self.xp = array_module()
-        self._device = current_device(self.xp)
-        self._calls = GridCalls(self.xp, threads)
+        self.device_number = current_device(self.xp)
+        self.calls = GridCalls(self.xp, threads)
 
     @classmethod
     def version(cls) -> str:
@@ -121,40 +122,40 @@ class NumbaCudaBackend(KernelBackend):
     ) -> None:
         """A thread for each of `count`, or a block where rows are wide."""
         if kernel in WIDE_KERNELS and inputs[0].shape[1] > WIDE:
-            self._calls.launch_blocks(WIDE_KERNELS[kernel], count, inputs, outputs, numbers)
+            self.calls.launch_blocks(WIDE_KERNELS[kernel], count, inputs, outputs, numbers)
         else:
-            self._calls.launch(KERNELS[kernel], count, inputs, outputs, numbers)
+            self.calls.launch(KERNELS[kernel], count, inputs, outputs, numbers)
 
     # ---- dense layer: products by BLAS, the bias by kernels ----
     def linear_forward(self, x: Array, w: Array, b: Array) -> Array:
         y = self.xp.ascontiguousarray(self._dot(x, w))
         check_bias(b, y)
-        self._calls.launch(cuda_blocks.add_bias, y.size, (b.reshape(-1),), (y,))
+        self.calls.launch(cuda_blocks.add_bias, y.size, (b.reshape(-1),), (y,))
         return y
 
     def linear_relu_forward(self, x: Array, w: Array, b: Array) -> Array:
         y = self.xp.ascontiguousarray(self._dot(x, w))
         check_bias(b, y)
-        self._calls.launch(cuda_blocks.add_bias_relu, y.size, (b.reshape(-1),), (y,))
+        self.calls.launch(cuda_blocks.add_bias_relu, y.size, (b.reshape(-1),), (y,))
         return y
 
     def _column_sums(self, dy: Array) -> Array:
-        return self._calls.column_sums(dy)
+        return self.calls.column_sums(dy)
 
     def _relu_column_sums(self, dy: Array, y: Array) -> tuple[Array, Array]:
-        dz, sums = self.xp.empty(dy.shape, dy.dtype), self._calls.groups_of(dy)
+        dz, sums = self.xp.empty(dy.shape, dy.dtype), self.calls.groups_of(dy)
         kernel = cuda_blocks.relu_backward_column_sums
-        self._calls.launch(kernel, sums.size, (dy, y), (dz, sums))
-        return dz, sums if sums.shape[0] == 1 else self._calls.column_sums(sums)
+        self.calls.launch(kernel, sums.size, (dy, y), (dz, sums))
+        return dz, sums if sums.shape[0] == 1 else self.calls.column_sums(sums)
 
     # ---- what sums up ----
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
         kernel = cuda_blocks.penalties
-        return self._calls.total(self._calls.chunk_sums(kernel, w, w.dtype, float(l1), float(l2)))
+        return self.calls.total(self.calls.chunk_sums(kernel, w, w.dtype, float(l1), float(l2)))
 
     def argmax(self, x: Array) -> Array:
         column = self.xp.empty(x.shape[0], np.int32)
-        self._calls.launch(cuda_grids.argmax, column.size, (x,), (column,))
+        self.calls.launch(cuda_grids.argmax, column.size, (x,), (column,))
         return column
 
     def mean(self, a: Array, total: Array | None = None) -> Array:
@@ -162,7 +163,7 @@ class NumbaCudaBackend(KernelBackend):
         return mean.astype(a.dtype if a.dtype.kind == "f" else np.float64)
 
     def sum(self, a: Array) -> Array:
-        return self._calls.total(self._calls.chunk_sums(cuda_blocks.sums, a, np.float64))
+        return self.calls.total(self.calls.chunk_sums(cuda_blocks.sums, a, np.float64))
 
     # ---- optimizers ----
     @staticmethod

@@ -13,14 +13,15 @@ import numpy as np
 
 from . import identity, philox
 from .arrays import check_shapes, mean_over, to_host
-from .protocol import Array, Backend
+from .protocol import Array, Backend, DTypeLike
 
 CLIP = 1e-7  # the book keeps probabilities in [CLIP, 1 - CLIP] before a logarithm
 BLOCK_ROWS = 1 << 20  # rows that `spiral` makes at a time, to bound its temporaries
 
 
-def real_dtype(dtype: Any) -> np.dtype:
+def real_dtype(dtype: DTypeLike) -> np.dtype:
     """The NumPy dtype; ValueError unless it is float32 or float64."""
+    found: np.dtype
     try:
         found = np.dtype(dtype)
     except TypeError:
@@ -38,7 +39,7 @@ class NumpyBackend(Backend):
     xp: Any = np
 
     def __init__(
-        self, dtype: Any = np.float32, *, precise_dot: bool = False, book_random: bool = False
+        self, dtype: DTypeLike = np.float32, *, precise_dot: bool = False, book_random: bool = False
     ):
         self.dtype = real_dtype(dtype)
         self.precise_dot = precise_dot
@@ -49,12 +50,12 @@ class NumpyBackend(Backend):
         """What does the work, for reports; raises where it cannot."""
         return f"numpy {np.__version__}"
 
-    _device: int | None = None  # number of the GPU whose memory the arrays lie in
+    device_number: int | None = None  # number of the GPU whose memory the arrays lie in
     __eq__, __hash__, __repr__ = identity.equal, identity.hashed, identity.words
     __reduce__ = identity.reduced
 
     # ---- arrays ----
-    def asarray(self, x: Any, dtype: Any = None) -> Array:
+    def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         wanted = self.dtype if dtype is None else dtype
         if type(x) is np.ndarray and x.dtype == wanted and x.ndim and x.flags.c_contiguous:
             return x  # asked in every step of every layer: no word more
@@ -63,7 +64,7 @@ class NumpyBackend(Backend):
     def to_numpy(self, a: Array) -> np.ndarray:
         return np.asarray(a)
 
-    def zeros(self, shape: Any, dtype: Any = None) -> Array:
+    def zeros(self, shape: Any, dtype: DTypeLike | None = None) -> Array:
         return self.xp.zeros(shape, dtype=self.dtype if dtype is None else dtype)
 
     def copy(self, a: Array) -> Array:

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+DTypeLike = str | type[Any] | np.dtype
 Array = Any  # numpy.ndarray, or the array type of the backend at hand
 
 
@@ -37,6 +38,7 @@ class Backend(Protocol):
 
     name: str
     xp: Any  # the module of its arrays: numpy, or cupy
+    device_number: int | None  # of the GPU whose memory its arrays lie in; None: the host's
     dtype: np.dtype  # of parameters and activations: float32 or float64
     precise_dot: bool  # matrix products summed in float64, as nnfs.init() asks for
     book_random: bool  # dropout masks from NumPy's global stream, in the book's order
@@ -49,7 +51,7 @@ class Backend(Protocol):
         """
 
     # ---- arrays ----
-    def asarray(self, x: Any, dtype: Any = None) -> Array:
+    def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         """`x` as a C-contiguous array of this backend; no copy where it already is one.
 
         x  numbers, nested lists, an array of NumPy, CuPy, PyTorch or JAX, on the host or on
@@ -60,7 +62,7 @@ class Backend(Protocol):
     def to_numpy(self, a: Array) -> np.ndarray:
         """`a` on the host, as a NumPy array of the same shape and dtype."""
 
-    def zeros(self, shape: Any, dtype: Any = None) -> Array:
+    def zeros(self, shape: Any, dtype: DTypeLike | None = None) -> Array:
         """A new array of zeros; `dtype` None means `self.dtype`."""
 
     def copy(self, a: Array) -> Array:
@@ -183,7 +185,7 @@ class Backend(Protocol):
         """mean over O of |t - y|, (N, O) -> (N,). Book, chapter 17."""
 
     def absolute_error_backward(self, y: Array, t: Array) -> Array:
-        """dy = sign(y - t) / O / N, (N, O); 0 where they are equal. (Book: wrong sign.)"""
+        """dy = sign(y - t) / O / N, (N, O); 0 where they are equal. The book has the wrong sign."""
 
     # ---- dropout and regularization ----
     def dropout_forward(self, x: Array, keep: float, seed: int, call: int) -> tuple[Array, Array]:

@@ -25,7 +25,7 @@ def called(given: Any, name: str, *methods: str) -> str:
 
 def masked(a: Array, name: str) -> str:
     """The refusal of a masked array."""
-    count = int(np.ma.count_masked(a))
+    count = int(np.ma.count_masked(a))  # type: ignore[no-untyped-call]
     rest = ""
     if name == "y":  # a made-up class is rarely what is wanted
         rest = (

@@ -98,7 +98,8 @@ def _values(column: Any, where: str, called: str, name: str) -> np.ndarray:
     missing = np.asarray(column.isna())
     if missing.any():
         _refuse_missing(missing, where, pandas_remedy(name))
-    return column.to_numpy(dtype=real)
+    values: np.ndarray = column.to_numpy(dtype=real)
+    return values
 
 
 def _refuse_missing(missing: np.ndarray, where: str, remedy: str) -> None:

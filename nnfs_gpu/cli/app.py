@@ -88,7 +88,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback has done it
         bool,
         Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,

@@ -44,7 +44,7 @@ def run(backend_name: str, json_target: str | None) -> int:
     """Measure, print tables, write JSON; 0. CommandError for a result that is wrong."""
     console = console_for(json_target)
     check_target(json_target, "--json")
-    backend: Any = choose_backend(backend_name, "float32")
+    backend: Backend = choose_backend(backend_name, "float32")
     found = environment([backend])
     console.print(f"{found['processor']}, {found['cores']} cores; {backend.version()}")
     softmax = [_softmax(backend, *size) for size in SIZES]
@@ -57,7 +57,7 @@ def run(backend_name: str, json_target: str | None) -> int:
     return 0
 
 
-def _softmax(backend: Any, rows: int, classes: int) -> Row:
+def _softmax(backend: Backend, rows: int, classes: int) -> Row:
     rng = np.random.default_rng(0)
     oracle, plain = get_backend("numpy", dtype="float64"), get_backend("numpy", dtype="float32")
     y = plain.softmax_forward(rng.standard_normal((rows, classes), dtype=np.float32))
@@ -75,7 +75,7 @@ def _softmax(backend: Any, rows: int, classes: int) -> Row:
     return _row(case, contenders, 12e-9 * dy.size)
 
 
-def _training(backend: Any, batch: int) -> Row:
+def _training(backend: Backend, batch: int) -> Row:
     """Steps of Adam on the whole batch, by every engine that there is."""
     case = f"batch {batch:,}"
     X, y = get_backend("numpy", dtype="float32").spiral(batch // 3, 3, 0)
@@ -114,7 +114,8 @@ def _gradient(backend: Backend, X: Any, y: Any, engine: str) -> np.ndarray:
     model = _model(backend, Optimizer_SGD(1.0))
     before = _parameters(model)
     model.train(X, y, epochs=1, print_every=None, engine=engine)
-    return before - _parameters(model)
+    change: np.ndarray = before - _parameters(model)
+    return change
 
 
 def _model(backend: Backend, optimizer: Any) -> Model:

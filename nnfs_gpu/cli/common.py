@@ -123,7 +123,7 @@ def run_command(command: Any, arguments: list[str]) -> int:
         return _fail_unexpectedly(error)
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(signum)
 
 

@@ -19,7 +19,7 @@ import typer
 from .. import checks, optimizers
 from ..files.model_file import NOT_A_MODEL, ModelFileError
 from ..files.tensor_reader import reason
-from ..training import checkpoint
+from ..training import checkpoint, checkpoint_file
 from .common import InputError, describe
 
 STEPS = 4_000  # what the default number of epochs aims at
@@ -65,10 +65,12 @@ class Config:
 
     @property
     def points(self) -> int:
+        """Samples of all classes."""
         return self.samples * self.classes
 
     @property
     def network(self) -> str:
+        """Its widths, from the two coordinates to the classes: 2-64-64-3."""
         return "-".join(str(width) for width in (2, *self.hidden, self.classes))
 
 
@@ -89,12 +91,13 @@ class Outputs:
 
     @property
     def checkpoint(self) -> Path:
+        """The checkpoint's path."""
         return self.folder / checkpoint.FILE
 
 
 # ---- from the command ----
 def parse_widths(text: str) -> tuple[int, ...]:
-    """ "64,64" as (64, 64), or InputError."""
+    """(64, 64) of "64,64", or InputError."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 10**6 for part in parts):
         raise InputError(f"--hidden {text!r}: expected whole numbers from 1, such as 64,64")
@@ -102,7 +105,7 @@ def parse_widths(text: str) -> tuple[int, ...]:
 
 
 def check_rates(learning_rate: float, decay: float) -> None:
-    """InputError for a rate that cannot train. (Typer's limits let NaN through.)"""
+    """InputError for a rate that cannot train; Typer's limits let NaN through."""
     if not 0 < learning_rate < math.inf:
         raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
     if not 0 <= decay < math.inf:
@@ -145,7 +148,7 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
             return config
         if not outputs.checkpoint.exists():
             return _begun(config, given, outputs)
-        document, _ = checkpoint.read(outputs.checkpoint)
+        document, _ = checkpoint_file.read(outputs.checkpoint)
     except (ModelFileError, OSError) as error:
         raise InputError(describe(error)) from error
     try:
@@ -171,7 +174,8 @@ def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
 
 def _begun(config: Config, given: set[str], outputs: Outputs) -> Config:
     """`config`, where the command names it: a run that was killed before its first checkpoint
-    has left no settings, and those by default are another run's."""
+    has left no settings, and those by default are another run's.
+    """
     if not given & {field.name for field in fields(Config)}:
         raise InputError(
             f"--resume {outputs.folder}: no checkpoint there, and no settings of a run; begin it "

@@ -46,7 +46,8 @@ def run(backend: str, against: str, json_target: str | None) -> int:
 
 def _table(title: str, dtype: str, differences: list[Difference]) -> Table:
     """The lines of one dtype in 80 columns. Whole names leave room for three differences; the
-    relative one stands in the JSON."""
+    relative one stands in the JSON.
+    """
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("operation", no_wrap=True)
     for heading in ("absolute", "ulp", "units", "limit"):

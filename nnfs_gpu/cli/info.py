@@ -105,7 +105,8 @@ def _backends(backends: dict[str, Any]) -> Table:
 
 def _libraries(libraries: dict[str, Any]) -> Table:
     """Files of wheels with their version, others with their place; what is missing, with what
-    brings it. All places stand in the JSON."""
+    brings it. All places stand in the JSON.
+    """
     table = Table("CUDA file", "needed by")
     table.add_column("what was found", overflow="fold")
     for name, found in libraries.items():

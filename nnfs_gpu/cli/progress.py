@@ -51,7 +51,7 @@ class StopRequest:
                 self._before[signum] = signal.signal(signum, self._note)
         return self
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
+    def _note(self, signum: int, _frame: FrameType | None) -> None:
         self.signum = signum
         self._restore()
         # Not print: the signal may have come in the middle of one.

@@ -55,7 +55,7 @@ def _text(data: bytes, name: str) -> str:
 
 def _read_npy(data: bytes, name: str) -> np.ndarray:
     try:
-        rows = np.load(io.BytesIO(data), allow_pickle=False)
+        rows: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{name}: a damaged .npy file ({describe(error)})") from error
     if rows.dtype.kind not in "fiub" or rows.ndim != 2:

@@ -28,8 +28,9 @@ from ..backend import get_backend
 from ..files import folder_lock
 from ..files.model_file import ModelFileError
 from ..model import Model
-from ..training import checkpoint, divergence
+from ..training import divergence
 from ..training.callbacks import History
+from ..training.checkpoint_file import CheckpointError
 from .common import (
     BATCH,
     METRICS_FILE,
@@ -165,7 +166,7 @@ def train(
                 checkpoint=outputs.folder,
                 checkpoint_every=outputs.checkpoint_every,
             )
-    except (checkpoint.CheckpointError, ModelFileError) as error:
+    except (CheckpointError, ModelFileError) as error:
         raise InputError(str(error)) from error
     except DivergedError:
         if new:

@@ -14,6 +14,7 @@ import numpy as np
 from .. import checks, remedies
 from ..accuracy import Accuracy
 from ..backend.arrays import incoming, on_gpu, plain, prefixed, to_host
+from ..backend.protocol import DTypeLike
 from ..backend.remedies import no_array
 from ..network.measures import OwnAccuracy
 from ..network.network import Network
@@ -49,7 +50,7 @@ class InBlocks:
         self._form: Targets | None = None  # some targets as the loss wants them
         self._seen = False  # a whole pass: later ones are looked at more quickly
 
-    def _converted(self, x: Any, dtype: Any, name: str) -> Array:
+    def _converted(self, x: Any, dtype: DTypeLike, name: str) -> Array:
         """In `dtype`: on the host where it lies there, and only these rows."""
         x = incoming(x, name)
         return np.ascontiguousarray(x, dtype) if isinstance(x, np.ndarray) else x
@@ -59,7 +60,7 @@ class InBlocks:
             x = self._converted(X, self.backend.dtype, "X")
         except (TypeError, ValueError, RuntimeError) as error:
             raise prefixed(error, where) from error
-        moved = self.model._rows(x, where, "X")
+        moved = self.model.checked_rows(x, where, "X")
         if self.check_finite and not (self._seen and on_gpu(X)):
             checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
         return moved
@@ -72,10 +73,10 @@ class InBlocks:
         where = f"{self.what}, rows {start} to {start + len(X) - 1}"
         X = self._data(X, where)
         try:
-            self._form = self.model._targets(X, y, where)
+            self._form = self.model.checked_targets(X, y, where)
         except (TypeError, ValueError):
             if given is not None:
-                self.model._targets(X, given, where)
+                self.model.checked_targets(X, given, where)
             raise
         return X, self._form
 
@@ -133,9 +134,9 @@ class Mapped(InBlocks):
         except (TypeError, ValueError, RuntimeError) as error:
             raise prefixed(error, what) from error
         if not self.X.size or self.X.ndim < 2:
-            model._rows(self.X, what, "X")  # raises
+            model.checked_rows(self.X, what, "X")  # raises
         if not isinstance(y, np.memmap):
-            model._targets(self.X, _raw(y), what)  # raises, in words for what was given
+            model.checked_targets(self.X, _raw(y), what)  # raises, in words for what was given
         if self.y.shape[:1] != self.X.shape[:1]:
             raise ValueError(
                 f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "
@@ -242,7 +243,10 @@ class Streamed(InBlocks):
         self._seen = True
 
     def blocks(
-        self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
+        self,
+        batch_size: int | None = None,
+        order: np.ndarray | None = None,  # noqa: ARG002 - the others have it
+        first: int = 0,
     ) -> Iterator[Block]:
         """See `held.py`. `order` must be None; blocks before `first` are passed over."""
         size = min(batch_size or self.samples, self.samples)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import Backend
 from ..network import checks as network_checks
 from ..network.network import Network
 from ..targets import Targets
@@ -52,7 +53,7 @@ def data_of(model: Network, X: Any, y: Any, what: str, check_finite: bool) -> An
     try:
         if isinstance(X, np.memmap) or isinstance(y, np.memmap):
             return Mapped(model, X, y, what, check_finite)
-        return Held(model.backend, *model._data(X, y, what, check_finite))
+        return Held(model.backend, *model.checked_data(X, y, what, check_finite))
     except (TypeError, ValueError) as error:
         if not _swapped(X, y, network_checks.width_in(model.layers)):
             raise
@@ -81,7 +82,7 @@ def _swapped(X: Any, y: Any, width: int | None) -> bool:
         return False
     if len(y_shape) != 2 or y_shape[1] != width or x_shape[:1] != y_shape[:1]:
         return False
-    return x_shape != y_shape and y_shape[0] > 1
+    return bool(x_shape != y_shape and y_shape[0] > 1)
 
 
 class Held:
@@ -89,7 +90,7 @@ class Held:
 
     runs_out = False
 
-    def __init__(self, backend: Any, X: Array, y: Targets):
+    def __init__(self, backend: Backend, X: Array, y: Targets):
         self.backend, self.X, self.y = backend, X, y
         self.samples = X.shape[0]
         self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last

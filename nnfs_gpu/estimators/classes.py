@@ -71,10 +71,10 @@ Array = Any
 # Checks that float64 passes and float32 need not: pass these as `expected_failed_checks`. They
 # want a row's prediction to 1e-7, whatever other rows are predicted with it, which is below what
 # float32 resolves: BLAS adds in another order where a row stands elsewhere in a product.
-FLOAT32_CHECKS = {
-    name: "float32 rounding: products of another shape differ in the last bits"
-    for name in ("check_methods_subset_invariance", "check_methods_sample_order_invariance")
-}
+FLOAT32_CHECKS = dict.fromkeys(
+    ("check_methods_subset_invariance", "check_methods_sample_order_invariance"),
+    "float32 rounding: products of another shape differ in the last bits",
+)
 
 LOSSES = {"squared_error": Loss_MeanSquaredError, "absolute_error": Loss_MeanAbsoluteError}
 
@@ -113,12 +113,14 @@ class NNFSClassifier(ClassifierMixin, EstimatorBase):
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`; -inf where a probability is 0."""
         with np.errstate(divide="ignore"):
-            return np.log(self._outputs(X))
+            logarithms: np.ndarray = np.log(self._outputs(X))
+        return logarithms
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row, (N,)."""
         outputs = self._outputs(X)
-        return self.classes_[np.argmax(outputs, axis=1)]
+        found: np.ndarray = self.classes_[np.argmax(outputs, axis=1)]
+        return found
 
 
 class NNFSRegressor(RegressorMixin, EstimatorBase):
@@ -215,5 +217,5 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predicted targets, float64, (N,) or (N, targets) as y was in fit."""
-        values = self._outputs(X) * self.y_scale_ + self.y_mean_
+        values: np.ndarray = self._outputs(X) * self.y_scale_ + self.y_mean_
         return values[:, 0] if self._flat else values

@@ -10,6 +10,7 @@ classes; momentum gets through the flat part; Adam is far ahead from the beginni
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from nnfs_gpu import (
     spiral_data,
 )
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "SGD": lambda: Optimizer_SGD(learning_rate=1.0),
     "SGD, decay": lambda: Optimizer_SGD(learning_rate=1.0, decay=1e-3),
     "SGD, momentum": lambda: Optimizer_SGD(learning_rate=1.0, decay=1e-3, momentum=0.9),

@@ -17,8 +17,8 @@ import numpy as np
 
 import nnfs_gpu as nnfs
 from nnfs_gpu import Model
-from nnfs_gpu.examples.chapter19 import SHAPES, build, prepare, scale
-from nnfs_gpu.images import read_image, write_image
+from nnfs_gpu.examples.chapter19 import build, prepare, scale
+from nnfs_gpu.images import SHAPES, read_image, write_image
 
 
 def name(model: Model, image: np.ndarray) -> int:

@@ -17,7 +17,7 @@ from ..parameters import PARAMETERS, STATE_ARRAYS
 from . import book_pickle
 from .book_pickle import ForeignError
 from .book_stand_ins import Array, Record, RefusedError
-from .tensor_file import Document, ModelFileError, Tensors
+from .tensor_file import AnyPath, Document, ModelFileError, Tensors
 from .tensor_reader import reason
 from .vocabulary import PARTS
 
@@ -35,7 +35,7 @@ WRITE_PARMS = (
 )
 
 
-def parse(file: BinaryIO, path: Any) -> tuple[Document, Tensors]:
+def parse(file: BinaryIO, path: AnyPath) -> tuple[Document, Tensors]:
     """Document and tensors of a book's `.model` or `.parms`. Raises ModelFileError."""
     size = os.fstat(file.fileno()).st_size
     try:
@@ -56,7 +56,7 @@ def parse(file: BinaryIO, path: Any) -> tuple[Document, Tensors]:
         ) from error
 
 
-def _get_weights(names: list[str], path: Any) -> str:
+def _get_weights(names: list[str], path: AnyPath) -> str:
     """What to do about classes that only another program has."""
     named = ", ".join(names[:MOST_NAMED])
     named += f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

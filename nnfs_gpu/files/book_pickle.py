@@ -126,13 +126,13 @@ class _Machine:
         del self.stack[mark:]
         return values
 
-    def _tuple(self, argument: Any) -> None:
+    def _tuple(self, _: Any) -> None:
         self.stack.append(tuple(self._since_mark()))
 
-    def _append(self, argument: Any) -> None:
+    def _append(self, _: Any) -> None:
         self._extend([self.stack.pop()])
 
-    def _appends(self, argument: Any) -> None:
+    def _appends(self, _: Any) -> None:
         self._extend(self._since_mark())
 
     def _extend(self, values: list[Any]) -> None:
@@ -140,11 +140,11 @@ class _Machine:
             raise RefusedError(f"an append to a {type(self.stack[-1]).__name__}")
         self.stack[-1].extend(values)
 
-    def _set_item(self, argument: Any) -> None:
+    def _set_item(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self._update([key, value])
 
-    def _set_items(self, argument: Any) -> None:
+    def _set_items(self, _: Any) -> None:
         self._update(self._since_mark())
 
     def _update(self, items: list[Any]) -> None:
@@ -156,7 +156,7 @@ class _Machine:
     def _global(self, argument: str) -> None:
         self.stack.append(self._find(*argument.split(" ", 1)))
 
-    def _stack_global(self, argument: Any) -> None:
+    def _stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         self.stack.append(self._find(module, name))
 
@@ -173,7 +173,7 @@ class _Machine:
             self.named.append(name)
         return type("Foreign", (Foreign,), {"__slots__": (), "name": name})
 
-    def _reduce(self, argument: Any) -> None:
+    def _reduce(self, _: Any) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
         if isinstance(kind, type) and issubclass(kind, Foreign):
             raise RefusedError(f"the name {kind.name}")
@@ -181,7 +181,7 @@ class _Machine:
             raise RefusedError("a call")
         self.stack.append(kind(*arguments))
 
-    def _new_object(self, argument: Any) -> None:
+    def _new_object(self, _: Any) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
         other = isinstance(kind, type) and issubclass(kind, Foreign)
         if not (other or kind in self.classes.values()) or arguments != ():
@@ -190,7 +190,7 @@ class _Machine:
             self.foreign.append(kind.name)
         self.stack.append(kind())
 
-    def _build(self, argument: Any) -> None:
+    def _build(self, _: Any) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], (Record, DType, Array)):
             raise RefusedError(f"a state for a {type(self.stack[-1]).__name__}")

@@ -47,12 +47,13 @@ class DType:
 
     __slots__ = ("dtype",)
 
-    def __init__(self, code: Any, align: Any = False, copy: Any = True):
+    def __init__(self, code: Any, _align: Any = False, _copy: Any = True):
         if not isinstance(code, str) or code not in DTYPES:
             raise RefusedError(f"an array of dtype {words(code)}")
         self.dtype = np.dtype(code)
 
     def set_state(self, state: Any) -> None:
+        """The byte order. Raises RefusedError for dtypes of several parts."""
         # (version, byte order, and for dtypes with parts what they are: none here)
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "|", "="):
             raise RefusedError("a dtype of unknown form")
@@ -66,7 +67,7 @@ class _NDArray:
 
     __slots__ = ()
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *_: Any) -> None:
         raise RefusedError("a call of numpy.ndarray")
 
 
@@ -75,12 +76,13 @@ class Array:
 
     __slots__ = ("values",)
 
-    def __init__(self, kind: Any, shape: Any, code: Any) -> None:
+    def __init__(self, kind: Any, _shape: Any, _code: Any) -> None:
         if kind is not _NDArray:
             raise RefusedError("an array of unknown form")
         self.values = np.zeros(0)
 
     def set_state(self, state: Any) -> None:
+        """The values. Raises RefusedError where the bytes do not fill the shape."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedError("an array of unknown form")
         _, shape, dtype, fortran, data = state
@@ -97,7 +99,8 @@ class FromBuffer(Array):
             raise RefusedError("an array of unknown order")
         self.values = _numbers(data, dtype, shape, order)
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, _: Any) -> None:
+        """Raises RefusedError: it is whole already."""
         raise RefusedError("an array of unknown form")
 
 
@@ -109,7 +112,8 @@ class Scalar(Array):
     def __init__(self, dtype: Any, data: Any) -> None:
         self.values = _numbers(data, dtype, (), "C")
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, _: Any) -> None:
+        """Raises RefusedError: it is whole already."""
         raise RefusedError("a scalar of unknown form")
 
 
@@ -120,7 +124,9 @@ def _numbers(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise RefusedError("an array of a shape that is no tuple of sizes")
     try:
-        return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+        found: Any = np.frombuffer(data, dtype.dtype)
+        values: np.ndarray = found.reshape(shape, order=order)
+        return values
     except ValueError:
         raise RefusedError(f"{len(data)} bytes for an array of {len(shape)} axes") from None
 

@@ -41,7 +41,7 @@ class FolderLockedError(RuntimeError):
     """Another process, or another training of this one, is at work in the folder."""
 
 
-def lock(folder: str | os.PathLike) -> bool:
+def lock(folder: str | os.PathLike[str]) -> bool:
     """Hold `folder`, which exists, until `release` or the end of this process.
 
     True where the folder is held from now on, False where this process held it already (then
@@ -71,7 +71,7 @@ def lock(folder: str | os.PathLike) -> bool:
     return True
 
 
-def release(folder: str | os.PathLike) -> None:
+def release(folder: str | os.PathLike[str]) -> None:
     """Let other processes have `folder`; nothing where this process does not hold it."""
     with _mutex:
         descriptor = _held.pop(os.path.realpath(folder), None)
@@ -84,7 +84,7 @@ def release(folder: str | os.PathLike) -> None:
 class TrainingFolder:
     """A folder that one training has for itself, from `enter` to `leave`."""
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike[str]):
         self.folder, self.name = folder, os.path.realpath(folder)
         self._entered = self._locked = False
 
@@ -108,7 +108,7 @@ class TrainingFolder:
                 self._locked = False
 
 
-def _refusal(folder: str | os.PathLike, who: str) -> FolderLockedError:
+def _refusal(folder: str | os.PathLike[str], who: str) -> FolderLockedError:
     return FolderLockedError(
         f"{Path(folder)}: {who} training there; wait for it, end it, or give another folder"
     )

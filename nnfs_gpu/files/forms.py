@@ -137,10 +137,12 @@ def other_dtype(found: list[list[Any]], needed: list[list[Any]]) -> str:
 
 
 def form(values: Any) -> tuple[tuple[int, ...], str] | None:
+    """(shape, name of the dtype) of an array; None of None."""
     return None if values is None else (tuple(values.shape), values.dtype.name)
 
 
 def words(forms: list[list[Any]]) -> str:
+    """The forms of layers, weights and biases each, for a message: cut to MOST_SHOWN."""
     one = [" ".join("none" if f is None else f"{f[0]} {f[1]}" for f in pair) for pair in forms]
     text = "; ".join(one) or "(none)"
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."

@@ -24,7 +24,6 @@ backend saved, another loads. Pickles of the book's programs load through `book_
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -45,7 +44,7 @@ from . import (
 from .book_pickle import is_pickle
 from .forms import SINGLE
 from .random_state import KEY as RANDOM_KEY, checked as checked_stream
-from .tensor_file import Document, ModelFileError, Tensors
+from .tensor_file import AnyPath, Document, ModelFileError, Tensors
 from .tensor_reader import Forms, Judge, reason, short
 
 __all__ = ["ModelFileError", "load", "load_parameters", "save", "save_parameters"]
@@ -56,7 +55,7 @@ NOT_A_MODEL = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErr
 
 
 # ---- saving ----
-def save(model: Network, path: str | os.PathLike) -> None:
+def save(model: Network, path: AnyPath) -> None:
     """Write `model` to `path`, replacing it only when the new file is complete.
 
     Raises TypeError for a part of a class that a file cannot name, ValueError for parts that do
@@ -109,14 +108,14 @@ def _arrays(model: Network, names: tuple[str, ...]) -> Tensors:
     }
 
 
-def save_parameters(model: Network, path: str | os.PathLike) -> None:
+def save_parameters(model: Network, path: AnyPath) -> None:
     """Write weights and biases alone. Raises OSError where the folder cannot be written."""
     document = {"kind": "parameters", "dtype": model.backend.dtype.name}
     tensor_file.write(path, document, _arrays(model, PARAMETERS))
 
 
 # ---- loading ----
-def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
+def read(path: AnyPath, judge: Judge) -> tuple[Document, Tensors]:
     """Document and tensors of our file or of a book's pickle. Raises ModelFileError.
 
     `judge` sees the document and the tensors' shapes, of ours before a tensor is read; what it
@@ -140,7 +139,7 @@ def read(path: str | os.PathLike, judge: Judge) -> tuple[Document, Tensors]:
     return document, tensors
 
 
-def load(make: Callable[[], Made], path: str | os.PathLike, random_state: bool) -> Made:
+def load(make: Callable[[], Made], path: AnyPath, random_state: bool) -> Made:
     """The finalized model in the file `path`, on the default backend, in the file's dtype.
 
     make  an empty model: `Model` itself
@@ -162,7 +161,7 @@ def load(make: Callable[[], Made], path: str | os.PathLike, random_state: bool) 
     return model
 
 
-def _cannot_be_built(path: Any, error: Exception) -> ModelFileError:
+def _cannot_be_built(path: AnyPath, error: Exception) -> ModelFileError:
     return ModelFileError(f"{path}: its architecture cannot be built: {reason(error)}")
 
 
@@ -190,7 +189,7 @@ def _judge_kind(document: Document, forms: Forms) -> None:
         raise ValueError("a model with the tensors of a checkpoint")
 
 
-def load_parameters(model: Network, path: str | os.PathLike) -> None:
+def load_parameters(model: Network, path: AnyPath) -> None:
     """Weights and biases of the file, in the order of its layers, into the layers of `model`.
 
     Raises FileNotFoundError, or ModelFileError where anything does not fit; then nothing

@@ -14,7 +14,7 @@ KEY = "random.key"
 
 
 def add(document: Document, tensors: Tensors) -> None:
-    """Note where the stream stands. (It is an MT19937 unless somebody has replaced it.)"""
+    """Note where the stream stands, which is an MT19937 unless somebody has replaced it."""
     state: Any = np.random.get_state(legacy=False)
     if state["bit_generator"] == "MT19937":
         position = {"pos": int(state["state"]["pos"]), "has_gauss": int(state["has_gauss"])}
@@ -22,7 +22,7 @@ def add(document: Document, tensors: Tensors) -> None:
         tensors[KEY] = state["state"]["key"]
 
 
-def checked(position: Any, key: Any) -> tuple | None:
+def checked(position: Any, key: Any) -> tuple[str, np.ndarray, int, int, float] | None:
     """What `np.random.set_state` takes; None where the file has none.
 
     Raises ValueError, TypeError or KeyError for what `add` has not written.

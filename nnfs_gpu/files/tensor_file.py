@@ -24,6 +24,7 @@ import numpy as np
 KEY, VERSION = "nnfs_gpu", 2
 MOST_HEADER = 16 << 20  # bytes of names, shapes and document; read whole before anything else
 
+AnyPath = str | os.PathLike[str]
 Document = dict[str, Any]
 Tensors = dict[str, np.ndarray]
 
@@ -33,7 +34,7 @@ class ModelFileError(ValueError):
 
 
 # ---- writing ----
-def write(path: str | os.PathLike, document: Document, tensors: Tensors) -> None:
+def write(path: AnyPath, document: Document, tensors: Tensors) -> None:
     """Write both to `path`, replacing it only when the new file is complete.
 
     Raises OSError where the folder cannot be written, TypeError or ValueError for a document
@@ -78,7 +79,7 @@ def _plain(value: Any) -> Any:
     )
 
 
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+def write_atomically(path: AnyPath, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, then rename it: whole or not at all.
 
     A link is followed, the permissions of a file that is replaced are kept. Raises OSError
@@ -112,7 +113,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def make_folder(path: str | os.PathLike) -> list[Path]:
+def make_folder(path: AnyPath) -> list[Path]:
     """Make the folder `path` where it is missing; those that were made, the innermost first.
 
     The folder that each stands in is forced to the disk, too: else a power cut takes the new

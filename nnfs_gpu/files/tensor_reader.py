@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .tensor_file import KEY, MOST_HEADER, VERSION, Document, ModelFileError, Tensors, seal
+from .tensor_file import KEY, MOST_HEADER, VERSION, AnyPath, Document, ModelFileError, Tensors, seal
 
 Forms = dict[str, tuple[tuple[int, ...], str]]  # name -> shape, NumPy's name of the dtype
 Judge = Callable[[Document, Forms], None]  # raises ModelFileError for what is not to be read
@@ -29,7 +29,7 @@ MOST_SHOWN = 400  # characters of a value in an error
 NOT_JSON = (ValueError, RecursionError)  # of what json cannot read
 
 
-def open_file(path: str | os.PathLike) -> BinaryIO:
+def open_file(path: AnyPath) -> BinaryIO:
     """The file, open for reading. Raises FileNotFoundError where there is none."""
     if not Path(path).is_file():
         what = "is a folder, expected a model file" if Path(path).is_dir() else "no such model file"
@@ -37,7 +37,7 @@ def open_file(path: str | os.PathLike) -> BinaryIO:
     return open(path, "rb")
 
 
-def read(file: BinaryIO, path: Any, judge: Judge) -> tuple[Document, Tensors]:
+def read(file: BinaryIO, path: AnyPath, judge: Judge) -> tuple[Document, Tensors]:
     """Document and tensors of an open file, with the seal checked.
 
     Raises ModelFileError, with `path` in it, for a foreign, truncated or altered file, and
@@ -85,7 +85,7 @@ def reason(error: Any) -> str:
 
 
 # ---- the header ----
-def _header_text(file: BinaryIO, path: Any) -> bytes:
+def _header_text(file: BinaryIO, path: AnyPath) -> bytes:
     file.seek(0)
     start = file.read(8)
     length, size = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size
@@ -101,7 +101,7 @@ def _rest(file: BinaryIO, header: bytes) -> int:
     return os.fstat(file.fileno()).st_size - 8 - len(header)
 
 
-def _unreadable(path: Any, error: Any) -> ModelFileError:
+def _unreadable(path: AnyPath, error: Any) -> ModelFileError:
     return ModelFileError(f"{path}: not a readable safetensors file ({reason(error)})")
 
 
@@ -155,7 +155,7 @@ def _numpy_name(dtype: str) -> str:
 
 
 # ---- the document ----
-def _document_in(metadata: dict[str, str], path: Any) -> Document:
+def _document_in(metadata: dict[str, str], path: AnyPath) -> Document:
     if KEY not in metadata:
         raise ModelFileError(
             f"{path}: got the metadata {short(sorted(metadata))}, expected {KEY!r}, as in a file "
@@ -170,7 +170,7 @@ def _document_in(metadata: dict[str, str], path: Any) -> Document:
     return document
 
 
-def _document(text: str, path: Any) -> Document:
+def _document(text: str, path: AnyPath) -> Document:
     try:
         document = _object(text)
         json.dumps(document)  # as `seal` will: it is not nested too deep

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import accuracy, activations, checks, layers
+from ..backend import Backend
 from ..backend.arrays import to_host
 from ..fused import vocabulary
 from ..parameters import PARAMETERS, REGULARIZERS, STATE_ARRAYS
@@ -235,7 +236,7 @@ def get_state(part: Any, place: str, tensors: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked_state(
-    part: Any, state: dict[str, Any], tensors: dict[str, Any], backend: Any
+    part: Any, state: dict[str, Any], tensors: dict[str, Any], backend: Backend
 ) -> dict[str, Any]:
     """`state` for `part`. Raises ValueError or TypeError where it is none of `get_state`."""
     known = {} if part is None else PARTS[type(part).__name__].state

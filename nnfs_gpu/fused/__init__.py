@@ -13,7 +13,8 @@ from typing import Any
 
 from ..network.network import Network
 from .plan import Plan, Stage, make_plan
-from .stages import CannotFuse, StageParts, stage_parts
+from .stages import StageParts, stage_parts
+from .vocabulary import CannotFuse
 
 __all__ = [
     "ENGINES",

@@ -73,10 +73,12 @@ class Plan:
 
     @property
     def n_inputs(self) -> int:
+        """Columns of the data."""
         return self.stages[0].n_inputs
 
     @property
     def n_outputs(self) -> int:
+        """Columns of the last layer."""
         return self.stages[-1].n_outputs
 
     @property
@@ -92,7 +94,8 @@ class Plan:
     @property
     def classes(self) -> bool:
         """Whether a sample belongs to one class, and so has one loss and one answer; else it has
-        one of each for every output, and the loss is their mean."""
+        one of each for every output, and the loss is their mean.
+        """
         return LOSSES[self.loss].classes
 
     @property
@@ -123,7 +126,8 @@ class Plan:
 
     def flops(self) -> int:
         """Operations of the matrix products of one sample, a multiplication and an addition
-        counted as two: forward, gradient of the weights, and of all inputs but the data."""
+        counted as two: forward, gradient of the weights, and of all inputs but the data.
+        """
         products = [2 * stage.n_inputs * stage.n_outputs for stage in self.stages]
         return 3 * sum(products) - products[0]
 
@@ -133,7 +137,8 @@ class Plan:
 
     def bytes_layers(self, soft_labels: bool = False) -> int:
         """Bytes of one sample that the step layer by layer reads and writes, operation by
-        operation: what a fused step keeps in cache or in registers."""
+        operation: what a fused step keeps in cache or in registers.
+        """
         numbers = 0
         for k, stage in enumerate(self.stages):
             i, o = stage.n_inputs, stage.n_outputs

@@ -19,8 +19,9 @@ from ..network.engine import Batch, Sums
 from ..network.network import Network
 from ..parameters import add_penalties
 from ..undo import Undo
-from .plan import CannotFuse, Plan, stage_parts
-from .vocabulary import ACTIVATIONS, refuse_unknown
+from .plan import Plan
+from .stages import stage_parts
+from .vocabulary import ACTIVATIONS, CannotFuse, refuse_unknown
 
 Array = Any
 

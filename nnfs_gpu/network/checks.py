@@ -184,7 +184,7 @@ def _is_categorical(accuracy: Any) -> bool:
 
 def _is_binary(accuracy: Any) -> bool:
     if _known(accuracy, Accuracy_Categorical):
-        return accuracy.binary
+        return bool(accuracy.binary)
     return not _known(accuracy, Accuracy_Regression)
 
 

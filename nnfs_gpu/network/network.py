@@ -195,21 +195,21 @@ class Network:
             for layer, values in zip(layers, checked, strict=True):
                 own_parts.set_parameters(layer, self.backend, *values)
 
-    # ---- inside ----
-    def _rows(self, X: Any, what: str, name: str) -> Array:
+    # ---- what a user gives, checked: for data and training ----
+    def checked_rows(self, X: Any, what: str, name: str) -> Array:
         """X as the first layer takes it: (N, features); one of the user's own takes images, too."""
         if ours(self.layers[0], "forward"):
             return checks.matrix(self.backend, X, network_checks.width_in(self.layers), what, name)
         return checks.samples(self.backend, X, what, name)
 
-    def _inputs(self, X: Any, what: str, check_finite: bool) -> Array:
+    def checked_inputs(self, X: Any, what: str, check_finite: bool) -> Array:
         """Data, checked and on the backend."""
-        given, X = X, self._rows(X, what, "X")
+        given, X = X, self.checked_rows(X, what, "X")
         if check_finite:
             checks.finite(self.backend, X, what, "X", given)
         return X
 
-    def _targets(self, X: Array, y: Any, what: str) -> Targets:
+    def checked_targets(self, X: Array, y: Any, what: str) -> Targets:
         """The targets of X, checked and on the backend."""
         outputs, loss = network_checks.width_out(self.layers, X.shape[1]), loss_of(self)
         try:
@@ -224,15 +224,16 @@ class Network:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{what}: {error}") from error
 
-    def _data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, Targets]:
+    def checked_data(self, X: Any, y: Any, what: str, check_finite: bool) -> tuple[Array, Targets]:
         """Data and targets, checked and on the backend."""
         try:
-            inputs = self._inputs(X, what, check_finite)
-            return inputs, self._targets(inputs, y, what)
+            inputs = self.checked_inputs(X, what, check_finite)
+            return inputs, self.checked_targets(inputs, y, what)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(remedies.in_lists(str(error), X=X, y=y)) from error
 
+    # ---- inside ----
     def _trainable(self) -> list[Any]:
         return [layer for layer in self.layers if is_trainable(layer)]
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..layers import Layer_Dense, Layer_Dropout
-from ..own.parts import NEIGHBOURS, PARAMETERS, accepts, is_trainable, ours, training_argument
+from ..own.parts import NEIGHBOURS, accepts, is_trainable, ours, training_argument
+from ..parameters import PARAMETERS
 
 NOT_LEARNED = (*PARAMETERS, "inputs", "output", "values")  # whose d... are no parameters'
 X = object()  # stands for an array

@@ -46,6 +46,7 @@ class Part:
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """See the class. Arguments are for `__init__`; where there is none they are refused."""
         if cls.__init__ is object.__init__ and (arguments or options):
             raise TypeError(f"{cls.__name__}() takes no arguments")
         part = super().__new__(cls)
@@ -248,14 +249,18 @@ def called(layers: Sequence[Any], backend: Backend) -> list[Any]:
 def get_parameters(layer: Any) -> tuple[Array, Array]:
     """(weights, biases): by the layer's own method, where it has one."""
     if hasattr(layer, "get_parameters"):
-        return layer.get_parameters()
+        pair: tuple[Array, Array] = layer.get_parameters()
+        return pair
     return layer.weights, layer.biases
 
 
-def checked_parameters(layer: Any, backend: Backend, weights: Any, biases: Any) -> tuple:
+def checked_parameters(
+    layer: Any, backend: Backend, weights: Any, biases: Any
+) -> tuple[Array, Array]:
     """Both as arrays of the layer's dtype and device. Raises ValueError for a shape."""
     if ours(layer, "checked_parameters"):
-        return layer.checked_parameters(weights, biases)
+        checked: tuple[Array, Array] = layer.checked_parameters(weights, biases)
+        return checked
     pair = []
     for name, value in zip(PARAMETERS, (weights, biases), strict=True):
         what = f"{type(layer).__name__} {name}"
@@ -263,7 +268,7 @@ def checked_parameters(layer: Any, backend: Backend, weights: Any, biases: Any) 
         if value.shape != shape:
             raise ValueError(f"{what}: got shape {value.shape}, expected {shape}")
         pair.append(value)
-    return tuple(pair)
+    return pair[0], pair[1]
 
 
 def set_parameters(layer: Any, backend: Backend, weights: Array, biases: Array) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from .. import checks
 from ..backend import Backend
 from ..backend.arrays import incoming, on_gpu, prefixed, to_host
+from ..backend.protocol import DTypeLike
 from ..targets import Targets
 
 Array = Any
@@ -68,7 +69,7 @@ def as_given(y: Any) -> Any:
 
 
 # ---- what they give ----
-def converted(backend: Backend, value: Any, what: str, dtype: Any = None) -> Array:
+def converted(backend: Backend, value: Any, what: str, dtype: DTypeLike | None = None) -> Array:
     """`value` as an array of the backend, in its dtype.
 
     Errors begin with `what`, the part and the name of the value, which remedies use.

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.protocol import Backend
+from ..backend.protocol import Backend, DTypeLike
 
 Arguments = dict[str, Any]
 Elements = Callable[[int, int], float]
@@ -28,7 +28,7 @@ Elements = Callable[[int, int], float]
 class Draw:
     """Random numbers for `rows` of n rows and c columns, and `outputs` of a dense layer."""
 
-    rng: Any  # a np.random.RandomState
+    rng: np.random.RandomState  # or what draws as one
     dtype: np.dtype
     n: int
     c: int
@@ -37,15 +37,18 @@ class Draw:
     edges: bool
 
     def normal(self, rows: int | None = None, columns: int | None = None) -> np.ndarray:
+        """Normally distributed, (rows, c) unless told otherwise."""
         return self.rng.randn(rows or self.rows, columns or self.c)
 
     def uniform(self) -> np.ndarray:
+        """Uniform in 0..1, (rows, c)."""
         return self.rng.rand(self.rows, self.c)
 
     def probabilities(self, spread: float = 2.0) -> np.ndarray:
         """Rows whose sums are 1, some of them nearly 0 and nearly 1."""
         e = np.exp(spread * self.normal())
-        return e / e.sum(axis=1, keepdims=True)
+        rows: np.ndarray = e / e.sum(axis=1, keepdims=True)
+        return rows
 
     def put(self, a: np.ndarray, share: float, value: Any) -> np.ndarray:
         """`a` with a share of its elements, or rows, replaced where edges are asked for."""
@@ -91,6 +94,7 @@ class Operation:
 
     @property
     def id(self) -> str:
+        """As one word, for names of tests."""
         return f"{self.name}-{self.variant}" if self.variant else self.name
 
     @property
@@ -98,7 +102,7 @@ class Operation:
         """For reports."""
         return f"{self.name} ({self.variant})" if self.variant else self.name
 
-    def arguments(self, dtype: Any, n: int, c: int, seed: int = 0, **plain: Any) -> Arguments:
+    def arguments(self, dtype: DTypeLike, n: int, c: int, seed: int = 0, **plain: Any) -> Arguments:
         """Sample arguments for n rows and c columns, always the same ones.
 
         plain  other values of `Draw`: fewer `rows`, no `edges`, more `outputs`, another `rng`
@@ -238,7 +242,8 @@ def matrices(count: float, vectors: float = 0) -> Elements:
 
 def dense(inputs: int, outputs: int) -> Elements:
     """Arrays (n, c) and (n, outputs of the layer), which has as many as inputs where it is timed;
-    its weights are nothing beside them."""
+    its weights are nothing beside them.
+    """
     return lambda n, c: (inputs + outputs) * n * c
 
 
@@ -253,7 +258,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("to_numpy", _normal("a"), "exact"),
     Operation("zeros", lambda d: {"shape": (d.n, d.c)}, "exact", ("own",)),
     Operation("copy", _normal("a"), "exact"),
-    Operation("synchronize", lambda d: {}, "exact", ()),
+    Operation("synchronize", lambda _: {}, "exact", ()),
     Operation("all_finite", _normal("a"), "exact", ("python bool",)),
     Operation("linear_forward", _linear, moved=dense(1, 1), **_DENSE),
     Operation(
@@ -383,9 +388,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("random_words", _words, "exact", ("uint32",), moved=matrices(1), positional=True),
     Operation(
         *("spiral", _spiral, "angle", ("own", "int32")),
-        moved=lambda n, c: 3 * n,
+        moved=lambda n, _: 3 * n,
         at=(1,),
-        rows=lambda elements, c: elements // 3,
+        rows=lambda elements, _: elements // 3,
         positional=True,
     ),
 )

@@ -69,6 +69,7 @@ class CudaClock(Clock):
         self._flush = cupy.zeros(2 * int(properties["l2CacheSize"]) + (1 << 20), "u1")
 
     def seconds(self, call: Call, times: int) -> float:
+        """Of the device, a call; see `Clock`."""
         pairs = [(self._cuda.Event(), self._cuda.Event()) for _ in range(times)]
         for start, stop in pairs:
             self._flush.fill(0)
@@ -76,7 +77,8 @@ class CudaClock(Clock):
             call()
             stop.record()
         stop.synchronize()
-        return sum(self._cuda.get_elapsed_time(*pair) for pair in pairs) / 1e3 / times
+        milliseconds: float = sum(self._cuda.get_elapsed_time(*pair) for pair in pairs)
+        return milliseconds / 1e3 / times
 
 
 def clock_of(backend: Any) -> Clock:
@@ -179,22 +181,22 @@ class Stream:
             other.result()
 
     def copy(self) -> None:
-        """c = a"""
+        """The copy c = a."""
         self._share(lambda part: self.xp.copyto(self.c[part], self.a[part]))
 
     def add(self) -> None:
-        """c = a + b"""
+        """The sum c = a + b."""
         self._add(self.c)
 
     def fresh(self) -> None:
-        """a + b in a new array"""
+        """The sum a + b in a new array."""
         self._add(self.xp.empty(self.size, np.float32))
 
     def _add(self, out: Any) -> None:
         self._share(lambda part: self.xp.add(self.a[part], self.b[part], out=out[part]))
 
     def contenders(self, clock: Clock) -> dict[str, Contender]:
-        """ "limit: add" and "limit: add, new array", to run beside others."""
+        """Two to run beside others: "limit: add" and "limit: add, new array"."""
         return {
             "limit: add": Contender(self.add, "limit", clock=clock),
             "limit: add, new array": Contender(self.fresh, "limit", clock=clock),

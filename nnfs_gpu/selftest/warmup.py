@@ -16,7 +16,7 @@ import numpy as np
 from .. import fused
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_ReLU, Activation_Softmax
-from ..backend import get_backend, use_backend
+from ..backend import Backend, get_backend, use_backend
 from ..fused import vocabulary
 from ..fused.plan import MOST_PRODUCTS
 from ..layers import Layer_Dense, Layer_Dropout
@@ -36,7 +36,7 @@ def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
     """Do it, part by part. Raises what `get_backend` raises for a backend that does not work."""
     for dtype in dtypes:
         made = get_backend(backend, dtype=dtype, precise_dot=False, book_random=False)
-        parts = {"operations": _operations}
+        parts: dict[str, Callable[[Any], None]] = {"operations": _operations}
         if made.name in fused.ENGINES:
             parts |= {"fused step": _deep, "fused step of one narrow layer": _narrow}
         for name, part in parts.items():
@@ -47,12 +47,12 @@ def warm_up(backend: str, dtypes: tuple[str, ...]) -> Iterator[Done]:
             yield dtype, name, time.perf_counter() - begin
 
 
-def _operations(backend: Any) -> None:
+def _operations(backend: Backend) -> None:
     for line in OPERATIONS:
         line.run(backend, line.arguments(backend.dtype, SAMPLES, 3))
 
 
-def _deep(backend: Any) -> None:
+def _deep(_: Any) -> None:
     """Losses, optimizers, hidden activations, dropout: each in one network at least."""
     hidden: list[Callable[[], Any]] = [known.make for known in vocabulary.ACTIVATIONS.values()]
     ends = [
@@ -77,7 +77,7 @@ def _accuracy(loss: str) -> Callable[[], Any]:
     return lambda: make(**({"binary": True} if known.binary else {}))
 
 
-def _narrow(backend: Any) -> None:
+def _narrow(_: Any) -> None:
     """One hidden layer: there is a function for each number of inputs and of outputs."""
     for inputs in range(1, MOST_PRODUCTS):
         for classes in range(2, MOST_PRODUCTS // (inputs + 1) + 2):

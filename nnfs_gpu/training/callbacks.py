@@ -77,7 +77,7 @@ def tell_of_exceptions(callbacks: Sequence[Callback], ending: contextlib.ExitSta
     """
     for callback in reversed(callbacks):  # the last one pushed is called first
 
-        def tell(kind: Any, error: Any, trace: Any, callback: Callback = callback) -> None:
+        def tell(_kind: Any, error: Any, _trace: Any, callback: Callback = callback) -> None:
             if error is not None and hasattr(callback, "on_exception"):
                 callback.on_exception(error)
 
@@ -183,7 +183,7 @@ class EarlyStopping(Callback):
         if math.isnan(value) or self.best_epoch is None:
             return not math.isnan(value)
         gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
-        return gain > self.min_delta
+        return bool(gain > self.min_delta)
 
     def on_train_end(self, logs: dict[str, float]) -> None:
         """Put the best parameters back, where that was asked for."""

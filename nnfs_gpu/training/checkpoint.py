@@ -42,7 +42,7 @@ from ..files import (
 from ..files.tensor_file import Document, ModelFileError, Tensors
 from ..files.tensor_reader import Forms, reason
 from .callbacks import Callback
-from .checkpoint_file import HISTORY, CheckpointError, history_in, not_whole, read
+from .checkpoint_file import CheckpointError, history_in, not_whole, read
 from .checkpoint_settings import differences, settings_in, settings_of, with_memory
 from .run import Run
 
@@ -138,7 +138,7 @@ class Checkpoint:
             "callbacks": [],
         }
         for name, curve in run.history.history.items():
-            tensors[f"{HISTORY}{name}"] = np.array(curve, np.float64)
+            tensors[f"{file_forms.HISTORY}{name}"] = np.array(curve, np.float64)
         for number, callback in enumerate(with_memory(run.callbacks)):
             numbers, arrays = _split(callback.get_state())
             document["training"]["callbacks"].append(numbers)
@@ -203,7 +203,7 @@ def _restoring(run: Run, document: Document, tensors: Tensors) -> list[Callable[
     stored, model = document["training"], run.model
     stream = random_state.checked(document["random"], tensors.get(random_state.KEY))
     set_values = storage.checked_values(model, document, file_forms.own_tensors(tensors))
-    roles = [(getattr(model, role), document[role], role) for role in storage.SINGLE]
+    roles = [(getattr(model, role), document[role], role) for role in file_forms.SINGLE]
     pairs = zip(model.layers, document["layers"], strict=True)
     roles += [(layer, description, "layers") for layer, description in pairs]
     arguments = [(one[0], parts.checked_arguments(*one)) for one in roles]

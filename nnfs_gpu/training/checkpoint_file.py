@@ -5,11 +5,9 @@ For `checkpoint.py`, which says what the file holds, and for `nnfs-gpu train --r
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..files import forms as file_forms, model_file as storage, tensor_reader
 from ..files.forms import HISTORY
-from ..files.tensor_file import Document, ModelFileError, Tensors
+from ..files.tensor_file import AnyPath, Document, ModelFileError, Tensors
 from ..files.tensor_reader import Forms, Judge, reason, short
 from .callbacks import History
 
@@ -18,7 +16,7 @@ class CheckpointError(ValueError):
     """A checkpoint that belongs to another run than the one that is to go on from it."""
 
 
-def read(path: Any, judge: Judge | None = None) -> tuple[Document, Tensors]:
+def read(path: AnyPath, judge: Judge | None = None) -> tuple[Document, Tensors]:
     """Document and tensors of a checkpoint. Raises ModelFileError for any other file.
 
     `judge` sees the document and the tensors' shapes, which fit one another, before the
@@ -45,7 +43,8 @@ def read(path: Any, judge: Judge | None = None) -> tuple[Document, Tensors]:
         return tensor_reader.read(file, path, judged)
 
 
-def not_whole(path: Any, error: Exception) -> ModelFileError:
+def not_whole(path: AnyPath, error: Exception) -> ModelFileError:
+    """The error of a file in which parts of a checkpoint are missing or of another form."""
     return ModelFileError(f"{path}: is no whole checkpoint: {reason(error)}")
 
 

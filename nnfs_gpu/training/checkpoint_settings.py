@@ -38,7 +38,8 @@ def settings_in(document: Document, now: dict[str, Any]) -> dict[str, Any]:
     A dropout seed that is not given, or is the one that the checkpoint has drawn, is taken
     for the same: the one in the checkpoint is used.
     """
-    settings, states = document["training"]["settings"], document["state"]["layers"]
+    settings: dict[str, Any] = document["training"]["settings"]
+    states = document["state"]["layers"]
     layers = list(settings["layers"])
     for i, (new, old, state) in enumerate(zip(now["layers"], layers, states, strict=False)):
         if old["class"] == new["class"] == "Layer_Dropout" and new["seed"] in (None, state["seed"]):

@@ -181,7 +181,8 @@ def steps_for(model: Network, engine: str) -> Engine:
         raise ValueError(f"engine: got {engine!r}, expected 'auto', 'fused' or 'layers'")
     if engine != "layers":
         try:
-            return fused.engine(model)
+            steps: Engine = fused.engine(model)
+            return steps
         except fused.CannotFuse as reason:
             if engine == "fused":
                 raise fused.CannotFuse(

@@ -55,7 +55,7 @@ def predict(model: Network, X: Any, batch_size: int | None, check_finite: bool) 
             "one: use np.concatenate([np.asarray(model.predict(x)) for x, _ in X])"
         )
     mapped = isinstance(X, np.memmap) and X.size > 0
-    x = X if mapped else model._inputs(X, "predict", check_finite)
+    x = X if mapped else model.checked_inputs(X, "predict", check_finite)
     samples = x.shape[0]
     size = samples if batch_size is None else checks.positive_int(batch_size, "batch_size")
     size = min(size, block_rows(model)) if mapped else size
@@ -64,7 +64,7 @@ def predict(model: Network, X: Any, batch_size: int | None, check_finite: bool) 
         if not mapped:
             return x[rows]
         where = f"predict, rows {rows.start} to {min(rows.stop, samples) - 1}"
-        return model._inputs(x[rows], where, check_finite)
+        return model.checked_inputs(x[rows], where, check_finite)
 
     return blas.for_model(model, lambda: _outputs(model, X, read, samples, size), size)
 

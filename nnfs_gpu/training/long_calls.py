@@ -29,7 +29,7 @@ def swept(run: Run, engine: Any) -> int:
     small = isinstance(run.data, Held) and run.steps > 1 and run.print_every != 1
     if watched or not small or not hasattr(engine, "sweeps"):
         return 0
-    return engine.sweeps(run.batch_size)
+    return int(engine.sweeps(run.batch_size))
 
 
 def sweep(run: Run, engine: Any, order: np.ndarray | None) -> None:

@@ -85,7 +85,7 @@ class Nvrtc:
     """The compiler: code is a text that says what it was made of."""
 
     class NVRTCError(Exception):
-        pass
+        """The error of CuPy's module of this name."""
 
     def __init__(self, known=(75, 90, 120), build="build 1"):
         self.known, self.build, self.compiled, self.programs = known, build, [], {}

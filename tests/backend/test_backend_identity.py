@@ -46,7 +46,7 @@ def test_another_class_or_no_backend_at_all_differs():
 def test_another_device_differs():
     a, b = DeviceBackend(), DeviceBackend()
     assert a == b
-    b._device = 1
+    b.device_number = 1
     assert a != b
     assert repr(b) == "<nnfs_gpu backend 'cupy', float32, device 1>"
     assert arrays(a) != arrays(b)

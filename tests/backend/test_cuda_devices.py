@@ -51,7 +51,7 @@ def test_backends_of_two_devices_are_two(two_devices):
     two_devices(1)
     second = get_backend("cupy")
     assert second is not first
-    assert (first._device, second._device) == (0, 1)
+    assert (first.device_number, second.device_number) == (0, 1)
     assert get_backend("cupy", dtype="float64") is not second
     two_devices(0)
     assert get_backend("cupy") is first
@@ -63,7 +63,7 @@ def test_layers_are_made_on_the_callers_current_device(two_devices):
         first = Layer_Dense(2, 3).backend
         two_devices(1)
         second = Layer_Dense(2, 3).backend
-        assert (first._device, second._device) == (0, 1)
+        assert (first.device_number, second.device_number) == (0, 1)
         assert (second.dtype, second.precise_dot) == (np.float64, True)
         assert Layer_Dense(2, 3).backend is second
         assert isinstance(Layer_Dense(2, 3).weights, DeviceArray)
@@ -79,6 +79,6 @@ def test_an_array_of_another_device_is_moved_to_the_current_one(two_devices):
 
 
 def test_a_backend_without_a_device_is_one_everywhere():
-    assert NumpyBackend()._device is None
+    assert NumpyBackend().device_number is None
     assert get_backend("numpy") is get_backend("numpy")
-    assert PaperBackend("float32")._device == 0
+    assert PaperBackend("float32").device_number == 0

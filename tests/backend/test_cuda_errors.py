@@ -165,7 +165,7 @@ def test_every_operation_reports(operation, dtype, monkeypatch):
     }
     if operation.name == "asarray":
         arguments = {"x": np.ones(3)}
-    error = device.xp.error = device._calls.launcher.fails = OutOfMemoryError(4_321)
+    error = device.xp.error = device.calls.launcher.fails = OutOfMemoryError(4_321)
     for name in ("__array_ufunc__", "sum", "mean"):  # CuPy's arrays allocate, too
         monkeypatch.setattr(DeviceArray, name, lambda *a, **k: (_ for _ in ()).throw(error))
     with pytest.raises(DeviceMemoryError, match="allocating 4,321 bytes") as caught:
@@ -183,7 +183,7 @@ def test_engines_report(make, dtype):
     arguments = (model, make_plan(model), *([small] if make is KernelSteps else []))
     engine = make(*arguments)
     engine.step(X, y)
-    device.xp.error = device._calls.launcher.fails = CUDARuntimeError(719)
+    device.xp.error = device.calls.launcher.fails = CUDARuntimeError(719)
     for work in (
         lambda: engine.step(X, y),
         lambda: engine.run(X, y, 3),

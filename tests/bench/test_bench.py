@@ -153,14 +153,14 @@ def test_what_cannot_work_is_left_out_with_the_reason():
 def test_a_wrong_trainer_is_found(numba):
     X, y = train.data(60)
     start = trainers.parameters((2, 8, 3), 0.1)
-    exact = train._oracle(start, X, y)
+    exact = train.oracle(start, X, y)
     make = trainers.trainers([numba], peers.Peers())["book"][1]
     pair = make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", 0.01)
-    train._check(pair, start, exact, 60)
+    train.check(pair, start, exact, 60)
     for rate, other in ((1.001, 0.01), (1.0, 0.02)):
         pair = make(start, X, y, "sgd", rate), make(start, X, y, "adam", other)
         with pytest.raises(AssertionError, match="relative error"):
-            train._check(pair, start, exact, 60)
+            train.check(pair, start, exact, 60)
 
 
 def test_the_books_two_contenders_agree_with_the_notes():
@@ -173,7 +173,7 @@ def test_the_books_two_contenders_agree_with_the_notes():
 def test_the_oracle_of_training_is_the_model_in_float64():
     X, y = train.data(90)
     start = trainers.parameters((2, 5, 4, 3), 0.1)
-    once, loss = train._oracle(start, X, y)
+    once, loss = train.oracle(start, X, y)
     backend = get_backend("numpy", dtype="float64", precise_dot=False, book_random=False)
     sgd = trainers.Ours(start, X, y, "sgd", 1.0, backend=backend, engine="layers")
     sgd.run(1)
@@ -313,11 +313,11 @@ def test_torch_and_jax_do_what_ours_do(numba):
     assert set(found.modules) <= set(contenders), left_out
     X, y = train.data(60)
     start = trainers.parameters((2, 8, 3), 0.1)
-    exact = train._oracle(start, X, y)
+    exact = train.oracle(start, X, y)
     for name, (_, make) in trainers.trainers([numba], found).items():
         if name in found.modules:  # torch.compile takes too long for a test
             pair = make(start, X, y, "sgd", 1.0), make(start, X, y, "adam", trainers.RATE)
-            train._check(pair, start, exact, 60)
+            train.check(pair, start, exact, 60)
 
 
 # ---- the report of what was measured ----

@@ -107,7 +107,7 @@ def test_cuda_versions_do_what_the_specification_does(monkeypatch, classes):
             case.contender(version, device)
             done += 1
             file = Path(version.read).stem
-            assert any(launched == file for launched, _ in device._calls.launcher.launched)
+            assert any(launched == file for launched, _ in device.calls.launcher.launched)
     assert done == (7 if classes == 3 else 5)
 
 

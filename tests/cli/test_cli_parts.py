@@ -92,7 +92,7 @@ def test_picture_of_any_number_of_classes_and_epochs(classes, epochs, tmp_path):
         model = dense_model(2, classes)
         points, labels = spiral_data(20, classes, seed=0)
     numbers = [1 / n for n in range(1, epochs + 1)]
-    curve = {key: numbers for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    curve = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), numbers)
     curve["epoch"] = list(range(1, epochs + 1))
     png = picture.draw(model, points, labels, curve, spiral_bayes_limit(classes), "Title")
     (tmp_path / "p.png").write_bytes(png)

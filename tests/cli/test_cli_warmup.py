@@ -80,7 +80,7 @@ def test_every_narrow_shape_is_among_the_small_networks(monkeypatch):
 
 def test_a_part_for_every_backend_that_has_a_fused_engine():
     assert "numba" in fused.ENGINES
-    assert fused_train._cache._folders[0].folder in cache_folders("numba")
+    assert fused_train._cache.folders[0].folder in cache_folders("numba")
 
 
 def test_an_unknown_backend_is_a_wrong_command():

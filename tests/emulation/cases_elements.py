@@ -170,7 +170,11 @@ STEPS = {  # state, the specification's settings, the kernel's scalars
     "adamw_step": (
         ("m", "cache"),
         {
-            **{"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999, "step": 3},
+            "rate": 0.05,
+            "epsilon": 1e-7,
+            "beta_1": 0.9,
+            "beta_2": 0.999,
+            "step": 3,
             "weight_decay": 0.1,
         },
         (0.05, 1e-7, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 1 - 0.9**3, 1 - 0.999**3, 0.1),

@@ -200,7 +200,7 @@ def test_learns_the_spiral():
             ng.Activation_Softmax(),
             optimizer=ng.Optimizer_Adam(learning_rate=0.05, decay=5e-7),
         )
-        X, y = model._data(X, y, "test", False)
+        X, y = model.checked_data(X, y, "test", False)
         losses, _, accuracies, _ = fused.engine(model).run(X, y, 10_001)
     assert losses[0] == pytest.approx(1.0986, abs=1e-3)
     assert losses[-1] < 0.3

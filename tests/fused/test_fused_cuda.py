@@ -197,7 +197,7 @@ def test_a_step_allocates_copies_and_waits_for_nothing(monkeypatch):
     monkeypatch.setattr(
         emulated._emulator, "launch", lambda *a, **k: launches.append(a[1]) or ran(*a, **k)
     )
-    for ready in fused._ready.values():
+    for ready in fused.ready.values():
         ready.launch._run = partial(emulated._emulator.launch, *ready.launch._run.args)
     for given in ((X, y), *halves, (X, y)):
         fused.step(*given)
@@ -210,7 +210,7 @@ def test_a_launch_beyond_the_schedule_changes_nothing():
     model = emulated_model(of)
     fused = steps_of(model)
     fused.step(*of.data(model))
-    (ready,) = fused._ready.values()
+    (ready,) = fused.ready.values()
     before = state(model)
     fused._counters[0] = fused._counters[1]
     records = fused._records.copy()

@@ -119,7 +119,9 @@ def test_infinity_behind_gates_that_are_shut():
     for make in (fused.engine, LayerSteps):
         model = Network((1, 4, 2)).model(backend_of("float32"))
         model.trainable_layers[0].weights = -np.ones((1, 4), np.float32)
-        X, y = model._data(np.float32([[1], [np.inf], [-2]]), np.array([0, 1, 1]), "test", False)
+        X, y = model.checked_data(
+            np.float32([[1], [np.inf], [-2]]), np.array([0, 1, 1]), "test", False
+        )
         with np.errstate(all="ignore"):
             loss = float(make(model).step(X, y)[0])
         found.append([np.isfinite(a) for a in gradients(model)] + [np.isfinite(loss)])

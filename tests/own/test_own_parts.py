@@ -58,7 +58,7 @@ def test_gradients_by_random_projection(capsys, name):
     """d loss along a random direction of all parameters = sum of gradients times direction."""
     use_backend("numpy", dtype="float64")
     model, y = networks.build(name)
-    y = model._targets(X, y, "test")
+    y = model.checked_targets(X, y, "test")
     rng, step = np.random.RandomState(3), 1e-6
     start = [tuple(p.copy() for p in pair) for pair in model.get_parameters()]
     along = [tuple(rng.randn(*p.shape) for p in pair) for pair in start]

@@ -178,7 +178,7 @@ def test_training_that_is_cut_off_leaves_whole_steps_and_goes_on(engine, batch_s
     whole, steps_of_epoch = {}, 1 if batch_size is None else 3
     model, X, y = build()
     reference = steps_for(model, engine)
-    data = model._data(X, y, "test", False)
+    data = model.checked_data(X, y, "test", False)
     whole[0] = visible(model)
     for step in range(2 * steps_of_epoch):
         first = (batch_size or 0) * (step % steps_of_epoch)

@@ -92,7 +92,7 @@ def _share(
     """
     left = deque(range(len(cuts) - 1))
 
-    def work(number: int) -> None:
+    def work(_number: int) -> None:
         while True:
             try:
                 k = left.popleft()
@@ -110,7 +110,7 @@ def workers() -> Workers:
 
 def max_threads() -> int:
     """The most threads that Numba may use here: NUMBA_NUM_THREADS, else all cores."""
-    return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def threads_allowed() -> int:

@@ -15,7 +15,8 @@ from ..driver import UnavailableError
 
 def import_numba() -> Any:
     """Numba. Raises ImportError where it is missing, UnavailableError where it refuses to start
-    with the settings in the environment."""
+    with the settings in the environment.
+    """
     try:
         import numba
     except ImportError:

@@ -33,7 +33,9 @@ class Calls:
     def __init__(self, xp: Any, launcher: Any, dtype: np.dtype):
         self.xp, self.launcher, self.dtype = xp, launcher, dtype
 
-    def run(self, file: str, kernel: str, grid: Any, arguments: tuple, **options: Any) -> None:
+    def run(
+        self, file: str, kernel: str, grid: Any, arguments: tuple[Any, ...], **options: Any
+    ) -> None:
         """Launch with blocks of BLOCK threads, unless `options` has `block`.
 
         An empty grid is no launch: CUDA refuses it, and there is nothing to do.
@@ -79,7 +81,7 @@ class Calls:
         self.run("losses", kernel, blocks, (y, t, out, *y.shape, *scalars), dtype=y.dtype)
         return out
 
-    def step(self, kernel: str, arrays: tuple, *scalars: float) -> bool:
+    def step(self, kernel: str, arrays: tuple[Array, ...], *scalars: float) -> bool:
         """A kernel of optimizers.cu that writes in place; False where the layout forbids."""
         check_shapes(*arrays)
         first = arrays[0]
@@ -92,10 +94,10 @@ class Calls:
     def softmax(
         self,
         operation: str,
-        reads: tuple,
-        others: tuple,
+        reads: tuple[Array, ...],
+        others: tuple[Array, ...],
         partial: tuple[str, int],
-        scalars: tuple = (),
+        scalars: tuple[float, ...] = (),
         kind: str | None = None,
     ) -> None:
         """The kernels of softmax_*.cu for `operation`, as `softmax_plan` says, or those of `kind`.
@@ -107,7 +109,7 @@ class Calls:
         matrices = tuple(a for a in (*reads, *others) if a.ndim == 2)
         plan = softmax_plan(n, columns, reads[0].dtype, matrices, kind)
         file, options = f"softmax_{plan.kind}", {"block": plan.block, "dtype": plan.dtype}
-        arguments: tuple = (*reads, *others, *plan.sizes, *scalars)
+        arguments: tuple[Any, ...] = (*reads, *others, *plan.sizes, *scalars)
         if plan.parts:
             kernel, results = partial
             shared = tuple(self.xp.empty((n, plan.parts), plan.dtype) for _ in range(results))
@@ -117,7 +119,9 @@ class Calls:
             file, f"{operation}_{plan.kind}", plan.grid, arguments, **options, **plan.definitions
         )
 
-    def column_sum(self, file: str, kernel: str, arrays: tuple, n: int, columns: int) -> Array:
+    def column_sum(
+        self, file: str, kernel: str, arrays: tuple[Array, ...], n: int, columns: int
+    ) -> Array:
         """Column sums (1, columns): `kernel` adds up chunks of rows, column_sum_final those."""
         parts, dtype = max(1, min(512, -(-n // 256))), arrays[0].dtype
         partial = self.xp.empty((parts, columns), dtype)

@@ -52,6 +52,7 @@ class Prepared:
         ]
 
     def __call__(self) -> None:
+        """Start the kernel. Raises ValueError while another device is the current one."""
         current = cupy.cuda.runtime.getDevice()
         if current != self._device:
             raise ValueError(
@@ -65,8 +66,8 @@ class CudaLauncher:
     """Starts kernels on the current device and CuPy's current stream."""
 
     def __init__(self) -> None:
-        self._modules: dict[tuple, Any] = {}
-        self._functions: dict[tuple, Any] = {}
+        self._modules: dict[tuple[Any, ...], Any] = {}
+        self._functions: dict[tuple[Any, ...], Any] = {}
         self.launched: set[tuple[str, str]] = set()  # (file, kernel): tests ask which ran
 
     def launch(
@@ -110,7 +111,7 @@ class CudaLauncher:
         made.put(0, *arguments)
         return made
 
-    def _load(self, key: tuple, kernel: str, definitions: dict[str, Any]) -> Any:
+    def _load(self, key: tuple[Any, ...], kernel: str, definitions: dict[str, Any]) -> Any:
         """`kernel` of the module for `key` = (device, file, dtype, *definitions)."""
         device, file, dtype = key[:3]
         module = self._modules.get(key)

@@ -117,7 +117,8 @@ def install() -> str:
 
 def install_again() -> str:
     """How to replace a CuPy that is wrong here, with the libraries that came along: those of a
-    newer CUDA than the driver's would be found first."""
+    newer CUDA than the driver's would be found first.
+    """
     version, _ = cuda_driver()
     allowed = version // 1000 if version and extra(version) else max(SUPPORTED)
     newer = [name for major in SUPPORTED if major > allowed for name in installed_libraries(major)]
@@ -126,7 +127,8 @@ def install_again() -> str:
 
 def device_name(cupy: Any) -> str:
     """Of the current device."""
-    return _properties(cupy)["name"].decode()
+    name: str = _properties(cupy)["name"].decode()
+    return name
 
 
 def in_a_line(error: BaseException) -> str:
@@ -179,7 +181,8 @@ def _complete(built: int) -> str:
 
 def _check_device(properties: Any) -> str:
     """Its name."""
-    name, found = properties["name"].decode(), (properties["major"], properties["minor"])
+    name: str = properties["name"].decode()
+    found = properties["major"], properties["minor"]
     if found < OLDEST:
         wanted, got = (".".join(map(str, pair)) for pair in (OLDEST, found))
         raise UnavailableError(

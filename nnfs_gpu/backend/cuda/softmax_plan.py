@@ -71,4 +71,4 @@ def softmax_plan(
 
 
 def _address(a: Any) -> int:
-    return a.data.ptr if hasattr(a.data, "ptr") else a.ctypes.data
+    return int(a.data.ptr if hasattr(a.data, "ptr") else a.ctypes.data)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...kernels.numba_cuda import blocks as cuda_blocks
-from ..protocol import Array
+from ..protocol import Array, DTypeLike
 from . import launch as cuda_numba_launch
 
 
@@ -23,14 +23,24 @@ class GridCalls:
         self.xp, self.threads = xp, threads
 
     def launch(
-        self, kernel: Any, n: int, inputs: Sequence, outputs: Sequence, scalars: Sequence = ()
+        self,
+        kernel: Any,
+        n: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        scalars: Sequence[Any] = (),
     ) -> None:
         """`n` threads, in as many blocks as hold them."""
         blocks = -(-n // self.threads)
         cuda_numba_launch.launch_cuda(kernel, blocks, self.threads, inputs, outputs, scalars)
 
     def launch_blocks(
-        self, kernel: Any, blocks: int, inputs: Sequence, outputs: Sequence, scalars: Sequence = ()
+        self,
+        kernel: Any,
+        blocks: int,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        scalars: Sequence[Any] = (),
     ) -> None:
         """Blocks whose threads share an array with one element each, of the last output's dtype."""
         shared = self.threads * outputs[-1].itemsize
@@ -39,7 +49,7 @@ class GridCalls:
         )
 
     # ---- sums: partial ones, added up in order until one is left ----
-    def chunk_sums(self, kernel: Any, a: Array, dtype: Any, *scalars: float) -> Array:
+    def chunk_sums(self, kernel: Any, a: Array, dtype: DTypeLike, *scalars: float) -> Array:
         """A block a chunk of the flat array: its partial sums, in order."""
         partial = self.xp.empty(-(-a.size // cuda_blocks.CHUNK), dtype)
         flat = self.xp.ascontiguousarray(a).reshape(-1)

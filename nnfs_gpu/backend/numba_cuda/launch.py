@@ -41,10 +41,11 @@ def _misfit(error: Exception) -> UnavailableError:
 
 try:
     from ...kernels.numba_cuda import elements as cuda_elements
-    from ...kernels.numba_cuda.device import cuda
+    from ...kernels.numba_cuda.device import cuda as numba_cuda  # type: ignore[attr-defined]
 except Exception as error:  # a package that does not fit its neighbours may raise anything
     raise _misfit(error) from error
 
+cuda: Any = numba_cuda  # typed in parts, and otherwise in each release
 SIMULATOR = bool(getattr(numba.config, "ENABLE_CUDASIM", False))
 MOST_BLOCKS = 2**31 - 1  # of a grid, a limit of CUDA
 
@@ -103,7 +104,7 @@ def kernel_arguments(
 
 
 def _contiguous(a: Any) -> Any:
-    """`a`, or a contiguous copy where it lies. (The simulator writes back all it is given.)"""
+    """`a`, or a contiguous copy where it lies; the simulator writes back all that it is given."""
     if a.flags.c_contiguous and (not SIMULATOR or a.flags.writeable):
         return a
     return a.copy(order="C")
@@ -126,7 +127,12 @@ def _to_numba(a: Any, device: int) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _configured(
-    kernel: Any, blocks: int, threads: int, device: int, stream: int, shared: int
+    kernel: Any,
+    blocks: int,
+    threads: int,
+    device: int,  # noqa: ARG001 - of the key
+    stream: int,
+    shared: int,
 ) -> Any:
     """The kernel with its grid, on the stream at this address of this device.
 

@@ -16,12 +16,13 @@ from ...backend import philox
 from ...kernels.fused_cpu import tables as k
 from ...network.network import Network
 from ...parameters import NAMES, PARAMETERS, factors
-from ..plan import StageParts
+from ..stages import StageParts
 from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 from .layout import Layout
 
 Array = Any
 
+NOTHING: Any = (None, None, (0, 0, 0))  # no data, no targets, and where they do not lie
 # Of the vocabulary: where the table holds the addresses of an optimizer's states on a layer, and
 # where the rules hold its settings.
 STATES = {"momentums": (k.W_FIRST, k.B_FIRST), "cache": (k.W_SECOND, k.B_SECOND)}
@@ -68,10 +69,10 @@ class Binding:
         # What the tables hold now, and how to ask the objects in one call each.
         self._arrays = attrgetter(*PARAMETERS, *self._state.values())
         self._settings = attrgetter(*RATES, *rule.settings.values())
-        self._bound: list[tuple] = [(None,)] * len(parts)
-        self._factors: list[tuple] = [()] * len(parts)
-        self._rules: tuple = ()
-        self._last: tuple = (None, None, None)
+        self._bound: list[tuple[Any, ...]] = [(None,)] * len(parts)
+        self._factors: list[tuple[Any, ...]] = [()] * len(parts)
+        self._rules: tuple[Any, ...] = ()
+        self._last: tuple[Any, Any, tuple[int, int, int]] = NOTHING
         self._ordered: Any = None  # the order last given, and where it lies
         self._order_at = 0
 
@@ -117,7 +118,7 @@ class Binding:
         row[k.B] = self._address(dense.biases, shapes["bias"], "biases")
         for at, name in self._state.items():
             parameter = dense.weights if name.startswith("weight") else dense.biases
-            state = self.optimizer._state(dense, name, parameter)
+            state = self.optimizer.state_of(dense, name, parameter)
             row[at] = self._address(state, parameter.shape, name)
         for at, made in zip((k.DW, k.DB), self.gradients[s], strict=True):
             row[at] = made.ctypes.data
@@ -130,7 +131,7 @@ class Binding:
                 f"{what}: expected a writeable contiguous array of shape {shape} and dtype "
                 f"{self.layout.dtype}; assign a copy: np.ascontiguousarray(...)"
             )
-        return a.ctypes.data
+        return int(a.ctypes.data)
 
     def _bind_dropout(self, s: int, dropout: Any) -> None:
         if dropout.seed is None:
@@ -166,7 +167,7 @@ class Binding:
         t = getattr(y, "values", y)
         if X is self._last[0] and t is self._last[1]:
             return self._last[2]
-        self._last = (None, None, None)  # what follows may not come to its end
+        self._last = NOTHING  # what follows may not come to its end
         given = X, t
         plan, backend, dtype = self.plan, self.model.backend, self.layout.dtype
         if X.dtype != dtype or not X.flags.c_contiguous:
@@ -197,5 +198,5 @@ class Binding:
         )
         self._converted = X, t  # alive until the step is done
         same = X is given[0] and t is given[1]
-        self._last = (X, t, found) if same else (None, None, None)
+        self._last = (X, t, found) if same else NOTHING
         return found

@@ -95,7 +95,9 @@ class StepCalls:
         real = numba.typeof(self._like)
         self.layout.head[k.GATHER_POINTER] = gather.address(*[numba.int64] * 8, real)
 
-    def _train(self, thread: int, role: int, call: tuple, watch: tuple = (0, 0, 0)) -> None:
+    def _train(
+        self, thread: int, role: int, call: tuple[Any, ...], watch: tuple[int, int, int] = (0, 0, 0)
+    ) -> None:
         """Thread number `thread` in its role: see `train`."""
         if role != k.FOLLOW:
             self._load_pointers()

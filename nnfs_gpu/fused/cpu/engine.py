@@ -24,7 +24,8 @@ from ...kernels.cpu.waiting import APART
 from ...kernels.fused_cpu import tables as k
 from ...network.engine import Batch, Sums
 from ...network.network import Network
-from ..plan import Plan, stage_parts
+from ..plan import Plan
+from ..stages import stage_parts
 from .binding import Binding
 from .calls import StepCalls
 from .ledger import Ledger

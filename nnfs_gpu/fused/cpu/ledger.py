@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...network.network import Network
-from ..plan import StageParts
+from ..stages import StageParts
 
 Array = Any
 Before = tuple[int, list[int], tuple[Any, int, Any, int], bool]

@@ -18,7 +18,8 @@ from ...backend import philox
 from ...network.network import Network
 from ...optimizers import moved
 from ...parameters import NAMES, factors
-from ..plan import Plan, StageParts
+from ..plan import Plan
+from ..stages import StageParts
 from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 
 Array = Any

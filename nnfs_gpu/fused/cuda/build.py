@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from ..plan import CannotFuse, Plan
-from ..vocabulary import OPTIMIZERS
+from ..plan import Plan
+from ..vocabulary import OPTIMIZERS, CannotFuse
 
 WIDEST = 128  # units of a layer whose tile stays in shared memory
 MOST_STAGES = 5
@@ -96,7 +96,8 @@ def small(plan: Plan, rows: int) -> bool:
 
 def _narrow(plan: Plan, targets: int, penalties: bool, rows: int, device: Device) -> Build:
     """Few samples: one block, a sample a thread. Many: up to four a thread, so that weights
-    are read once for four; two blocks a multiprocessor, so that one computes while one waits."""
+    are read once for four; two blocks a multiprocessor, so that one computes while one waits.
+    """
     groups = narrow_groups(plan, targets)
     if small(plan, rows):
         threads = _multiple(512, groups)
@@ -192,7 +193,8 @@ def _tiles(plan: Plan, targets: int, penalties: bool, rows: int, device: Device)
 
 def _symbol(name: str) -> str:
     """What kernels/fused_cuda/plan.cuh calls `name` of the vocabulary; one that it does not know
-    stops the compiler, which says so."""
+    stops the compiler, which says so.
+    """
     return name.upper()
 
 

@@ -10,8 +10,9 @@ measure stays on the device; nothing waits for it.
 from __future__ import annotations
 
 from ...network.network import Network
-from ..plan import CannotFuse, Plan
+from ..plan import Plan
 from ..tiles import TiledSteps
+from ..vocabulary import CannotFuse
 from .device import launcher_of
 from .engine import KernelSteps
 

@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from ...backend import Backend
 from ...backend.cupy_backend import CupyBackend
-from ..plan import CannotFuse
+from ..vocabulary import CannotFuse
 from .build import Device
 
 
-def launcher_of(backend: Any) -> Any:
+def launcher_of(backend: Backend) -> Any:
     """What starts kernels: the backend's own, or one for the Numba backend's CuPy arrays.
 
     Raises CannotFuse under Numba's simulator, which runs no CUDA C++.
     """
     if isinstance(backend, CupyBackend):
-        return backend._calls.launcher
+        return backend.calls.launcher
     if backend.xp is np:
         raise CannotFuse("Numba's CUDA simulator does not run CUDA C++")
     from ...backend.cuda.launch import CudaLauncher
@@ -59,4 +60,5 @@ def captured(xp: Any, launch: Callable[[], Any], times: int) -> Callable[[], Non
                 launch()
         finally:
             graph = stream.end_capture()
-    return graph.launch
+    start: Callable[[], None] = graph.launch
+    return start

@@ -16,7 +16,8 @@ from ...backend.cuda.errors import reported
 from ...backend.numpy_backend import CLIP
 from ...network.engine import Batch, Sums
 from ...network.network import Network
-from ..plan import Plan, stage_parts
+from ..plan import Plan
+from ..stages import stage_parts
 from . import build as cuda_kernel, device as cuda_device
 from .buffers import Parameters, Schedule, Settings
 from .build import BYTES, LABELS, NUMBERS, Build, Device
@@ -72,8 +73,8 @@ class KernelSteps:
         self._partials = self.xp.zeros((0, plan.parameters + 2), self._dtype)
         self._sums = self.xp.zeros((2, 1), self._dtype)  # grows with the first `accumulate`
         self._builds: dict[tuple[Any, ...], Build] = {}
-        self._ready: dict[tuple[Any, ...], Ready] = {}
-        self._records = self._schedule.records  # that the launches in `_ready` have
+        self.ready: dict[tuple[Any, ...], Ready] = {}
+        self._records = self._schedule.records  # that the launches in `ready` have
         self._last: tuple[Any, Any, Data | None] = (None, None, None)
         self._batch = Batch()
         self._reserve(1)
@@ -150,7 +151,7 @@ class KernelSteps:
         self._batch.first(data.rows, total)
         if self._sums.shape[1] == 1:
             self._sums = self.xp.zeros((2, self.plan.parameters + 2), self._dtype)
-            self._ready.clear()
+            self.ready.clear()
         try:
             self._launch(data, data.rows, 0, 1, False, total)
             self._batch.add(data.rows, total)
@@ -231,10 +232,10 @@ class KernelSteps:
         launches  more than one go as a CUDA graph
         """
         if self._records is not self._schedule.records:
-            self._ready.clear()
+            self.ready.clear()
             self._records = self._schedule.records
         key = (data.kind, batch, total > 0, self._settings.penalties)
-        ready = self._ready.get(key) or self._prepare(key, data)
+        ready = self.ready.get(key) or self._prepare(key, data)
         if data is not ready.data:
             given = self._unused | {data.kind: data.values}
             ready.data = ready.graph = None  # until it is there
@@ -270,7 +271,7 @@ class KernelSteps:
             *("fused", "fused_step", (build.grid(batch),), build.threads, arguments, self._dtype),
             **dict(build.definitions),
         )
-        ready = self._ready[key] = Ready(launch, data)
+        ready = self.ready[key] = Ready(launch, data)
         return ready
 
     def _build(self, kind: int, rows: int, part: bool = False) -> Build:
@@ -289,7 +290,7 @@ class KernelSteps:
             self._partials = self.xp.zeros((rows, self.plan.parameters + 2), self._dtype)
             counters = self.xp.zeros(3 + rows, np.uint32)
             counters[:2] = self._counters[:2]
-            self._ready.clear()  # first: one that was made for the others must not be launched
+            self.ready.clear()  # first: one that was made for the others must not be launched
             self._counters = counters
 
     def _count(self) -> int:
