@@ -175,26 +175,6 @@ def test_bad_maps(mapped):
         classifier().predict(X[:0])
 
 
-def test_an_engine_without_accumulate(monkeypatch, mapped):
-    """Whole batches still go to it; larger ones to the layers, or are refused by name."""
-    from nnfs_gpu.fused.cpu import engine as cpu
-
-    class Whole:
-        name = "fused"
-
-        def __init__(self, model, plan):
-            self.step = cpu_steps(model, plan).step
-
-    cpu_steps = cpu.FusedSteps
-    monkeypatch.setattr(cpu, "FusedSteps", Whole)
-    ng.use_backend("numba", dtype="float64")
-    trained(classifier, mapped(POINTS), LABELS, engine="fused")
-    by_layers = trained(classifier, source(), engine="layers")
-    assert_same(trained(classifier, source())[0], by_layers[0], 0)
-    with pytest.raises(ValueError, match="engine='fused': this fused step takes whole batches"):
-        trained(classifier, source(), engine="fused")
-
-
 # ---- checkpoints ----
 @pytest.mark.parametrize("kind", ["map", "shuffled map", "source", "spiral"])
 @pytest.mark.parametrize("engine", ["layers", "fused"])
