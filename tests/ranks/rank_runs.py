@@ -63,7 +63,7 @@ def run_ranks(
     env      variables beside those of this process; None takes one away
     until    text in the ranks' output at which mpiexec gets the signal `ending`
 
-    Skips the test where there is no mpiexec; in CI, that fails.
+    Calls `check_mpiexec`.
     """
     if isinstance(program, str):
         program = ["-c", START + program]
@@ -74,7 +74,7 @@ def start_ranks(
     n: int, arguments: Sequence[str | os.PathLike], env: Mapping[str, str | None] | None = None
 ) -> subprocess.Popen:
     """The program, started; whoever calls it sees to its end."""
-    _check_mpiexec()
+    check_mpiexec()
     path = os.pathsep.join([str(PACKAGE), MODULES])
     variables = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | dict(env or {})
     return subprocess.Popen(
@@ -116,7 +116,8 @@ def _finished(
     return Finished(code, out, err, sorted(said, key=lambda one: one.get("rank", 0)))
 
 
-def _check_mpiexec() -> None:
+def check_mpiexec() -> None:
+    """Skip the test where there is no mpiexec; in CI, fail it."""
     if MPIEXEC is None:
         problem = "no mpiexec is installed (pip install mpich mpi4py): ranks cannot be started"
         pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
