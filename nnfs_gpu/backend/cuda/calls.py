@@ -91,6 +91,21 @@ class Calls:
         self.run("optimizers", kernel, blocks_for(first.size), arguments, dtype=first.dtype)
         return True
 
+    def exact(self, kernel: str, words: tuple[Array, ...], x: Array) -> bool:
+        """A kernel of exact.cu, with what words become numbers or the other way; False where the
+        words' layout forbids.
+        """
+        check_shapes(x, *words)
+        check_reals(x)
+        for word in words:
+            if word.dtype != np.int64:
+                raise TypeError(f"{kernel}: got words of {word.dtype}, expected int64")
+        if not all(word.flags.c_contiguous for word in words):
+            return False
+        arguments = (*words, self.xp.ascontiguousarray(x), x.size)
+        self.run("exact", kernel, blocks_for(x.size), arguments, dtype=x.dtype)
+        return True
+
     def softmax(
         self,
         operation: str,
