@@ -26,8 +26,19 @@ POISON, POISONED = 1 << 52, 1 << 51
 WINDOWS = tuple(2.0 ** (92 * window) for window in range(4))
 
 
+def check_words(*words: Array) -> None:
+    """TypeError for words that are not int64."""
+    for word in words:
+        if word.dtype != np.int64:
+            raise TypeError(f"words: got {word.dtype}, expected int64; use zeros(shape, np.int64)")
+
+
 def add(xp: Any, w0: Array, w1: Array, w2: Array, x: Array) -> None:
-    """w0, w1, w2 += the words of x, carried: w0 and w1 end in [-2^50, 2^50). All of one shape."""
+    """w0, w1, w2 += the words of x, carried: w0 and w1 end in [-2^50, 2^50). All of one shape.
+
+    Raises TypeError for words that are not int64.
+    """
+    check_words(w0, w1, w2)
     found, fits = _words_of(xp, x)
     _add_words(xp, (w0, w1, w2), found, fits)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import check_reals, check_shapes, common_dtype
+from ..exact import check_words
 from ..kernel_backend import BY_CLASS
 from ..protocol import Array
 from .softmax_plan import softmax_plan
@@ -97,9 +98,7 @@ class Calls:
         """
         check_shapes(x, *words)
         check_reals(x)
-        for word in words:
-            if word.dtype != np.int64:
-                raise TypeError(f"{kernel}: got words of {word.dtype}, expected int64")
+        check_words(*words)
         if not all(word.flags.c_contiguous for word in words):
             return False
         arguments = (*words, self.xp.ascontiguousarray(x), x.size)
