@@ -5,7 +5,7 @@
     shapes    X (N, I) rows in memory; in a tile samples are columns, (features, width)
     threads   a step is cut into groups of samples by their number alone. Each group sums its
               gradient in a row of its own; then the network is cut into pieces, by its widths
-              alone, and the rows are added in order, piece by piece. Threads take groups, wait
+              alone, and the rows are added without rounding, piece by piece. Threads take groups, wait
               for each other, and take pieces.
     traffic   X and the targets are read once; everything else stays in a core's cache
     launch    `train` on one thread, for one step or many; other threads may run it as
@@ -24,6 +24,7 @@ from ..cpu.waiting import APART, FOREVER, SHIFT, add, claim, clock, look, put, r
 from . import tables as k
 from .addresses import call, head_of, itemsize, matrix, table_of, vector
 from .collect import collect
+from .exact import LOSS_WORDS, WORDS, add_losses, losses_of
 from .products import pack
 from .update import place_of, rate_at
 
@@ -51,15 +52,22 @@ def _pack_weights(head, table, like):
 
 
 @row
-def _sum_up(groups, totals, pieces, penalties, rules, measured, iteration, what):
-    """What a step has measured, from the groups' totals and the pieces' penalties, in order."""
+def _sum_up(totals, counts, pieces, penalties, rules, measured, iteration, what):
+    """What a step has measured, from the groups' totals and the pieces' penalties.
+
+    counts  the end of the words: those of the losses, and right answers
+    """
+    right = LOSS_WORDS + k.RIGHT_ANSWERS
     if what & k.COLLECT:
-        for at in range(2):
-            total = 0.0 if what & k.FRESH else measured[at]
-            for g in range(groups):
-                total += totals[g, at]
-            measured[at] = total
+        if what & k.FRESH:
+            for i in range(right + 1):
+                counts[i] = 0
+        add_losses(totals, counts)
+        for g in range(totals.shape[0]):
+            counts[right] += np.int64(totals[g, 1])
     if what & k.FINISH:
+        measured[k.LOSSES] = losses_of(counts)
+        measured[k.RIGHT] = counts[right]
         penalty = 0.0
         for p in range(pieces):
             penalty += penalties[p]
@@ -126,8 +134,8 @@ def train(
 
     GROUPS    take groups of `per` of the n samples at X, y until none is left, sum their
               gradients, and wait until all groups are done; sample 0 is row `row` of the batch
-    COLLECT   take pieces of the network and add the groups' sums to their gradient; with FRESH
-              the gradient starts from 0
+    COLLECT   take pieces of the network and add the groups' sums to the words; with FRESH these
+              start from 0
     FINISH    gradients and penalties of the pieces to the layers, and the update, step `iteration`
 
     role ALONE   this thread does all
@@ -154,7 +162,8 @@ def train(
     cells = vector(head[k.CELLS], k.CELLS_FIELDS * APART, np.int64(0))
     calls = vector(head[k.CALL_TABLE], k.CALL_FIELDS, np.int64(0))
     pieces, size = head[k.PIECE_COUNT], head[k.GRADIENTS]
-    gradient = vector(head[k.GRADIENT], size, 0.0)
+    words = vector(head[k.EXACT], WORDS * size, np.int64(0))
+    counts = vector(head[k.EXACT] + WORDS * size * 8, LOSS_WORDS + k.AFTER, np.int64(0))
     piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
     shape = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
@@ -216,7 +225,7 @@ def train(
                     break
                 if what & k.COLLECT and not at_once:
                     begin, end = place_of(table, piece[p])
-                    collect(groups, sums, size, gradient, begin, end, what & k.FRESH)
+                    collect(groups, sums, size, words, begin, end, what & k.FRESH)
                 if what & k.FINISH:
                     summed = groups if at_once else 0
                     penalties[p] = call(
@@ -226,6 +235,6 @@ def train(
             if leads:
                 if what & (k.COLLECT | k.FINISH):
                     reached(cells, k.PIECES_DONE * APART, (now << SHIFT) + pieces, FOREVER)
-                _sum_up(groups, totals, pieces, penalties, rules, measured[step], t, what)
+                _sum_up(totals, counts, pieces, penalties, rules, measured[step], t, what)
         if role != k.FOLLOW:
             break
