@@ -38,6 +38,7 @@ from .optimizers import (
     Optimizer_RMSprop,
     Optimizer_SGD,
 )
+from .ranks.world import World
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
 from .training.checkpoint_file import CheckpointError
@@ -74,6 +75,7 @@ __all__ = [
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "World",
     "__version__",
     "available_backends",
     "get_backend",
