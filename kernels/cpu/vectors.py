@@ -128,6 +128,15 @@ class Emitter:
         loaded.align = self.bytes
         return loaded
 
+    def store_some(self, value, data, at, mask):
+        """Write the lanes of a mask; the memory of the others need not exist."""
+        place = self._place(data, at)
+        kinds = [self.type, place.type, LANE, mask.type]
+        name = f"llvm.masked.store.v{self.lanes}{self.element.intrinsic_name}.p0"
+        kind = ir.FunctionType(ir.VoidType(), kinds)
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        self.builder.call(function, [value, place, LANE(self.bytes), mask])
+
     def store_integers(self, value, data, at):
         """As `store`, of whole numbers of the same size."""
         stored = self.builder.store(value, self._place(data, at, self.integers()))

@@ -106,6 +106,32 @@ def test_a_sum_is_rounded_once_it_is_whole(dtype, groups, rng=None):
     assert again.tobytes() == dw.tobytes()
 
 
+def test_numbers_that_float64_adds_exactly_need_no_words_and_have_the_same_value():
+    """Registers whose numbers lie near and far apart, in turns, and just where words are needed."""
+    rng = np.random.default_rng(11)
+    size = 16 * 9 + 5
+    for groups in (1, 2, 3, 4, 5, 31, 128):
+        for far in (1, 20, 21, 22, 23, 24, 25, 27, 28, 29, 30, 60):
+            powers = rng.integers(-far, 1, (groups, size))
+            sums = ((1 + rng.random((groups, size))) * 2.0**powers).astype(np.float32)
+            sums[:, 16:32] = 0  # a register of zeros
+            sums[0, 40] = np.float32(2.0**-60)
+            sums *= rng.choice([-1, 1], sums.shape).astype(np.float32)
+            dw, words = np.empty(size, np.float32), np.zeros(3 * size, np.int64)
+            scaled(groups, sums.reshape(-1), size, words, 1.0, dw)
+            totals = [sum(map(units, column)) for column in sums.T]
+            assert dw.tolist() == [np.float32(value(total)) for total in totals], (groups, far)
+
+
+def test_what_float64_loses_on_the_way_decides_a_tie():
+    column = np.array([1.0, 2.0**-24, *[2.0**-54] * 126], np.float32)
+    assert np.float32(np.cumsum(column, dtype=np.float64)[-1]) == 1
+    for order in (column, column[::-1], np.roll(column, 50)):
+        sums, dw = np.repeat(order[:, None], 20, axis=1), np.empty(20, np.float32)
+        scaled(128, sums.reshape(-1), 20, np.zeros(60, np.int64), 1.0, dw)
+        assert dw.tolist() == [1 + 2.0**-23] * 20
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_neither_order_nor_grouping_changes_a_word(dtype):
     rng = np.random.default_rng(3)
