@@ -5,8 +5,8 @@
     shapes    X (N, I) rows in memory; in a tile samples are columns, (features, width)
     threads   a step is cut into groups of samples by their number alone. Each group sums its
               gradient in a row of its own; then the network is cut into pieces, by its widths
-              alone, and the rows are added without rounding, piece by piece. Threads take groups, wait
-              for each other, and take pieces.
+              alone, and the rows are added without rounding, piece by piece. Threads take groups,
+              wait for each other, and take pieces.
     traffic   X and the targets are read once; everything else stays in a core's cache
     launch    `train` on one thread, for one step or many; other threads may run it as
               followers, and stay for the calls to come
@@ -23,10 +23,9 @@ from ..cpu.common import jit, row
 from ..cpu.waiting import APART, FOREVER, SHIFT, add, claim, clock, look, put, reached, wait
 from . import tables as k
 from .addresses import call, head_of, itemsize, matrix, table_of, vector
-from .collect import collect
 from .exact import LOSS_WORDS, WORDS, add_losses, losses_of
 from .products import pack
-from .update import place_of, rate_at
+from .update import rate_at
 
 WHOLE_GRADIENT = k.COLLECT | k.FRESH | k.FINISH  # goes from the groups' sums into the update
 LOST = 30_000_000  # ns for a step that nobody opens
@@ -162,9 +161,7 @@ def train(
     cells = vector(head[k.CELLS], k.CELLS_FIELDS * APART, np.int64(0))
     calls = vector(head[k.CALL_TABLE], k.CALL_FIELDS, np.int64(0))
     pieces, size = head[k.PIECE_COUNT], head[k.GRADIENTS]
-    words = vector(head[k.EXACT], WORDS * size, np.int64(0))
     counts = vector(head[k.EXACT] + WORDS * size * 8, LOSS_WORDS + k.AFTER, np.int64(0))
-    piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
     shape = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
     wide = shape[0] * itemsize(like)
@@ -190,7 +187,6 @@ def train(
         if head[k.SOFT]:
             target_bytes = shape[1] * itemsize(like)
         groups, scale = (n + per - 1) // per, 1.0 / count
-        sums = vector(head[k.SUMS], groups * size, like)
         at_once = what & WHOLE_GRADIENT == WHOLE_GRADIENT
         if leads and steps and what & k.GROUPS:  # none when it is called to be compiled
             _pack_weights(head, table, like)
@@ -224,8 +220,7 @@ def train(
                 if p < 0:
                     break
                 if what & k.COLLECT and not at_once:
-                    begin, end = place_of(table, piece[p])
-                    collect(groups, sums, size, words, begin, end, what & k.FRESH)
+                    call(head[k.COLLECT_POINTER], 0, (tables, p, groups, what & k.FRESH, like))
                 if what & k.FINISH:
                     summed = groups if at_once else 0
                     penalties[p] = call(

@@ -22,9 +22,9 @@ of a module as a constant. A name stands in one list only, which a test looks af
     NARROW,  # the units of a network with one hidden layer, and some more: narrow.py
     ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT,
     GATHERED_AT,  # the targets of a tile whose samples come in an order
-    GATHER_POINTER,
+    GATHER_POINTER, COLLECT_POINTER,
     HEAD_FIELDS,
-) = range(37)
+) = range(38)
 
 (  # ---- table: a stage ----
     INPUTS, OUTPUTS, DROPOUT, BY_LANES,

@@ -1,8 +1,9 @@
 """The end of a fused step: the groups' sums become the gradient, the gradient an update.
 
-Both are done piece by piece, some rows of a stage's weights at a time, and threads take pieces
-as they take groups. The groups are added without rounding (collect.py), so the bits depend on
-how a batch was cut into groups, not on the threads that took them. The new weights are packed for the products of the next step while they are in the cache.
+Both are done piece by piece, some rows of a stage's weights at a time, and threads take pieces as
+they take groups. The groups are added without rounding (collect.py), so the bits depend on how a
+batch was cut into groups, not on the threads that took them. The new weights are packed for the
+products of the next step while they are in the cache.
 """
 
 import numpy as np
@@ -41,13 +42,6 @@ from .tables import (
     B,
     W,
 )
-
-
-@jit
-def place_of(table, piece):
-    """Where the sums of a piece begin and end among those of the network."""
-    at, wide = table[piece[STAGE], GRADIENT_AT], table[piece[STAGE], PADDED]
-    return at + piece[FIRST_ROW] * wide, at + piece[STOP_ROW] * wide
 
 
 # ---- rules: one optimizer step for flat arrays; `first` and `second` are its state, if any ----

@@ -122,7 +122,9 @@ class RankTraining(Training):
         fetch = model.backend.to_numpy
         mine = [tuple(map(fetch, pair)) for pair in model.get_parameters()]
         first = world.broadcast(mine)
-        if any((a != b).any() for pair in zip(mine, first, strict=True) for a, b in zip(*pair)):
+        if any(
+            a.tobytes() != b.tobytes() for a, b in zip(sum(mine, ()), sum(first, ()), strict=True)
+        ):
             model.set_parameters(first)
         dropouts = [part.dropout for part in stage_parts(model) if part.dropout is not None]
         for dropout in dropouts:

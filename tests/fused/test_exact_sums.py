@@ -136,7 +136,9 @@ def test_what_float64_loses_on_the_way_decides_a_tie():
 def test_neither_order_nor_grouping_changes_a_word(dtype):
     rng = np.random.default_rng(3)
     groups, size = 40, 19
-    sums = (rng.normal(size=(groups, size)) * 10.0 ** rng.integers(-9, 9, (groups, 1))).astype(dtype)
+    sums = (rng.normal(size=(groups, size)) * 10.0 ** rng.integers(-9, 9, (groups, 1))).astype(
+        dtype
+    )
     whole = np.zeros(3 * size, np.int64)
     collected(groups, sums.reshape(-1), size, whole, 1)
     for cuts in ([0, 1, 40], [0, 13, 14, 40], [0, 40]):

@@ -23,12 +23,21 @@ def everything(model, history=None):
     """All that training has made, as bytes."""
     found = {}
     for number, layer in enumerate(model.trainable_layers):
-        for name in ("weights", "biases", "dweights", "dbiases", "weight_momentums", "weight_cache"):
+        for name in (
+            "weights",
+            "biases",
+            "dweights",
+            "dbiases",
+            "weight_momentums",
+            "weight_cache",
+        ):
             if hasattr(layer, name):
                 found[number, name] = np.asarray(getattr(layer, name)).tobytes()
     found["iterations"] = model.optimizer.iterations
     if history is not None:
-        found["history"] = {name: np.array(curve).tobytes() for name, curve in history.history.items()}
+        found["history"] = {
+            name: np.array(curve).tobytes() for name, curve in history.history.items()
+        }
     return found
 
 
@@ -127,7 +136,9 @@ def test_evaluate_and_predict_are_shared():
             assert whole.tobytes() == results[0][1].tobytes()
         assert np.concatenate([part for _, _, part in results]).tobytes() == whole.tobytes()
     # fewer rows than ranks
-    few = on_ranks(3, lambda world: network.model(backend_of("float64")).predict(X[:2], world=world))
+    few = on_ranks(
+        3, lambda world: network.model(backend_of("float64")).predict(X[:2], world=world)
+    )
     assert all(one.shape == (2, outputs.shape[1]) for one in few)
 
 
@@ -145,9 +156,7 @@ def test_who_stops_stops_all_after_the_same_step():
         model.world_rank = world.rank
         X, y = network.data(model, 1000)
         stop = StopOn1()
-        model.train(
-            X, y.values, batch_size=50, callbacks=[stop], print_every=None, world=world
-        )
+        model.train(X, y.values, batch_size=50, callbacks=[stop], print_every=None, world=world)
         return stop.seen, everything(model)
 
     results = on_ranks(3, run)
@@ -193,7 +202,9 @@ def test_replicas_that_part_are_named():
         model = network.model(backend_of("float32"))
         model.world_rank = world.rank
         X, y = network.data(model, 400)
-        model.train(X, y.values, batch_size=100, callbacks=[Disturb()], print_every=None, world=world)
+        model.train(
+            X, y.values, batch_size=100, callbacks=[Disturb()], print_every=None, world=world
+        )
 
     errors = errors_on_ranks(4, run)
     assert all(isinstance(error, ReplicasPartedError) for error in errors)
