@@ -14,9 +14,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import numpy as np
-
 from ..backend.interrupts import new_pass
+from ..data.order import order_of
 from ..files.random_state import stream_kept
 from ..rollback import all_or_nothing
 from . import blas, divergence, long_calls
@@ -27,14 +26,6 @@ from .inference import evaluate
 from .run import METRICS, Run
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
-
-
-def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the samples in `epoch`: a function of (seed, epoch), with no state between.
-
-    NumPy's PCG64 (O'Neill, 2014), seeded by both numbers, shuffles 0..samples-1.
-    """
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(samples)
 
 
 class Training:
@@ -126,7 +117,7 @@ class Training:
             print(f"epoch: {epoch}")
         if not run.steps_done:
             new_pass(run.loss, run.accuracy)
-        order = epoch_order(run.data.samples, run.seed, epoch) if run.shuffle else None
+        order = order_of(run.data.samples, run.seed, epoch) if run.shuffle else None
         within = self.checkpoint is not None and self.checkpoint.every is not None
         if not within and long_calls.swept(run, engine):
             long_calls.sweep(run, engine, order)
