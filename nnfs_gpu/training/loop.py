@@ -15,9 +15,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from ..backend.interrupts import new_pass
+from ..data.order import order_of
 from ..files.random_state import stream_kept
 from ..network.engine import Measured
 from ..ranks.world import World
@@ -30,14 +29,6 @@ from .inference import evaluate
 from .run import METRICS, Run
 
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
-
-
-def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the samples in `epoch`: a function of (seed, epoch), with no state between.
-
-    NumPy's PCG64 (O'Neill, 2014), seeded by both numbers, shuffles 0..samples-1.
-    """
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(samples)
 
 
 class Training:
@@ -145,7 +136,7 @@ class Training:
             print(f"epoch: {epoch}")
         if not run.steps_done:
             new_pass(run.loss, run.accuracy)
-        order = epoch_order(run.data.samples, run.seed, epoch) if run.shuffle else None
+        order = order_of(run.data.samples, run.seed, epoch) if run.shuffle else None
         within = self.checkpoint is not None and self.checkpoint.every is not None
         if not within and long_calls.swept(run, engine):
             long_calls.sweep(run, engine, order)
