@@ -16,7 +16,7 @@ def mark_of(words, start):
     stay_apart()
     total, factor = np.uint32(0), np.uint32(2 * start + 1)
     for i in range(words.shape[0]):
-        total += words[i] * (factor + np.uint32(2 * i))
+        total = np.uint32(total + np.uint32(words[i] * np.uint32(factor + np.uint32(2 * i))))
     return total
 
 
@@ -33,6 +33,6 @@ def fingerprint(tables, like):
         inputs, outputs = table[s, k.INPUTS], table[s, k.OUTPUTS]
         for address, count in ((table[s, k.W], inputs * outputs), (table[s, k.B], outputs)):
             words = vector(address, count * wide, np.uint32(0))
-            total += mark_of(words, start)
+            total = np.uint32(total + mark_of(words, start))
             start += count * wide
     return np.int64(total)

@@ -7,7 +7,7 @@ in any order.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -188,6 +188,7 @@ class Streamed(InBlocks):
         batch_size: int | None = None,
         order: np.ndarray | None = None,  # noqa: ARG002 - the others have it
         first: int = 0,
+        align: Callable[[int], int] | None = None,  # noqa: ARG002 - blocks are as they come
     ) -> Iterator[Block]:
         """See `held.py`. `order` must be None; blocks before `first` are passed over."""
         size = min(batch_size or self.samples, self.samples)

@@ -6,16 +6,16 @@
     Made      rows that a function makes (`sources.Rows`)
     Streamed  another source of blocks (`sources.py`)
 those two in the middle in `ranges.py`, the last in `blockwise.py`. All have `samples` and
-    blocks(batch_size, order, first) -> (total, X, y), ...
+    blocks(batch_size, order, first, align) -> (total, X, y), ...
 the samples in batches, from batch number `first` on. `total` is None where X, y are a
 whole batch; else they are one block of a batch of `total` rows, which is larger than `block`
 rows or than the blocks of the source: a step then adds the blocks up. X (n, features) and y
-(`targets.Targets`) are checked and on the backend. For ranks, which divide a batch, there is
+(`targets.Targets`) are checked and on the backend. Blocks that are read or made are cut at
+multiples of align(total) rows, so that what is added up alone lies in one. For ranks, which divide a batch, there is
     shares(batch_size, order, first, share, align) -> (total, ((row, X, y), ...)), ...
 of each batch from `first` on the rows start to stop - 1, share(total) -> (start, stop), in blocks
-of which `row` is the first one's number in the batch. Blocks that are read or made are cut at
-multiples of align(total) rows, so that what is added up alone lies in one. Nothing is read or
-made of other rows. `Streamed` refuses.
+of which `row` is the first one's number in the batch. Nothing is read or made of other rows.
+`Streamed` refuses.
 """
 
 from __future__ import annotations
@@ -106,7 +106,11 @@ class Held:
         self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last
 
     def blocks(
-        self, batch_size: int | None = None, order: Order | None = None, first: int = 0
+        self,
+        batch_size: int | None = None,
+        order: Order | None = None,
+        first: int = 0,
+        align: Callable[[int], int] | None = None,  # noqa: ARG002 - the others have it
     ) -> Iterator[Block]:
         """See the module docstring. `order`: the samples are gathered on the backend."""
         X, y = self.X, self.y

@@ -41,14 +41,19 @@ class ByRange(InBlocks):
             yield slice(start, min(start + self.block, self.samples))
 
     def blocks(
-        self, batch_size: int | None = None, order: Order | None = None, first: int = 0
+        self,
+        batch_size: int | None = None,
+        order: Order | None = None,
+        first: int = 0,
+        align: Callable[[int], int] | None = None,
     ) -> Iterator[Block]:
         """See `held.py`. Rows are read or made when their block is asked for."""
         size = min(batch_size or self.samples, self.samples)
         for batch in range(first * size, self.samples, size):
             end = min(batch + size, self.samples)
-            for start in range(batch, end, self.block):
-                stop = min(start + self.block, end)
+            most = self._most(align(end - batch) if align else 1)
+            for start in range(batch, end, most):
+                stop = min(start + most, end)
                 total = None if stop - start == end - batch else end - batch
                 yield total, *self._range(start, stop, order)
         self._seen = self._seen or first == 0
@@ -68,11 +73,15 @@ class ByRange(InBlocks):
             yield total, self._share(batch, *share(total), align(total), order)
         self._seen = self._seen or first == 0
 
+    def _most(self, align: int) -> int:
+        """Rows of a block: whole multiples of `align`, one at least."""
+        return max(self.block // align, 1) * align
+
     def _share(self, batch: int, start: int, stop: int, align: int, order: Order | None) -> Share:
         """Rows start..stop-1 of the batch whose first row is `batch`, cut at multiples of `align`:
         blocks have at most `block` rows, or `align` where that is more.
         """
-        most = max(self.block // align, 1) * align
+        most = self._most(align)
         while start < stop:
             end = min(start - start % align + most, stop)
             yield start, *self._range(batch + start, batch + end, order)

@@ -129,7 +129,7 @@ class Training:
 
     def _steps(self) -> bool:
         """The steps of an epoch that are left; False where a callback stopped between two."""
-        run, engine, epoch = self.run, self.engine, self.run.epochs_done + 1
+        run, epoch = self.run, self.run.epochs_done + 1
         if run.steps_done == run.steps:  # killed between the last step and the epoch's end
             return True
         if run.print_every:
@@ -137,9 +137,8 @@ class Training:
         if not run.steps_done:
             new_pass(run.loss, run.accuracy)
         order = order_of(run.data.samples, run.seed, epoch) if run.shuffle else None
-        within = self.checkpoint is not None and self.checkpoint.every is not None
-        if not within and long_calls.swept(run, engine):
-            long_calls.sweep(run, engine, order)
+        if self._swept():
+            long_calls.sweep(run, self.engine, order)
             return True
         step, last = run.steps_done, run.steps - 1
         for measured in self._measured(order, step):
@@ -158,8 +157,9 @@ class Training:
 
     def _measured(self, order: Any, first: int) -> Iterator[Measured]:
         """Do the steps of an epoch from number `first` on: what each has measured."""
-        engine, rows = self.engine, 0
-        for total, X, y in self.run.data.blocks(self.run.batch_size, order, first):
+        engine, run, rows = self.engine, self.run, 0
+        leaf = getattr(engine, "leaf", None)
+        for total, X, y in run.data.blocks(run.batch_size, order, first, leaf):
             if total is None:
                 yield engine.step(X, y)
                 continue
@@ -168,6 +168,11 @@ class Training:
             if rows == total:
                 rows = 0
                 yield engine.finish()
+
+    def _swept(self) -> bool:
+        """Whether many batches go into one call of the engine."""
+        within = self.checkpoint is not None and self.checkpoint.every is not None
+        return not within and long_calls.swept(self.run, self.engine) > 0
 
     def _stops(self) -> bool:
         """Whether training ends after the step that was just done."""

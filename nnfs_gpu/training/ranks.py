@@ -49,7 +49,7 @@ class RankTraining(Training):
             run.print_every = 0
             run.called = tuple(one for one in run.callbacks if not getattr(one, "rank_0", False))
         self.shared = SharedSteps(self.engine, world)
-        run.data.shares  # noqa: B018 - raises for a source that ranks cannot divide
+        run.data.shares(run.batch_size, None, 0, self.shared.share, self.engine.leaf)  # may raise
 
     def train(self) -> History:
         """As `Training.train`. Raises RankError where another rank has failed, on all of the
@@ -136,14 +136,16 @@ class RankTraining(Training):
 
     def _measured(self, order: Any, first: int) -> Iterator[Measured]:
         run, shared = self.run, self.shared
-        batches = run.data.shares(
-            run.batch_size, order, first, shared.share, align=shared.engine.leaf
-        )
+        shared.within, leaf = run.steps_done < run.steps, shared.engine.leaf
+        batches = run.data.shares(run.batch_size, order, first, shared.share, leaf)
         for total, rows in batches:
             step = run.optimizer.iterations + 1
             measured = shared.step(total, rows, step, run.model.stop_training)
             shared.within = run.steps_done + 1 < run.steps
             yield measured
+
+    def _swept(self) -> bool:
+        return False  # ranks meet in every step
 
     def _stops(self) -> bool:
         return self.shared.stop

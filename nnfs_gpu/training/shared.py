@@ -86,18 +86,18 @@ class SharedSteps:
 
     def tell(self, error: Exception) -> None:
         """Have the others know, in the sum that they wait for, that this rank has failed."""
-        if is_on_all(error) or isinstance(error, TimeoutError):
+        if self.world.size == 1 or is_on_all(error) or isinstance(error, TimeoutError):
             return
-        self._failed = error
+        self._failed = on_all(error, self.world.rank)  # soon: each then ends by itself
         marks = [0] * FAILED + [1]
         with contextlib.suppress(RankError):  # of all ranks; this one has its own
-            if not self.within:
-                self._flags[:] = marks
-                self._sum(self._flags)
-                return
-            with contextlib.suppress(RuntimeError):  # where a batch is under way
-                self.engine.begin(1)
-            self._exchange(self.engine.message(), 0, marks)
+            if self.within:
+                with contextlib.suppress(RuntimeError):  # where a batch is under way
+                    self.engine.begin(1)
+                self._exchange(self.engine.message(), 0, marks)
+            self._flags[:] = marks
+            self._sum(self._flags)
+            self._look(self._flags)
 
     # ---- inside a step ----
     def _exchange(self, message: Array, step: int, marks: list[int]) -> None:

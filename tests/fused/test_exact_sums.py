@@ -7,6 +7,7 @@ words is that with them; neither order nor grouping changes a word; and poison s
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -87,7 +88,7 @@ def test_the_value_of_one_number_is_that_of_its_words(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("groups", [2, 3, 17, 128])
-def test_a_sum_is_rounded_once_it_is_whole(dtype, groups, rng=None):
+def test_a_sum_is_rounded_once_it_is_whole(dtype, groups):
     rng = np.random.default_rng(groups)
     size = 37  # whole registers, and numbers beside them
     sums = rng.normal(size=(groups, size)) * 10.0 ** rng.integers(-24, 17, (groups, size))
@@ -143,7 +144,7 @@ def test_neither_order_nor_grouping_changes_a_word(dtype):
     collected(groups, sums.reshape(-1), size, whole, 1)
     for cuts in ([0, 1, 40], [0, 13, 14, 40], [0, 40]):
         order, ranks = rng.permutation(groups), np.zeros(3 * size, np.int64)
-        for first, stop in zip(cuts, cuts[1:], strict=False):
+        for first, stop in itertools.pairwise(cuts):
             part = np.full(3 * size, 5, np.int64)
             rows = sums[order[first:stop]]
             half = len(rows) // 2
