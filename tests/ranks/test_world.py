@@ -1,5 +1,9 @@
 """A world: of one process, over MPI on real ranks, and over anything else that adds up integers."""
 
+import inspect
+import textwrap
+import types
+
 import numpy as np
 import pytest
 from rank_runs import run_ranks
@@ -152,6 +156,44 @@ class Half(ng.World):
 
     def abort(self, code=1):
         raise SystemExit(code)
+
+
+def test_the_docstrings_world_of_pytorch():
+    """Its code, on stand-ins for PyTorch: every rank of two has the same."""
+    code = inspect.getdoc(ng.World)
+    code = textwrap.dedent(code[code.index("    class TorchWorld") :])
+    assert len(code.strip().splitlines()) <= 20
+
+    def all_reduce(a):
+        a *= 2
+
+    def broadcast_object_list(box, src):
+        box[src] = "of rank 0"
+
+    dist = types.SimpleNamespace(
+        init_process_group=lambda kind: None,
+        get_rank=lambda: 1,
+        get_world_size=lambda: 2,
+        all_reduce=all_reduce,
+        broadcast_object_list=broadcast_object_list,
+        barrier=lambda: None,
+    )
+    codes = []
+    names = {
+        "nnfs_gpu": ng,
+        "dist": dist,
+        "torch": types.SimpleNamespace(from_numpy=lambda a: a),
+        "os": types.SimpleNamespace(_exit=codes.append),
+    }
+    exec(code, names)
+    with names["TorchWorld"]() as world:
+        a = np.arange(3)
+        world.sum(a)
+        world.barrier()
+        assert (world.rank, world.size, a.tolist()) == (1, 2, [0, 2, 4])
+        assert world.broadcast("of rank 1") == "of rank 0"
+        world.abort(4)
+    assert codes == [4]
 
 
 def test_a_double():
