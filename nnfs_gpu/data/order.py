@@ -11,8 +11,9 @@ The cipher is a Feistel network on pairs: numbers 0..a b - 1, with a b just abov
 A round can be undone, whatever f is, so the whole is a bijection; and a number that leaves 0..n-1
 is put in again until it comes out inside (Black and Rogaway, "Ciphers with arbitrary finite
 domains", CT-RSA 2002). The random functions are tables of Philox words, of about sqrt(n) entries
-a round: with independent ones four rounds are enough against whoever does not see all outputs
-(Luby and Rackoff, SIAM J. Comput. 17(2), 1988), and ROUNDS are taken.
+a round. Four rounds are enough against whoever sees few outputs (Luby and Rackoff, SIAM J. Comput.
+17(2), 1988); an epoch sees all, and there four can be told from chance, by rows whose places are
+sqrt(n) apart. Eight cannot by anything that was tried (`tests/data/test_order.py`).
 """
 
 from __future__ import annotations

@@ -210,3 +210,20 @@ def test_a_double():
     with pytest.raises(SystemExit) as left, Half():
         raise SystemExit(0)
     assert left.value.code == 0
+
+
+def test_the_watchdog_of_the_start_watches_the_start_alone():
+    done = run_ranks(
+        1,
+        """
+import faulthandler
+calls = []
+faulthandler.dump_traceback_later = lambda seconds, exit: calls.append((seconds, exit))
+faulthandler.cancel_dump_traceback_later = lambda: calls.append("cancelled")
+from nnfs_gpu import World
+World.mpi(timeout=50)
+World.mpi(timeout=float("inf"))
+say(calls=calls)
+""",
+    )
+    assert done.said == [{"calls": [[50, True], "cancelled", [1e6, True], "cancelled"]}]
