@@ -11,8 +11,9 @@ The cipher is a Feistel network on pairs: numbers 0..a b - 1, with a b just abov
 A round can be undone, whatever f is, so the whole is a bijection; and a number that leaves 0..n-1
 is put in again until it comes out inside (Black and Rogaway, "Ciphers with arbitrary finite
 domains", CT-RSA 2002). The random functions are tables of Philox words, of about sqrt(n) entries
-a round: with independent ones four rounds are enough against whoever does not see all outputs
-(Luby and Rackoff, SIAM J. Comput. 17(2), 1988), and ROUNDS are taken.
+a round. Four rounds are enough against whoever sees few outputs (Luby and Rackoff, SIAM J. Comput.
+17(2), 1988); an epoch sees all, and there four can be told from chance, by rows whose places are
+sqrt(n) apart. Eight cannot by anything that was tried (`tests/data/test_order.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ MOST = 1 << 44  # samples of the largest cipher: its tables are then 128 MiB
 ROUNDS = 8
 PART = 1 << 14  # numbers that go through all rounds together, in cache
 
+Array = Any
 Order = Any  # what has [start:stop] -> int64 (stop - start,): rows of the data
 
 
@@ -63,7 +65,7 @@ class Cipher:
         self.right = -(-n // self.left)
         self._tables = [self._table(number, seed, epoch) for number in range(ROUNDS)]
 
-    def _table(self, number: int, seed: int, epoch: int) -> np.ndarray:
+    def _table(self, number: int, seed: int, epoch: int) -> Array:
         """The random function of a round: of each value of one half what the other is moved by.
 
         A value is 64 random bits modulo the half's size, so that none is likelier than another by
@@ -87,11 +89,11 @@ class Cipher:
             part[:] = self._walk(part)
         return places
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """The whole of it, for those who hold all samples in memory anyway."""
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
-    def _walk(self, numbers: np.ndarray) -> np.ndarray:
+    def _walk(self, numbers: np.ndarray) -> Array:
         """Through the rounds until all are below n: one in sqrt(n) goes again."""
         found = self._rounds(numbers)
         outside = np.flatnonzero(found >= self.n)
@@ -100,7 +102,7 @@ class Cipher:
             outside = outside[found[outside] >= self.n]
         return found
 
-    def _rounds(self, numbers: np.ndarray) -> np.ndarray:
+    def _rounds(self, numbers: np.ndarray) -> Array:
         """All rounds over numbers below left x right."""
         left = numbers // self.right
         right = numbers - left * self.right
@@ -112,7 +114,7 @@ class Cipher:
         return left * self.right + right
 
 
-def _moved(half: np.ndarray, by: np.ndarray, size: int) -> np.ndarray:
+def _moved(half: np.ndarray, by: np.ndarray, size: int) -> Array:
     """(half + by) mod size, of numbers below size."""
     moved = half + by
     moved -= size * (moved >= size)
