@@ -20,7 +20,7 @@ import numpy as np
 
 from ..fused import CannotFuse
 from ..fused.stages import stage_parts
-from ..network.engine import Measured
+from ..network.engine import Measured, SharedEngine
 from ..ranks.failures import together
 from ..ranks.world import World
 from . import divergence
@@ -43,13 +43,20 @@ class RankTraining(Training):
                 "steps, whose sums are exact"
             )
         super().__init__(run, "fused", checkpoint, checkpoint_every, world)
-        if not hasattr(self.engine, "message"):
-            raise CannotFuse(f"world: {self.engine.describe()} does not share its batches")
+        self.shared = SharedSteps(self._sharing(), world)
         if world.rank:
             run.print_every = 0
             run.called = tuple(one for one in run.callbacks if not getattr(one, "rank_0", False))
-        self.shared = SharedSteps(self.engine, world)
-        run.data.shares(run.batch_size, None, 0, self.shared.share, self.engine.leaf)  # may raise
+        leaf = self.shared.engine.leaf
+        run.data.shares(run.batch_size, None, 0, self.shared.share, leaf)  # may raise
+
+    def _sharing(self) -> SharedEngine:
+        """The engine. Raises CannotFuse for one that does not share its batches."""
+        engine: Any = self.engine
+        if not hasattr(engine, "message"):
+            raise CannotFuse(f"world: an engine of {engine.describe()} does not share its batches")
+        shared: SharedEngine = engine
+        return shared
 
     def train(self) -> History:
         """As `Training.train`. Raises RankError where another rank has failed, on all of the
@@ -77,8 +84,8 @@ class RankTraining(Training):
     def _compare(self, mine: str, first: str) -> None:
         if mine != first:
             names = "epochs", "settings"
-            trees = (dict(zip(names, json.loads(one), strict=True)) for one in (first, mine))
-            found = "; ".join(differences(*trees)[:4])
+            theirs, own = (dict(zip(names, json.loads(one), strict=True)) for one in (first, mine))
+            found = "; ".join(differences(theirs, own)[:4])
             raise ValueError(
                 f"train: got something else than rank 0: {found} (first what rank 0 has); give all "
                 "ranks the same model, data and settings"
@@ -96,7 +103,7 @@ class RankTraining(Training):
 
     def _renew(self) -> None:
         super()._renew()
-        self.shared.engine = self.engine
+        self.shared.engine = self._sharing()
 
     def _epochs(self) -> None:
         """The epochs that are left. What fails here is told to the other ranks."""
