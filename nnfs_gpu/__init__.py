@@ -17,7 +17,7 @@ from .activations import (
     Activation_Tanh,
 )
 from .backend import available_backends, get_backend, use_backend
-from .data.sources import Blocks, spiral_blocks
+from .data.sources import Blocks, Rows, spiral_blocks, spiral_rows
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
 from .files.model_file import ModelFileError
 from .files.vocabulary import register
@@ -75,6 +75,7 @@ __all__ = [
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "Rows",
     "World",
     "__version__",
     "available_backends",
@@ -85,6 +86,7 @@ __all__ = [
     "spiral_bayes_limit",
     "spiral_blocks",
     "spiral_data",
+    "spiral_rows",
     "use_backend",
     "vertical_data",
 ]

@@ -5,7 +5,7 @@
     jax                       one jitted scan over the batches of an epoch
 
 All start from the same parameters on the same data and go through them in the same order: that of
-`training.epoch_order`, drawn anew in every epoch where they are shuffled. Each is checked before
+`data.order.order_of`, drawn anew in every epoch where they are shuffled. Each is checked before
 it is timed: its parameters after an epoch of SGD against our layers on the numpy backend in
 float64. A time is that of one batch, with its share of what an epoch does besides.
 """
@@ -21,8 +21,8 @@ import numpy as np
 
 from nnfs_gpu import get_backend
 from nnfs_gpu.backend import Backend
+from nnfs_gpu.data.order import order_of
 from nnfs_gpu.selftest.timing import HOST, Contender
-from nnfs_gpu.training.loop import epoch_order
 
 from ..peak import NAME as PEAK, Peak
 from ..peers import Peers
@@ -159,7 +159,7 @@ class TorchBatches(Torch):
         X, y = self._whole
         for epoch in range(1, epochs + 1):
             if self._shuffle:
-                order = self._torch.from_numpy(epoch_order(len(X), SEED, epoch))
+                order = self._torch.from_numpy(order_of(len(X), SEED, epoch))
                 order = order.to(X.device)
                 X, y = self._whole[0][order], self._whole[1][order]
             for first in range(0, len(X), self._batch):
@@ -196,7 +196,7 @@ class JaxScan(Jax):
         for number in range(1, epochs + 1):
             order = self._order
             if self._shuffle:
-                order = epoch_order(len(order), SEED, number)
+                order = order_of(len(order), SEED, number)
             count = float(self._count + 1)
             self._state, loss = self._epoch(self._state, self._X, self._y, order, count)
             self._count += self._steps

@@ -18,7 +18,7 @@ ROUNDS = 10
 MASK = 0xFFFFFFFF
 
 # What the words are for: a number in the counter keeps the uses apart.
-STREAM_PLAIN, STREAM_DROPOUT, STREAM_SPIRAL = 0, 1, 2
+STREAM_PLAIN, STREAM_DROPOUT, STREAM_SPIRAL, STREAM_ORDER = 0, 1, 2, 3
 
 
 def counter(seed: int, stream: int, call: int) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ raise it, and each ends by itself: such an error is marked with `on_all`, and ra
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 
@@ -66,4 +67,5 @@ def tell(error: BaseException, rank: int) -> None:
         text = f"exit code {error.code}\n" if isinstance(error.code, int) else f"{error.code}\n"
     else:
         text = "".join(traceback.format_exception(error))
-    print(f"rank {rank}: {text}", end="", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads, and the ranks must end
+        print(f"rank {rank}: {text}", end="", file=sys.stderr, flush=True)

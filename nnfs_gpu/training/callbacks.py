@@ -17,9 +17,14 @@ class Callback:
     validation data, val_loss and val_accuracy, as Python floats.
     `self.model.stop_training = True` ends training: after an epoch, or after the step, whose
     epoch is then left unfinished and is not in the history.
+
+    rank_0  True for one that prints or writes: of several ranks (`world=`) the first alone calls
+            it. Others are called on all ranks, with the same numbers; one that stops training
+            stops all, after the step that follows.
     """
 
     model: Any = None
+    rank_0 = False
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         """Before the first step. logs: epochs, steps (an epoch), samples, metrics (names)."""

@@ -159,14 +159,32 @@ world.sum(a)
     assert "last words of 1" in done.out
 
 
+def test_nothing_stands_in_the_way_of_an_abort():
+    """As where nobody reads what the ranks print, or a program has closed it."""
+    program = (
+        HEAD
+        + """
+import os
+with World.mpi(timeout=10_000) as world:
+    if world.rank == 1:
+        sys.stdout = None
+        os.close(2)
+        raise KeyError
+    world.sum(a)
+"""
+    )
+    assert run_ranks(2, program).code == 1
+
+
 # ---- a rank that hangs, or is gone ----
 @pytest.mark.parametrize("call", ["sum(a)", "broadcast(1)", "barrier()"])
 def test_a_rank_that_hangs(call):
     program = (
         HEAD
         + f"""
-with World.mpi(timeout=0.5) as world:
+with World.mpi(timeout=60) as world:
     world.barrier()
+    world._messages.timeout = 0.5
     if world.rank == 1:
         time.sleep(10_000)
     world.{call}
@@ -185,8 +203,9 @@ def test_a_call_that_was_left_is_the_last():
     program = (
         HEAD
         + """
-world = World.mpi(timeout=0.2)
+world = World.mpi(timeout=60)
 world.barrier()
+world._messages.timeout = 0.2
 if world.rank == 1:
     time.sleep(10_000)
 try:
@@ -201,7 +220,26 @@ except TimeoutError:
     )
     done = run_ranks(2, program)
     assert done.code == 4
-    assert "rank 0 has left a call before its end and cannot make another one; abort()" in done.out
+    assert "rank 0 has left a sum before its end and cannot make another call; abort()" in done.out
+
+
+def test_a_rank_that_ends_before_it_is_there():
+    """The others wait inside of MPI, which hears nothing: Python's watchdog ends them."""
+    program = (
+        HEAD
+        + """
+import os
+from nnfs_gpu.ranks.launchers import promised
+if promised(os.environ).rank == 1:
+    sys.exit(3)
+World.mpi(timeout=1)
+print("never here")
+"""
+    )
+    done = run_ranks(2, program)
+    assert done.code not in (0, None)
+    assert "never here" not in done.out
+    assert "in _started_with_all_ranks" in done.err
 
 
 def test_a_rank_that_is_killed():

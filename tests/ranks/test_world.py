@@ -1,5 +1,9 @@
 """A world: of one process, over MPI on real ranks, and over anything else that adds up integers."""
 
+import inspect
+import textwrap
+import types
+
 import numpy as np
 import pytest
 from rank_runs import run_ranks
@@ -154,6 +158,44 @@ class Half(ng.World):
         raise SystemExit(code)
 
 
+def test_the_docstrings_world_of_pytorch():
+    """Its code, on stand-ins for PyTorch: every rank of two has the same."""
+    code = inspect.getdoc(ng.World)
+    code = textwrap.dedent(code[code.index("    class TorchWorld") :])
+    assert len(code.strip().splitlines()) <= 20
+
+    def all_reduce(a):
+        a *= 2
+
+    def broadcast_object_list(box, src):
+        box[src] = "of rank 0"
+
+    dist = types.SimpleNamespace(
+        init_process_group=lambda kind: None,
+        get_rank=lambda: 1,
+        get_world_size=lambda: 2,
+        all_reduce=all_reduce,
+        broadcast_object_list=broadcast_object_list,
+        barrier=lambda: None,
+    )
+    codes = []
+    names = {
+        "nnfs_gpu": ng,
+        "dist": dist,
+        "torch": types.SimpleNamespace(from_numpy=lambda a: a),
+        "os": types.SimpleNamespace(_exit=codes.append),
+    }
+    exec(code, names)
+    with names["TorchWorld"]() as world:
+        a = np.arange(3)
+        world.sum(a)
+        world.barrier()
+        assert (world.rank, world.size, a.tolist()) == (1, 2, [0, 2, 4])
+        assert world.broadcast("of rank 1") == "of rank 0"
+        world.abort(4)
+    assert codes == [4]
+
+
 def test_a_double():
     with Half() as world:
         a = np.arange(3)
@@ -168,3 +210,20 @@ def test_a_double():
     with pytest.raises(SystemExit) as left, Half():
         raise SystemExit(0)
     assert left.value.code == 0
+
+
+def test_the_watchdog_of_the_start_watches_the_start_alone():
+    done = run_ranks(
+        1,
+        """
+import faulthandler
+calls = []
+faulthandler.dump_traceback_later = lambda seconds, exit: calls.append((seconds, exit))
+faulthandler.cancel_dump_traceback_later = lambda: calls.append("cancelled")
+from nnfs_gpu import World
+World.mpi(timeout=50)
+World.mpi(timeout=float("inf"))
+say(calls=calls)
+""",
+    )
+    assert done.said == [{"calls": [[50, True], "cancelled", [1e6, True], "cancelled"]}]

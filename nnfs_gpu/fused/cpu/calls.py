@@ -31,7 +31,8 @@ WORTH_FOLLOWING = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
 NO_CALL = (0,) * 12
 ENGINE = "the CPU's fused step"
-ORDER = -1  # where a call has the order of its samples
+ORDER, WHAT = -1, 8  # where a call has the order of its samples, and what is to be done
+BLOCKS = k.COLLECT | k.FINISH  # of what: a call that collects and does not finish is a block
 
 
 class StepCalls:
@@ -95,6 +96,12 @@ class StepCalls:
         real = numba.typeof(self._like)
         self.layout.head[k.GATHER_POINTER] = gather.address(*[numba.int64] * 8, real)
 
+    def _load_collect(self) -> None:
+        """The function that adds up a batch which comes in several calls."""
+        real, whole = numba.typeof(self._like), numba.int64
+        address = pointers.collect_piece.address(whole, whole, whole, whole, real)
+        self.layout.head[k.COLLECT_POINTER] = address
+
     def _train(
         self, thread: int, role: int, call: tuple[Any, ...], watch: tuple[int, int, int] = (0, 0, 0)
     ) -> None:
@@ -103,6 +110,8 @@ class StepCalls:
             self._load_pointers()
             if call[ORDER] and not self.layout.head[k.GATHER_POINTER]:
                 self._load_gather()
+            if call[WHAT] & BLOCKS == k.COLLECT and not self.layout.head[k.COLLECT_POINTER]:
+                self._load_collect()
         train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
     def _shared(self, n: int, per: int, steps: int) -> bool:

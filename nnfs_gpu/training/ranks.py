@@ -1,0 +1,158 @@
+"""Training over ranks: one run that several processes do together, each with some of the rows.
+
+Every rank runs the same program: the same model, the same data (arrays given whole, memory maps,
+`Rows`), the same callbacks. A batch is cut into leaves by its size alone, a rank has whole leaves,
+and what they add up to is exact (`shared.py`): so parameters, history and files are the same bits
+for every number of ranks. Rank 0 alone prints and writes. `Model.train(world=...)` comes here.
+
+Ranks that were given different things are told before the first step. One that fails says so in
+the next sum, and the others end with an error that names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..fused import CannotFuse
+from ..fused.stages import stage_parts
+from ..network.engine import Measured, SharedEngine
+from ..ranks.failures import together
+from ..ranks.world import World
+from . import divergence
+from .callbacks import History
+from .checkpoint_settings import differences, settings_of
+from .loop import Training
+from .run import Run
+from .shared import SharedSteps
+
+
+class RankTraining(Training):
+    """One call of `Model.train(world=...)`, on one of its ranks."""
+
+    def __init__(
+        self, run: Run, engine: str, checkpoint: Any, checkpoint_every: int | None, world: World
+    ):
+        if engine == "layers":
+            raise ValueError(
+                "engine: got 'layers', expected 'auto' or 'fused' with world: ranks share fused "
+                "steps, whose sums are exact"
+            )
+        super().__init__(run, "fused", checkpoint, checkpoint_every, world)
+        self.shared = SharedSteps(self._sharing(), world)
+        if world.rank:
+            run.print_every = 0
+            run.called = tuple(one for one in run.callbacks if not getattr(one, "rank_0", False))
+        leaf = self.shared.engine.leaf
+        run.data.shares(run.batch_size, None, 0, self.shared.share, leaf)  # may raise
+
+    def _sharing(self) -> SharedEngine:
+        """The engine. Raises CannotFuse for one that does not share its batches."""
+        engine: Any = self.engine
+        if not hasattr(engine, "message"):
+            raise CannotFuse(f"world: an engine of {engine.describe()} does not share its batches")
+        shared: SharedEngine = engine
+        return shared
+
+    def train(self) -> History:
+        """As `Training.train`. Raises RankError where another rank has failed, on all of the
+        others; ReplicasPartedError.
+        """
+        with contextlib.ExitStack() as quiet:
+            if self.world.rank:
+                quiet.enter_context(divergence.reported_by_caller())
+            return super().train()
+
+    def _open(self) -> None:
+        """All ranks have been given the same; and the checkpoint, which rank 0 sees first."""
+        world, run, checkpoint = self.world, self.run, self.checkpoint
+        together(world, lambda: run.settle(self.engine.name))
+        given = json.dumps([run.epochs, settings_of(run)], sort_keys=True, default=repr)
+        together(world, lambda: self._compare(given, world.broadcast(given)))
+        if checkpoint is None:
+            return
+        first = world.rank == 0
+        together(world, checkpoint.open if first else lambda: None)
+        found = world.broadcast(checkpoint.found)
+        if found:
+            together(world, lambda: None if first else self._follow())
+
+    def _compare(self, mine: str, first: str) -> None:
+        if mine != first:
+            names = "epochs", "settings"
+            theirs, own = (dict(zip(names, json.loads(one), strict=True)) for one in (first, mine))
+            found = "; ".join(differences(theirs, own)[:4])
+            raise ValueError(
+                f"train: got something else than rank 0: {found} (first what rank 0 has); give all "
+                "ranks the same model, data and settings"
+            )
+
+    def _follow(self) -> None:
+        """Read what rank 0 has read."""
+        assert self.checkpoint is not None
+        self.checkpoint.open()
+        if not self.checkpoint.found:
+            raise FileNotFoundError(
+                f"checkpoint: no {self.checkpoint.path}, which rank 0 has read; give a folder that "
+                "all machines share"
+            )
+
+    def _renew(self) -> None:
+        super()._renew()
+        self.shared.engine = self._sharing()
+
+    def _epochs(self) -> None:
+        """The epochs that are left. What fails here is told to the other ranks."""
+        run, shared = self.run, self.shared
+        try:
+            self._make_alike()
+            while run.epochs_done < run.epochs and not shared.agree(run.model.stop_training):
+                if not self._steps():
+                    break
+                self._finish_epoch()
+                if self.checkpoint is not None:
+                    self.checkpoint.epoch_done()
+                run.finite.tell()
+            run.model.stop_training = shared.stop
+            self.fetch()
+        except Exception as error:
+            shared.tell(error)
+            raise
+
+    def _make_alike(self) -> None:
+        """Parameters and dropout's seeds as rank 0 has them, where nobody has fixed them."""
+        model, world = self.run.model, self.world
+        fetch = model.backend.to_numpy
+        mine = [tuple(map(fetch, pair)) for pair in model.get_parameters()]
+        first = world.broadcast(mine)
+        if any(
+            a.tobytes() != b.tobytes() for a, b in zip(sum(mine, ()), sum(first, ()), strict=True)
+        ):
+            model.set_parameters(first)
+        dropouts = [part.dropout for part in stage_parts(model) if part.dropout is not None]
+        for dropout in dropouts:
+            if dropout.seed is None:
+                dropout.seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
+        seeds = world.broadcast([dropout.seed for dropout in dropouts])
+        for dropout, seed in zip(dropouts, seeds, strict=True):
+            dropout.seed = seed
+
+    def _measured(self, order: Any, first: int) -> Iterator[Measured]:
+        run, shared = self.run, self.shared
+        shared.within, leaf = run.steps_done < run.steps, shared.engine.leaf
+        batches = run.data.shares(run.batch_size, order, first, shared.share, leaf)
+        for total, rows in batches:
+            step = run.optimizer.iterations + 1
+            measured = shared.step(total, rows, step, run.model.stop_training)
+            shared.within = run.steps_done + 1 < run.steps
+            yield measured
+
+    def _swept(self) -> bool:
+        return False  # ranks meet in every step
+
+    def _stops(self) -> bool:
+        return self.shared.stop

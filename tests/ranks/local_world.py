@@ -1,0 +1,81 @@
+"""Ranks that are threads of one process: a world for tests, and how a program runs on it.
+
+Real ranks are processes (`run_ranks`). Threads show the same arithmetic, start at once, and let a
+test look at every rank's model.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from nnfs_gpu import World
+from nnfs_gpu.ranks.errors import is_on_all
+
+WAIT = 20.0  # seconds until a test that hangs ends
+
+
+class LocalWorld(World):
+    """One of `size` threads that share `common`."""
+
+    def __init__(self, rank: int, size: int, common: dict[str, Any]):
+        self.rank, self.size, self.common = rank, size, common
+        self.sums = 0
+
+    def sum(self, a):
+        self.common[self.rank] = a.copy()
+        self.barrier()
+        a[...] = np.sum([self.common[rank] for rank in range(self.size)], axis=0)
+        self.sums += 1
+        self.barrier()
+
+    def broadcast(self, value):
+        if self.rank == 0:
+            self.common["value"] = value
+        self.barrier()
+        found = self.common["value"]
+        self.barrier()
+        return found
+
+    def barrier(self):
+        self.common["barrier"].wait(WAIT)
+
+
+def on_ranks(size, program):
+    """What program(world) gives on each of so many ranks; raises the first rank's exception."""
+    common: dict[str, Any] = {"barrier": threading.Barrier(size)}
+    results: list[Any] = [None] * size
+    errors: list[BaseException | None] = [None] * size
+
+    def run(rank):
+        try:
+            results[rank] = program(LocalWorld(rank, size, common))
+        except BaseException as error:
+            errors[rank] = error
+            if not is_on_all(error):  # nobody waits for this rank
+                common["barrier"].abort()
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    found = [error for error in errors if error is not None]
+    for error in sorted(found, key=lambda one: isinstance(one, threading.BrokenBarrierError)):
+        raise error
+    return results
+
+
+def errors_on_ranks(size, program):
+    """The exception of each rank; None where it had none."""
+
+    def caught(world):
+        try:
+            program(world)
+        except Exception as error:
+            return error
+        return None
+
+    return on_ranks(size, caught)
