@@ -1,7 +1,7 @@
 """The sums of a batch that several processes share, tile by tile: without rounding.
 
-`TiledSteps` adds each tile's sums here in place of adding them in order. Where things stand is
-`shared.Message`'s to say, what words are `backend/exact.py`'s. Array code and operations alone;
+`TiledSteps` adds each tile's sums here in place of adding them in order. Where things stand says
+`network.engine.Message`, what words are `backend/exact.py`. Array code and operations alone;
 nothing waits for the device.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, exact
+from ..network.engine import Message
 from .plan import Plan
-from .shared import Message
 
 Array = Any
 
@@ -27,8 +27,10 @@ class SharedSums:
         self.backend, self.plan, self._xp = backend, plan, backend.xp
         self._at = Message(plan.parameters)
         self._words = backend.zeros(self._at.size, np.int64)
-        self._three = self._words[self._at.words].reshape(3, plan.parameters)
-        self._losses = self._words[self._at.losses].reshape(-1, 3)
+        numbers = plan.parameters
+        self._three = [self._words[k * numbers : (k + 1) * numbers] for k in range(3)]
+        losses = self._words[3 * numbers : self._at.right].reshape(-1, 3)
+        self._losses = [losses[:, word] for word in range(3)]  # of each window
         self._pending: list[Any] = []
         self._right: Any = 0.0
         self._rows = 0
@@ -41,7 +43,8 @@ class SharedSums:
     def add(self, found: list[tuple[Array, Array]], loss: Any, right: Any) -> None:
         """A tile's gradients, sums of losses and of right answers."""
         flat = [values.reshape(-1) for pair in found for values in pair]
-        self.backend.exact_add(*self._three, self._xp.concatenate(flat))
+        w0, w1, w2 = self._three
+        self.backend.exact_add(w0, w1, w2, self._xp.concatenate(flat))
         self._pending.append(loss)
         self._right = self._right + right
         if len(self._pending) == PENDING:
@@ -65,7 +68,7 @@ class SharedSums:
         all_there = self._words[self._at.rows] == total
         flat = xp.where(all_there, backend.exact_value(*self._three), np.nan)
         flat = flat.astype(backend.dtype)
-        losses = exact.of_windows(exact.value(xp, *self._losses.T))
+        losses = exact.of_windows(exact.value(xp, *self._losses))
         right = self._words[self._at.right].astype(np.float64)
         losses, right = (xp.where(all_there, one, np.nan) for one in (losses, right))
         return self._cut(flat), losses, right
@@ -86,7 +89,8 @@ class SharedSums:
         xp, words = self._xp, self._words
         if self._pending:
             losses = xp.stack([xp.asarray(one) for one in self._pending])
-            exact.add_all(xp, *self._losses.T, exact.in_windows(xp, losses))
+            w0, w1, w2 = self._losses
+            exact.add_all(xp, w0, w1, w2, exact.in_windows(xp, losses))
             right = self._right  # a float where nothing is compared
             right = right.astype(np.int64) if hasattr(right, "astype") else int(right)
             words[self._at.right] += right

@@ -130,8 +130,8 @@ class TiledSteps:
         return 0
 
     def message(self) -> Array:
-        """What has been accumulated since `begin`, int64, where the engine keeps it
-        (`shared.Message`): what others have may be added to it in place, on the current stream.
+        """What has been accumulated since `begin`, a `Message` where the engine keeps it: what
+        others have may be added to it in place, on the current stream. Waits for nothing.
 
         Raises RuntimeError where `begin` has begun no batch.
         """

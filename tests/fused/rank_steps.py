@@ -55,7 +55,7 @@ def step(ranks, shares, total):
         accumulated(engine, data, blocks, total)
         for (engine, data), blocks in zip(ranks, shares, strict=True)
     ]
-    added = np.add.reduce([message.copy() for message in messages])
+    added = sum(messages[1:], messages[0].copy())
     for message in messages:
         message[...] = added
     return [tuple(float(value) for value in engine.finish()) for engine, _ in ranks]
@@ -66,7 +66,7 @@ def everything(model):
     found = state(model) | gradients(model)
     for name in ("loss", "accuracy"):
         one = getattr(model, name)
-        found[f"sum of {name}"] = np.array(one.accumulated_sum)
+        found[f"sum of {name}"] = np.array(float(one.accumulated_sum))
         found[f"count of {name}"] = np.array(one.accumulated_count)
     found["iterations"] = np.array(model.optimizer.iterations)
     found["calls"] = np.array([getattr(layer, "calls", 0) for layer in model.layers])

@@ -16,6 +16,7 @@ from device_arrays import no_waiting
 from paper_nccl import Paper
 from paper_worlds import LIMIT, PaperWorld, this_rank
 
+from nnfs_gpu import available_backends
 from nnfs_gpu.backend.driver import UnavailableError
 from nnfs_gpu.ranks import nccl
 from nnfs_gpu.ranks.errors import WorldError, is_on_all, is_quiet
@@ -186,3 +187,24 @@ def test_the_installed_cupy():
         assert {"allReduce", "destroy"} <= set(dir(library.NcclCommunicator))
     else:
         assert "install" in found
+
+
+@pytest.mark.device
+def test_a_rank_on_a_gpu():
+    """NCCL itself: one rank has its own sum."""
+    status = available_backends()["cupy"]
+    found = nccl.version()
+    if not status.usable or not found[0].isdigit():
+        pytest.skip(f"cupy: {status.reason}; NCCL: {found}")
+    import cupy
+
+    communicator = nccl.Communicator(0, 1, lambda value: value)
+    numbers = np.array([2**62, -(2**62), 0, 7])
+    a = cupy.asarray(numbers)
+    communicator.sum(a)
+    assert a.get().tolist() == numbers.tolist()
+    with pytest.raises(TypeError, match="expected a CuPy array"):
+        communicator.sum(numbers)
+    communicator.close()
+    with pytest.raises(WorldError, match="NCCL refuses 4 numbers"):
+        communicator.sum(a)

@@ -166,8 +166,8 @@ class KernelSteps(Launches):
         return 0
 
     def message(self) -> Array:
-        """What has been accumulated, int64, where the engine keeps it (`shared.Message`): what
-        others have may be added to it in place, on the current stream. Waits for nothing.
+        """What has been accumulated, a `Message` where the engine keeps it: what others have may be
+        added to it in place, on the current stream. Waits for nothing.
 
         Raises RuntimeError where no batch is under way.
         """

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ...backend.numpy_backend import CLIP
+from ...network.engine import Message
 from ...network.network import Network
 from ..plan import Plan
-from ..shared import Message
 from ..stages import stage_parts
 from . import build as cuda_kernel, device as cuda_device
 from .buffers import Parameters, Schedule, Settings
