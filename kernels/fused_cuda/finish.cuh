@@ -162,7 +162,8 @@ __device__ __forceinline__ void finish_step(const Arguments& a, Get total, real*
   if (threadIdx.x == THREADS - 1) record(a, total(PARAMETERS), total(PARAMETERS + 1), penalty);
 }
 
-// With PART the end of a launch, in all threads of one block: its sums, of a leaf, to `words`.
+#if PART
+// The end of a leaf, in all threads of one block: its sums, of a leaf, to `words`.
 template <class Get> __device__ __forceinline__ void add_leaf(const Arguments& a, Get total) {
 #pragma unroll 1
   for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) {
@@ -174,6 +175,7 @@ template <class Get> __device__ __forceinline__ void add_leaf(const Arguments& a
   a.words[RIGHT_WORD] += (index_t)total(PARAMETERS + 1);
   a.words[ROWS_WORD] += a.rows;
 }
+#endif
 
 // The end of a launch's rows, in all threads of all blocks: sum_of(p) is this block's sum at place
 // p of a slot; where STORED, it already stands in the block's row of `partials`. What follows is

@@ -43,7 +43,9 @@
 //   source     last block: "threadFenceReduction" of the CUDA samples
 
 #include "plan.cuh"
+#if PART
 #include "exact.cuh"
+#endif
 #include "finish.cuh"
 #if NARROW
 #include "narrow.cuh"
