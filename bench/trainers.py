@@ -97,7 +97,7 @@ def sgd_and_adam(
     adam_rate: float,
     few: int | None = None,
 ) -> tuple[Trainer, Trainer]:
-    """One to be checked, on the first `few` samples, and one to be timed; given: parameters, X, y."""
+    """One to be checked, on the first `few` samples, and one to be timed; given: start, X and y."""
     start, X, y = given
     return make(start, X[:few], y[:few], "sgd", rate), make(*given, "adam", adam_rate)
 
