@@ -11,7 +11,8 @@ the samples in batches, from batch number `first` on. `total` is None where X, y
 whole batch; else they are one block of a batch of `total` rows, which is larger than `block`
 rows or than the blocks of the source: a step then adds the blocks up. X (n, features) and y
 (`targets.Targets`) are checked and on the backend. Blocks that are read or made are cut at
-multiples of align(total) rows, so that what is added up alone lies in one. For ranks, which divide a batch, there is
+multiples of align(total) rows, so that what is added up alone lies in one. For ranks, which
+divide a batch, there is
     shares(batch_size, order, first, share, align) -> (total, ((row, X, y), ...)), ...
 of each batch from `first` on the rows start to stop - 1, share(total) -> (start, stop), in blocks
 of which `row` is the first one's number in the batch. Nothing is read or made of other rows.
