@@ -37,7 +37,10 @@ WORKING = threading.Lock()
 
 @pytest.fixture(autouse=True)
 def small_leaves(monkeypatch):
-    """And the emulator, whose threads' stacks are the library's, works for one rank at a time."""
+    """And the emulator, whose threads' stacks are the library's, works for one rank at a time.
+    Each rank sees one device, as where a launcher has chosen.
+    """
+    monkeypatch.setattr("nnfs_gpu.training.ranks.choose_device", lambda _: 0)
     monkeypatch.setattr(cuda_engine, "leaf_of", lambda *_: 16)
     monkeypatch.setattr("nnfs_gpu.fused.tiles.LEAST_ROWS", 16)
     monkeypatch.setattr("nnfs_gpu.fused.tiles.L2_BYTES", 0)
