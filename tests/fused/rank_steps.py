@@ -1,6 +1,7 @@
 """Steps of ranks in one process: each has an engine on a model of its own, messages are added here.
 
-`SHARES` are ways to share out the leaves of a batch; `step` makes one step of all ranks.
+`SHARES` are ways to share out the leaves of a batch; `step` makes one step of all ranks. `ENGINES`
+are both engines of a GPU, for leaves of LEAF rows.
 """
 
 from __future__ import annotations
@@ -8,7 +9,28 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from fused_cuda_networks import gradients, state
+
+from nnfs_gpu.fused import make_plan
+from nnfs_gpu.fused.cuda.build import Device
+from nnfs_gpu.fused.cuda.engine import KernelSteps
+from nnfs_gpu.fused.tiles import TiledSteps
+
+LEAF = 16
+SMALL = Device(processors=3, shared=99 * 1024, dynamic=False)
+
+
+def kernel(model):
+    return KernelSteps(model, make_plan(model), SMALL)
+
+
+def tiled(model):
+    return TiledSteps(model, make_plan(model), tile=LEAF)
+
+
+ENGINES = {"kernel": kernel, "tiles": tiled}
+each_engine = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES)
 
 
 def leaves_of(total, leaf):
