@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from ..data.held import Held
 from ..fused import CannotFuse
 from ..fused.stages import stage_parts
 from ..network.engine import Measured, SharedEngine
+from ..ranks.devices import choose_device
+from ..ranks.errors import WorldError
 from ..ranks.failures import together
 from ..ranks.world import World
 from . import divergence
@@ -69,21 +72,53 @@ class RankTraining(Training):
 
     def _open(self) -> None:
         """All ranks have been given the same; and the checkpoint, which rank 0 sees first."""
-        world, run, checkpoint = self.world, self.run, self.checkpoint
-        together(world, lambda: run.settle(self.engine.name))
-        given = json.dumps([run.epochs, settings_of(run)], sort_keys=True, default=repr)
-        together(world, lambda: self._compare(given, world.broadcast(given)))
+        world, checkpoint, first = self.world, self.checkpoint, self.world.rank == 0
+        self._settle()
+        given = [self.run.epochs, self.run.data.samples, settings_of(self.run)]
+        mine = json.dumps(given, sort_keys=True, default=repr)
+        theirs = world.broadcast(mine)
+        together(world, lambda: self._compare(mine, theirs))
+        self._check_device()
         if checkpoint is None:
             return
-        first = world.rank == 0
         together(world, checkpoint.open if first else lambda: None)
         found = world.broadcast(checkpoint.found)
         if found:
             together(world, lambda: None if first else self._follow())
 
+    def _settle(self) -> None:
+        """What tells this run from others. Arrays are looked at on every rank, which may have been
+        given others; files and rows that are made by rank 0 alone, and only for a checkpoint.
+        """
+        world, run = self.world, self.run
+        held = isinstance(run.data, Held)
+        if not held and self.checkpoint is None:
+            return
+        together(world, lambda: run.settle(self.engine.name) if held or not world.rank else None)
+        settings = world.broadcast(run.settings)
+        if not held:
+            run.settings = settings
+
+    def _check_device(self) -> None:
+        """Each rank has a GPU of its own, and its model lies there. Raises WorldError else."""
+        model, world = self.run.model, self.world
+        here = model.backend.device_number
+        if here is None or world.size == 1:
+            return
+        number = choose_device(world)
+
+        def check() -> None:
+            if number != here:
+                raise WorldError(
+                    f"the model lies on GPU {here}, expected GPU {number}, which is this rank's "
+                    "own; call nnfs_gpu.choose_device(world) before anything is made"
+                )
+
+        together(world, check)
+
     def _compare(self, mine: str, first: str) -> None:
         if mine != first:
-            names = "epochs", "settings"
+            names = "epochs", "samples", "settings"
             theirs, own = (dict(zip(names, json.loads(one), strict=True)) for one in (first, mine))
             found = "; ".join(differences(theirs, own)[:4])
             raise ValueError(

@@ -22,6 +22,7 @@ from ..ranks.world import World
 
 Array = Any
 
+MOST_RANKS = 1 << 10  # see kernels/fused_cpu/exact.py
 HALF = 16  # bits of a fingerprint that go into a number: sums of squares of 1,024 ranks fit
 STOP, FAILED = 0, 5  # places among the extras of a message; between them two sums with squares
 
@@ -47,10 +48,15 @@ class SharedSteps:
     within   whether the next sum is that of a step: its message is long, that of others short
 
     The update, the sums in `model.loss` and `model.accuracy` and what a step returns are the same
-    bits on all ranks, for every number of them.
+    bits on all ranks, for every number of them. Raises ValueError for more than 1,024.
     """
 
     def __init__(self, engine: SharedEngine, world: World):
+        if world.size > MOST_RANKS:
+            raise ValueError(
+                f"world: got {world.size:,} ranks, expected at most {MOST_RANKS:,}: that many "
+                "messages can be added up without overflow; give each rank more samples"
+            )
         self.engine, self.world = engine, world
         self.seconds, self.stop, self.within = 0.0, False, False
         self._flags = np.zeros(Message.EXTRAS, np.int64)

@@ -290,6 +290,15 @@ def test_what_cannot_be_shared_is_refused_by_name():
         plain.train(X, y.values, world=World())
 
 
+def test_more_ranks_than_words_have_room_for_are_refused():
+    class Many(World):
+        size = 1025
+
+    model, X, y = made(NETWORKS["narrow"])
+    with pytest.raises(ValueError, match="world: got 1,025 ranks, expected at most 1,024"):
+        model.train(X, y.values, world=Many())
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
 def test_shares_are_whole_leaves_and_cover_a_batch_once(size):
     for total, leaf in ((1, 1), (1000, 64), (1000, 1000), (999, 1000), (7, 2), (64, 64), (129, 64)):
