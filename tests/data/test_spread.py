@@ -24,7 +24,7 @@ def test_every_row_once_stratum_by_stratum(n, batch):
     assert rows_at(order, 0, n) == dealt
     for size in {1, 7, batch, n}:
         parts = [rows_at(order, first, min(first + size, n)) for first in range(0, n, size)]
-        assert sum(parts, []) == dealt
+        assert [row for part in parts for row in part] == dealt
     assert rows_at(order, n, n) == []
 
 
