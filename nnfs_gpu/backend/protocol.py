@@ -312,12 +312,19 @@ class Backend(Protocol):
         """
 
     def spiral(
-        self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
+        self,
+        samples: int,
+        classes: int,
+        seed: int,
+        start: int = 0,
+        stop: int | None = None,
+        step: int = 1,
     ) -> tuple[Array, Array]:
-        """Rows start..stop-1 of the spiral: points (rows, 2), labels (rows,) int32.
+        """Rows start, start + step, ... below stop of the spiral: points (rows, 2), labels (rows,)
+        int32.
 
         Row i is class c = i // samples, at r = (i % samples) / (samples - 1) and angle
         10 c + 10 r + 0.5 g, as (r sin, r cos); g is normal (Box and Muller, 1958) from the
         words 2i and 2i + 1 of stream SPIRAL. Equal on all backends to rounding. Raises
-        ValueError for a range that is not within 0..samples * classes.
+        ValueError for a range that is not within 0..samples * classes, and for a step below 1.
         """

@@ -249,6 +249,10 @@ def _spiral(d: Draw) -> Arguments:
     return {"samples": d.n, "classes": d.c, "seed": 7}
 
 
+def _spread(d: Draw) -> Arguments:
+    return _spiral(d) | {"start": d.n * d.c // 3, "step": 3}
+
+
 def matrices(count: float, vectors: float = 0) -> Elements:
     """`count` arrays (n, c), and `vectors` of n."""
     return lambda n, c: count * n * c + vectors * n
@@ -409,4 +413,5 @@ OPERATIONS: tuple[Operation, ...] = (
         rows=lambda elements, _: elements // 3,
         positional=True,
     ),
+    Operation("spiral", _spread, "angle", ("own", "int32"), variant="every third row"),
 )

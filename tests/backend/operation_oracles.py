@@ -122,16 +122,15 @@ def spiral_point(first, second, c, k, samples):
     return [r * math.sin(angle), r * math.cos(angle)], angle
 
 
-def spiral(dtype, samples, classes, seed):
+def spiral(dtype, samples, classes, seed, start=0, step=1):
     words = philox_words(0, 2 * samples * classes, seed, 2).tolist()
     points, labels, angles = [], [], []
-    for c in range(classes):
-        for k in range(samples):
-            i = c * samples + k
-            point, angle = spiral_point(*words[2 * i : 2 * i + 2], c, k, samples)
-            points.append(point)
-            labels.append(c)
-            angles.append([abs(angle) + 10])
+    for i in range(start, samples * classes, step):
+        c, k = divmod(i, samples)
+        point, angle = spiral_point(*words[2 * i : 2 * i + 2], c, k, samples)
+        points.append(point)
+        labels.append(c)
+        angles.append([abs(angle) + 10])
     # The angle is computed in float64; its rounding moves a point by as much.
     magnitude = 1 + np.array(angles) * EPS64 / np.finfo(dtype).eps
     return [Expected(points, magnitude, 2), exact(labels)]

@@ -154,10 +154,11 @@ def dropout_forward(gpu, rng, n, c):
     return results
 
 
-def spiral_points(gpu, samples, start, stop):
-    points, labels = gpu.empty((stop - start, 2)), gpu.empty(stop - start, np.int32)
-    scalars = (stop - start, samples, start, np.uint64(SEED), np.uint32(philox.STREAM_SPIRAL))
-    gpu.launch("philox", "spiral", gpu.blocks(-(-(stop - start) // 256)), points, labels, *scalars)
+def spiral_points(gpu, samples, start, stop, step=1):
+    rows = len(range(start, stop, step))
+    points, labels = gpu.empty((rows, 2)), gpu.empty(rows, np.int32)
+    scalars = (rows, samples, start, step, np.uint64(SEED), np.uint32(philox.STREAM_SPIRAL))
+    gpu.launch("philox", "spiral", gpu.blocks(-(-rows // 256)), points, labels, *scalars)
     return points, labels
 
 
@@ -169,11 +170,12 @@ def spiral_error(dtype, classes):
 
 @case("philox.spiral", shapes=((1, 1), (2, 3), (1, 5), (257, 3), (31, 100)))
 def spiral(gpu, rng, samples, classes):
-    """Whole, and rows in the middle that begin at an odd and at an even one."""
+    """Whole, rows in the middle that begin at an odd and at an even one, and some of all."""
     rows, results = samples * classes, []
-    for start, stop in {(0, rows), (rows // 3, rows), (rows // 3 + 1, rows)}:
-        points, labels = spiral_points(gpu, samples, start, stop)
-        expected = ORACLE.spiral(samples, classes, SEED, start, stop)
+    third = rows // 3
+    for part in {(0, rows, 1), (third, rows, 1), (third + 1, rows, 1), (0, rows, 7), (1, rows, 4)}:
+        points, labels = spiral_points(gpu, samples, *part)
+        expected = ORACLE.spiral(samples, classes, SEED, *part)
         ulps = spiral_error(gpu.dtype, classes)
         results += [Result(points, expected[0], ulps, 1.0), Result(labels, expected[1])]
     return results
