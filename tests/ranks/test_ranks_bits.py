@@ -144,9 +144,7 @@ def test_evaluate_and_predict_are_shared():
             assert whole.tobytes() == results[0][1].tobytes()
         assert np.concatenate([part for _, _, part in results]).tobytes() == whole.tobytes()
     # fewer rows than ranks
-    few = on_ranks(
-        3, lambda world: network.model(backend_of("float64")).predict(X[:2], world=world)
-    )
+    few = on_ranks(3, lambda world: made(network, "float64")[0].predict(X[:2], world=world))
     assert all(one.shape == (2, outputs.shape[1]) for one in few)
 
 
