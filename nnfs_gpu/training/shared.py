@@ -67,11 +67,17 @@ class SharedSteps:
         return share_of(self.world.rank, self.world.size, total, self.engine.leaf(total))
 
     def step(
-        self, total: int, rows: Iterable[tuple[int, Array, Any]], step: int, stop: bool
+        self,
+        total: int,
+        rows: Iterable[tuple[int, Array, Any]],
+        step: int,
+        stop: bool,
+        last: bool,
     ) -> Measured:
         """One step over `total` rows, of which this rank has `rows`: (number, X, y) of blocks.
 
         step  its number, for messages; stop: this rank asks to stop after it
+        last  whether none follows before the next `agree`
         Raises ReplicasPartedError, on all ranks, where the parameters before it differ.
         """
         engine = self.engine
@@ -80,6 +86,7 @@ class SharedSteps:
         for first, X, y in rows:
             engine.accumulate(X, y, total, first)
         self._exchange(engine.message(), step, self._marks(stop))
+        self.within = not (last or self.stop)
         return engine.finish()
 
     def agree(self, stop: bool) -> bool:
@@ -91,19 +98,31 @@ class SharedSteps:
         return self.stop
 
     def tell(self, error: Exception) -> None:
-        """Have the others know, in the sum that they wait for, that this rank has failed."""
+        """Have the others know, in the sum that they wait for, that this rank has failed.
+
+        Where that cannot be, nothing is done: whoever sees the error ends all ranks.
+        """
         if self.world.size == 1 or is_on_all(error) or isinstance(error, TimeoutError):
+            return
+        message = self._message() if self.within else self._flags
+        if message is None:
             return
         self._failed = on_all(error, self.world.rank)  # soon: each then ends by itself
         marks = [0] * FAILED + [1]
         with contextlib.suppress(RankError):  # of all ranks; this one has its own
             if self.within:
-                with contextlib.suppress(RuntimeError):  # where a batch is under way
-                    self.engine.begin(1)
-                self._exchange(self.engine.message(), 0, marks)
+                self._exchange(message, 0, marks)
             self._flags[:] = marks
             self._sum(self._flags)
             self._look(self._flags)
+
+    def _message(self) -> Array | None:
+        """The engine's, whatever is in it; None where it has none, as no batch can begin."""
+        with contextlib.suppress(Exception):  # where a batch is under way, it is that one's
+            self.engine.begin(1)
+        with contextlib.suppress(RuntimeError):
+            return self.engine.message()
+        return None
 
     # ---- inside a step ----
     def _exchange(self, message: Array, step: int, marks: list[int]) -> None:

@@ -257,7 +257,7 @@ def test_ranks_with_other_data_or_settings_are_told_before_the_first_step():
         assert everything(model) == before
         return str(caught.value)
 
-    assert "X" in on_ranks(2, lambda w: run(w, n=100 + 50 * w.rank))[0]
+    assert "samples was 100, is now 150" in on_ranks(2, lambda w: run(w, n=100 + 50 * w.rank))[0]
     assert "X.sha256" in on_ranks(2, lambda w: run(w, shift=w.rank))[0]
     assert "batch_size" in on_ranks(2, lambda w: run(w, batch_size=10 + w.rank))[0]
     assert "epochs" in on_ranks(2, lambda w: run(w, epochs=1 + w.rank))[0]
