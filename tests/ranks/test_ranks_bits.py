@@ -13,10 +13,10 @@ from fused_state import backend_of
 from local_world import LocalWorld, errors_on_ranks, on_ranks
 from networks import ENDS, OPTIMIZERS, Network
 
-from nnfs_gpu import Callback, EarlyStopping, World, get_backend
+from nnfs_gpu import Callback, EarlyStopping, World, fused, get_backend
 from nnfs_gpu.fused import CannotFuse
 from nnfs_gpu.ranks.errors import RankError, is_quiet
-from nnfs_gpu.training.shared import ReplicasPartedError, share_of
+from nnfs_gpu.training.shared import ReplicasPartedError, SharedSteps, share_of
 
 DTYPES = ["float32", "float64"]
 MAKING = threading.Lock()
@@ -292,9 +292,9 @@ def test_more_ranks_than_words_have_room_for_are_refused():
     class Many(World):
         size = 1025
 
-    model, X, y = made(NETWORKS["narrow"])
+    model, _, _ = made(NETWORKS["narrow"])
     with pytest.raises(ValueError, match="world: got 1,025 ranks, expected at most 1,024"):
-        model.train(X, y.values, world=Many())
+        SharedSteps(fused.engine(model), Many())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
