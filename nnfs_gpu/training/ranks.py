@@ -50,6 +50,7 @@ class RankTraining(Training):
             )
         super().__init__(run, "fused", checkpoint, checkpoint_every, world)
         self.shared = SharedSteps(self._sharing(), world)
+        self._drawn = False  # dropout's seeds
         if world.rank:
             run.print_every = 0
             run.called = tuple(one for one in run.callbacks if not getattr(one, "rank_0", False))
@@ -163,22 +164,19 @@ class RankTraining(Training):
     def _epochs(self) -> None:
         """The epochs that are left. What fails here is told to the other ranks."""
         run, shared = self.run, self.shared
-        stop = False
         self._make_alike()
-        self._draw_seeds()
         try:
-            while (
-                not shared.agree(stop or run.model.stop_training) and run.epochs_done < run.epochs
-            ):
+            while not shared.agree(run.model.stop_training) and run.epochs_done < run.epochs:
+                self._draw_seeds()
                 shared.within = run.steps_done < run.steps
-                stop = not self._steps()
-                if not stop:
-                    self._finish_epoch()
-                    if self.checkpoint is not None:
-                        self.checkpoint.epoch_done()
-                    run.finite.tell()
+                if not self._steps():
+                    break
+                self._finish_epoch()
+                if self.checkpoint is not None:
+                    self.checkpoint.epoch_done()
+                run.finite.tell()
             run.model.stop_training = shared.stop
-            self.fetch()
+            self._together(self.fetch)
         except Exception as error:
             shared.tell(error)
             raise
@@ -194,9 +192,11 @@ class RankTraining(Training):
 
     def _draw_seeds(self) -> None:
         """Dropout's seeds, where nobody has fixed them: those that rank 0 draws, as one process."""
-        dropouts = [
-            part.dropout for part in stage_parts(self.run.model) if part.dropout is not None
-        ]
+        if self._drawn:
+            return
+        self._drawn = True
+        parts = stage_parts(self.run.model)
+        dropouts = [part.dropout for part in parts if part.dropout is not None]
         for dropout in dropouts:
             if dropout.seed is None:
                 dropout.seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
@@ -209,9 +209,11 @@ class RankTraining(Training):
         batches = run.data.shares(run.batch_size, order, first, shared.share, shared.engine.leaf)
         for total, rows in batches:
             last = run.steps_done + 1 == run.steps
-            yield shared.step(
-                total, rows, run.optimizer.iterations + 1, run.model.stop_training, last
-            )
+            step, stop = run.optimizer.iterations + 1, run.model.stop_training
+            measured = shared.step(total, rows, step, stop, last)
+            if shared.stop:
+                return
+            yield measured
 
     def _validated(self) -> dict[str, float]:
         self.shared.agree(self.run.model.stop_training)  # who has failed by now says so
@@ -224,7 +226,7 @@ class RankTraining(Training):
         return False  # ranks meet in every step
 
     def _stops(self) -> bool:
-        return self.shared.stop
+        return False  # the next sum says so
 
 
 def _same(mine: tuple[Document, Tensors], first: tuple[Document, Tensors]) -> bool:
