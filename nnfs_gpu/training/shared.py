@@ -18,7 +18,7 @@ import numpy as np
 from ..network.engine import Measured, Message, SharedEngine
 from ..ranks.errors import RankError, WorldError, is_on_all, on_all
 from ..ranks.failures import agree
-from ..ranks.world import World
+from ..ranks.world import World, everybody
 
 Array = Any
 
@@ -99,6 +99,24 @@ class SharedSteps:
         self._look(self._flags)
         return self.stop
 
+    def compare(self, mark: int, step: int) -> None:
+        """Raises ReplicasPartedError, on all ranks, unless all have the same number.
+
+        mark  made of the parameters, below 2^32; step: the one that would come next
+        """
+        found = everybody(self.world, (mark,))[:, 0].tolist()
+        usual, count = Counter(found).most_common(1)[0]
+        if count == len(found):
+            return
+        ranks = [str(rank) for rank, one in enumerate(found) if one != usual]
+        error = ReplicasPartedError(
+            f"the parameters of rank {', '.join(ranks)} differ from those of the others before "
+            f"step {step}: expected the same on all ranks; make the model alike everywhere "
+            "(np.random.seed), change nothing in it on one rank alone, and use processors and "
+            "GPUs of one kind"
+        )
+        raise on_all(error, self.world.rank)
+
     def tell(self, error: Exception) -> None:
         """Have the others know, in the sum that they wait for, that this rank has failed.
 
@@ -136,7 +154,7 @@ class SharedSteps:
             self._sum(flags)  # on the host: nothing waits for the device
         self._look(flags)
         if any(self._differ(int(flags[k]), int(flags[k + 1])) for k in (1, 3)):
-            self._parted(marks, step)
+            self.compare(marks[1] + (marks[3] << HALF), step)
 
     def _marks(self, stop: bool) -> list[int]:
         """What this rank adds: its wish to stop, halves of its fingerprint and their squares."""
@@ -153,21 +171,6 @@ class SharedSteps:
     def _differ(self, total: int, squares: int) -> bool:
         """Whether numbers with this sum and sum of squares are not all the same."""
         return self.world.size * squares != total * total
-
-    def _parted(self, marks: list[int], step: int) -> None:
-        """Name who has parted. All ranks come here, as all have the same sums."""
-        found = np.zeros(self.world.size, np.int64)
-        found[self.world.rank] = marks[1] + (marks[3] << HALF)
-        self._sum(found)
-        usual = Counter(found.tolist()).most_common(1)[0][0]
-        ranks = [str(rank) for rank, one in enumerate(found.tolist()) if one != usual]
-        error = ReplicasPartedError(
-            f"the parameters of rank {', '.join(ranks)} differ from those of the others before "
-            f"step {step}: expected the same on all ranks; make the model alike everywhere "
-            "(np.random.seed), change nothing in it on one rank alone, and use processors and "
-            "GPUs of one kind"
-        )
-        raise on_all(error, self.world.rank)
 
     def _sum(self, a: Array) -> None:
         began = time.perf_counter()

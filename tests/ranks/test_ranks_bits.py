@@ -13,10 +13,10 @@ from fused_state import backend_of
 from local_world import LocalWorld, errors_on_ranks, on_ranks
 from networks import ENDS, OPTIMIZERS, Network
 
-from nnfs_gpu import Callback, EarlyStopping, World, get_backend
+from nnfs_gpu import Callback, EarlyStopping, World, fused, get_backend
 from nnfs_gpu.fused import CannotFuse
 from nnfs_gpu.ranks.errors import RankError, is_quiet
-from nnfs_gpu.training.shared import ReplicasPartedError, share_of
+from nnfs_gpu.training.shared import ReplicasPartedError, SharedSteps, share_of
 
 DTYPES = ["float32", "float64"]
 MAKING = threading.Lock()
@@ -144,9 +144,7 @@ def test_evaluate_and_predict_are_shared():
             assert whole.tobytes() == results[0][1].tobytes()
         assert np.concatenate([part for _, _, part in results]).tobytes() == whole.tobytes()
     # fewer rows than ranks
-    few = on_ranks(
-        3, lambda world: network.model(backend_of("float64")).predict(X[:2], world=world)
-    )
+    few = on_ranks(3, lambda world: made(network, "float64")[0].predict(X[:2], world=world))
     assert all(one.shape == (2, outputs.shape[1]) for one in few)
 
 
@@ -167,7 +165,7 @@ def test_who_stops_stops_all_after_the_same_step():
         return stop.seen, everything(model)
 
     results = on_ranks(3, run)
-    assert [seen for seen, _ in results] == [3] * 3  # the step after which it asked
+    assert [seen for seen, _ in results] == [4] * 3  # the step after the one in which it asked
     assert results[0] == results[1] == results[2]
 
 
@@ -292,17 +290,11 @@ def test_what_cannot_be_shared_is_refused_by_name():
 
 def test_more_ranks_than_words_have_room_for_are_refused():
     class Many(World):
-        """All ranks do the same."""
-
         size = 1025
 
-        def sum(self, a):
-            if a.ndim == 2:  # a row of each
-                a[:] = a[0]
-
-    model, X, y = made(NETWORKS["narrow"])
+    model, _, _ = made(NETWORKS["narrow"])
     with pytest.raises(ValueError, match="world: got 1,025 ranks, expected at most 1,024"):
-        model.train(X, y.values, world=Many())
+        SharedSteps(fused.engine(model), Many())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
