@@ -165,7 +165,7 @@ class Training:
             if self._stops() and step < last:
                 return False
             step += 1
-        return run.steps_done == run.steps
+        return bool(run.steps_done == run.steps)
 
     def _measured(self, order: Any, first: int) -> Iterator[Measured]:
         """Do the steps of an epoch from number `first` on: what each has measured."""
