@@ -84,9 +84,9 @@ class RankTraining(Training):
         if checkpoint is None:
             return
         together(world, checkpoint.open if first else lambda: None)
-        found = world.broadcast(checkpoint.found)
-        if found:
-            together(world, lambda: None if first else self._follow())
+        found = world.broadcast(checkpoint.document)
+        if found is not None:
+            together(world, lambda: None if first else self._follow(found))
 
     def _settle(self) -> None:
         """What tells this run from others. Arrays are looked at on every rank, which may have been
@@ -147,14 +147,15 @@ class RankTraining(Training):
 
         together(world, check)
 
-    def _follow(self) -> None:
+    def _follow(self, found: Document) -> None:
         """Read what rank 0 has read."""
         assert self.checkpoint is not None
         self.checkpoint.open()
-        if not self.checkpoint.found:
+        if json.dumps(self.checkpoint.document) != json.dumps(found):  # NaN is not equal to NaN
+            none = self.checkpoint.document is None
             raise FileNotFoundError(
-                f"checkpoint: no {self.checkpoint.path}, which rank 0 has read; give a folder that "
-                "all machines share"
+                f"checkpoint: {'no' if none else 'another'} {self.checkpoint.path} than rank 0 has "
+                "read; give a folder that all machines share"
             )
 
     def _renew(self) -> None:

@@ -17,6 +17,7 @@ from test_ranks_bits import NETWORKS, everything, made
 from nnfs_gpu import Callback, EarlyStopping, Rows
 from nnfs_gpu.fused import CannotFuse
 from nnfs_gpu.ranks.errors import RankError, is_on_all, is_quiet
+from nnfs_gpu.training.checkpoint import FILE
 from nnfs_gpu.training.shared import ReplicasPartedError
 
 MODEST = Network((2, 16, 3), keep=0.8)
@@ -223,6 +224,28 @@ def test_ranks_that_are_given_different_things(kind, tmp_path):
         for found in on_ranks(3, lambda world: refused_on_rank_1(change, world, kind)):  # noqa: B023
             assert words in found
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("epochs", "word"), [(2, "another"), (0, "no")])
+def test_ranks_that_read_other_checkpoints_are_told(epochs, word, tmp_path):
+    """As on machines with a disk of their own each."""
+
+    def run(world, folder, epochs=4):
+        model, X, y = made(MODEST, n=60)
+        settings = {"batch_size": 20, "print_every": None, "checkpoint": folder}
+        return model.train(X, y.values, epochs=epochs, world=world, **settings)
+
+    def other(world):
+        run(world, tmp_path / ("first" if world.rank == 0 else "second"))
+
+    run(None, tmp_path / "first", 3)
+    if epochs:
+        run(None, tmp_path / "second", epochs)
+    before = (tmp_path / "first" / FILE).read_bytes()
+    errors = errors_on_ranks(2, other)
+    words = f"rank 1: FileNotFoundError: checkpoint: {word} {tmp_path / 'second' / FILE} than rank"
+    assert {str(error)[: len(words)] for error in errors} == {words}
+    assert (tmp_path / "first" / FILE).read_bytes() == before
 
 
 def test_evaluate_and_predict_want_all_rows_on_every_rank():
