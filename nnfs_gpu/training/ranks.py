@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -178,9 +179,17 @@ class RankTraining(Training):
                 run.finite.tell()
             run.model.stop_training = shared.stop
             self._together(self.fetch)
+            shared.compare(together(self.world, self._mark), run.optimizer.iterations + 1)
         except Exception as error:
             shared.tell(error)
             raise
+
+    def _mark(self) -> int:
+        """A number made of all weights and biases, after the last update. Waits for the device."""
+        mark, fetch = 0, self.run.model.backend.to_numpy
+        for values in (a for pair in self.run.model.get_parameters() for a in pair):
+            mark = zlib.crc32(np.ascontiguousarray(fetch(values)), mark)
+        return mark
 
     def _make_alike(self) -> None:
         """Parameters and all that training changes as rank 0 has them."""
