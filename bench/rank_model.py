@@ -34,7 +34,7 @@ GPU_OVERHEAD = 12e-6  # launches, and the update
 GPU_ALPHA, GPU_ALPHA_BETWEEN = 15e-6, 4.3e-6  # in a node; more for each doubling of the nodes
 GPU_BANDWIDTH, GPU_BANDWIDTH_BETWEEN = 450e9, 50e9  # bytes a second
 GPU_FLOPS = 27e12  # a second, of wide networks
-GPU_SPEEDS = {(2, 64, 3): 10e9}  # samples a second, of narrow ones
+GPU_SPEEDS: dict[tuple[int, ...], float] = {(2, 64, 3): 10e9}  # samples a second, of narrow ones
 GPU_RANKS = tuple(2**k for k in range(11))
 
 
@@ -128,7 +128,7 @@ def fit(result: Result) -> Fit | None:
     counts = sorted({point.ranks for point in points if point.ranks > 1})
     if not nets or not counts:
         return None
-    columns = [*nets, "overhead", *counts, "bandwidth"]
+    columns: list[str | int] = [*nets, "overhead", *counts, "bandwidth"]
     table = np.array([[_term(column, point) for column in columns] for point in points])
     measured = np.array([point.seconds for point in points])
     found = dict(zip(columns, _not_negative(table / measured[:, None]), strict=True))

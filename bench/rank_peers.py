@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class TorchShared:
         """See `trainers.Trainer`; all ranks call it."""
         total = self._last.clone()
         self._dist.all_reduce(total)
-        return float(total) / self._dist.get_world_size()
+        return float(total / self._dist.get_world_size())
 
     def parameters(self) -> Parameters:
         """See `trainers.Trainer`."""
@@ -158,4 +159,4 @@ class JaxShared(Jax):
         self._X, self._y = by_rows(self._X), by_rows(self._y)
 
 
-MEMBERS = {"torch": OverTorch, "jax": OverJax}
+MEMBERS: dict[str, Callable[[], Any]] = {"torch": OverTorch, "jax": OverJax}

@@ -6,6 +6,7 @@ fitted model; the last one draws the same formula for GPUs, with assumed constan
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,9 @@ def ranks(result: Result) -> bytes:
     first = {row["net"]: row for row in rows[::-1]}  # of each net its first row
     shown = [row for row in rows if first[row["net"]] is row][:PANELS]
     found = rank_model.fit(result)
-    panels = [(f"{row['case']}: measured", partial(_speed, row=row, fit=found)) for row in shown]
+    panels: list[tuple[str, Callable[[Any], Any]]] = [
+        (f"{row['case']}: measured", partial(_speed, row=row, fit=found)) for row in shown
+    ]
     if found is not None:
         panels.append(("nnfs_gpu: measured against the fitted model", partial(_fitted, fit=found)))
     panels.append(("H200s: a model, not measured", _modelled))
