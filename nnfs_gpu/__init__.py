@@ -38,6 +38,7 @@ from .optimizers import (
     Optimizer_RMSprop,
     Optimizer_SGD,
 )
+from .ranks.devices import choose_device
 from .ranks.world import World
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
@@ -79,6 +80,7 @@ __all__ = [
     "World",
     "__version__",
     "available_backends",
+    "choose_device",
     "get_backend",
     "init",
     "register",

@@ -80,13 +80,13 @@ def spiral_row(i, row, samples, g, points, labels):
 
 
 @jit
-def spiral(start, stop, samples, first, seed, stream, points, labels):
-    """Places start..stop-1 of the result, which are the rows `first` + start... of the whole.
+def spiral(start, stop, samples, first, step, seed, stream, points, labels):
+    """Places start..stop-1 of the result: place i is row `first` + i step of the whole.
 
-    A block of words serves two rows. The arithmetic is float64: data is drawn once.
+    A block of words serves two rows. The arithmetic is float64: angles grow to 10 C.
     """
     for i in range(start, stop):
-        row = first + i
+        row = first + i * step
         four = philox_block(row // TWO, seed, stream, np.uint64(0))
         odd = row % TWO == np.uint64(1)
         g = normal(four[2], four[3]) if odd else normal(four[0], four[1])

@@ -18,9 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import checks
-from ..backend import get_backend
+from ..backend import Backend, get_backend
 from ..backend.tables import is_table
+from .spread import Spread
 
 BLOCK = 1 << 18  # rows of a block of `spiral_blocks`, and of a pass over `Rows`
 
@@ -97,22 +100,52 @@ class Rows:
         return self._fingerprint or {"source": _name(self.make)}
 
 
-def spiral_rows(samples: int, classes: int, *, seed: int = 0) -> Rows:
+def spiral_rows(samples: int, classes: int, *, seed: int = 0, spread: int | None = None) -> Rows:
     """The points of `spiral_data(samples, classes, seed=seed)`, any rows of them.
 
-    They are made on the default backend when they are asked for. Classes come one after the
-    other: for steps over all samples. Raises TypeError or ValueError for numbers that are not
-    positive and whole.
+    They are made on the default backend when they are asked for.
+
+    spread  None: classes come one after the other, for steps over all samples. A number: in an
+            order of which each batch of so many rows is an even sample of all classes (`Spread`)
+
+    Raises TypeError or ValueError for numbers that are not positive and whole.
     """
     samples = checks.positive_int(samples, "samples")
     classes, seed = checks.positive_int(classes, "classes"), checks.seed(seed, "seed")
-    backend = get_backend()
+    backend, rows = get_backend(), samples * classes
+    described: dict[str, Any] = {"spiral": [samples, classes], "seed": seed}
+    if spread is None:
 
-    def make(start: int, stop: int) -> tuple[Any, Any]:
-        return backend.spiral(samples, classes, seed, start, stop)
+        def make(start: int, stop: int) -> tuple[Any, Any]:
+            return backend.spiral(samples, classes, seed, start, stop)
+    else:
+        order = Spread(rows, checks.positive_int(spread, "spread"))
+        described["strata"] = order.strata
 
-    described = {"spiral": [samples, classes], "seed": seed}
-    return Rows(make, samples * classes, fingerprint=described)
+        def make(start: int, stop: int) -> tuple[Any, Any]:
+            return _joined(
+                backend,
+                [
+                    backend.spiral(samples, classes, seed, part.start, part.stop, part.step)
+                    for part in order.parts(start, stop)
+                ],
+            )
+
+    return Rows(make, rows, fingerprint=described)
+
+
+def _joined(backend: Backend, parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Points and labels of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = sum(len(y) for _, y in parts)
+    points, labels = backend.zeros((rows, 2)), backend.zeros((rows,), np.int32)
+    first = 0
+    for X, y in parts:
+        here = slice(first, first + len(y))
+        points[here], labels[here] = X, y
+        first = here.stop
+    return points, labels
 
 
 def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLOCK) -> Blocks:

@@ -7,19 +7,15 @@ it works in every world.
 
 from __future__ import annotations
 
-import hashlib
-import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..backend.driver import cuda_driver
+from .cores import node, number_of
 from .errors import WorldError, on_all
 from .failures import together
 from .world import World, everybody
-
-BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux: a number of this machine since it started
 
 
 def choose_device(world: World) -> int | None:
@@ -45,26 +41,10 @@ def choose_device(world: World) -> int | None:
 
     def select() -> int:
         cuda.Device(number).use()
-        return _hash(f"{node()} {cuda.runtime.deviceGetPCIBusId(number)}")
+        return number_of(f"{node()} {cuda.runtime.deviceGetPCIBusId(number)}")
 
     _refuse(world, _shared(everybody(world, (together(world, select),))[:, 0]))
     return number
-
-
-def node() -> int:
-    """A number that the processes of a machine have in common, and no others.
-
-    Containers of a machine have names of their own, and each sees its own devices.
-    """
-    try:
-        boot = BOOT.read_text()
-    except OSError:  # another system
-        boot = ""
-    return _hash(platform.node() + boot)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
 
 def _cuda() -> Any:

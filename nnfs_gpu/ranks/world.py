@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errors
+from . import cores, errors
 from .errors import RankError
 
 Array = Any
@@ -64,7 +64,8 @@ class World:
 
         timeout  seconds that a call waits for the other ranks, before TimeoutError
 
-        From here on, an exception that nobody catches ends all ranks, also outside of a context.
+        From here on, an exception that nobody catches ends all ranks, also outside of a context;
+        and ranks of one machine that may run on the same cores share them (`cores.py`).
         Raises WorldError where mpi4py or an MPI library is missing (extra `mpi`), and where the
         launcher has started several processes which do not see each other.
         """
@@ -128,6 +129,8 @@ class MPIWorld(World):
         self._messages = Messages(timeout)
         self.rank, self.size = self._messages.rank, self._messages.size
         self._nccl: Any = None
+        if self.size > 1:
+            cores.share(everybody(self, cores.here()), self.rank)
 
     def sum(self, a: Array) -> None:
         """See `World.sum`."""
@@ -138,7 +141,7 @@ class MPIWorld(World):
             self._messages.add(a)
             return
         if self._nccl is None:
-            from .nccl import Communicator  # type: ignore[import-not-found,unused-ignore]
+            from .nccl import Communicator
 
             self._nccl = Communicator(self.rank, self.size, self.broadcast)
         self._nccl.sum(a)

@@ -30,8 +30,8 @@ CHECKS = (  # of simulator/checks.py
     "a_network_trains_as_on_the_specification",
     "versions_of_the_ladders",
 )
-# Float64 for float32 points too, on purpose: the spiral is drawn once, and float32 would round
-# its angles too far. (What sums all elements has float64 results, so its types say it.)
+# Float64 for float32 points too, on purpose: angles grow to 10 C, and float32 would round
+# them too far. (What sums all elements has float64 results, so its types say it.)
 IN_FLOAT64 = {"spiral"}
 
 

@@ -107,18 +107,3 @@ def test_cupy_is_loaded_where_a_driver_answers(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setattr(devices, "cuda_driver", lambda: (None, "no CUDA driver"))
     assert devices._cuda() is None
-
-
-def test_nodes(monkeypatch, tmp_path):
-    """The same number in each process of a machine, another for another name or another start."""
-    here = devices.node()
-    assert 0 <= here < 1 << 56
-    assert devices.node() == here
-    monkeypatch.setattr(devices.platform, "node", lambda: "a container of it")
-    other = devices.node()
-    assert other != here
-    (tmp_path / "boot").write_text("another machine of the same name")
-    monkeypatch.setattr(devices, "BOOT", tmp_path / "boot")
-    assert devices.node() not in (here, other)
-    monkeypatch.setattr(devices, "BOOT", tmp_path / "missing")
-    assert devices.node() not in (here, other)
