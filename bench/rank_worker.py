@@ -111,7 +111,7 @@ class Shared(Engine):
         for _ in range(steps):
             self._steps += 1
             for total, rows in self._data.shares(None, None, 0, shared.share, leaf):
-                self._loss = float(shared.step(total, rows, self._steps, False)[0])
+                self._loss = float(shared.step(total, rows, self._steps, False, True)[0])
 
     @property
     def seconds(self) -> float:
