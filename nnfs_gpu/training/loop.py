@@ -71,8 +71,7 @@ class Training:
                         blas.for_model(run.model, self._epochs)
                     else:  # no products by BLAS
                         self._epochs()
-                if self.checkpoint is not None:
-                    self.checkpoint.end()
+                self._close()
             finally:
                 if self.checkpoint is not None:
                     self.checkpoint.leave()
@@ -98,9 +97,7 @@ class Training:
                 "samples": run.data.samples,
                 "metrics": run.metrics,
             }
-            for callback in run.called:
-                callback.on_train_begin(dict(logs))
-            if self.checkpoint is not None and self.checkpoint.begin():
+            if self._start(logs):
                 self._renew()
                 run.data.init_accuracy(run.accuracy)  # where the file has no precision
             tell_of_exceptions(run.called, ending)
@@ -110,6 +107,17 @@ class Training:
         if self.checkpoint is not None:
             self.run.settle(self.engine.name)
             self.checkpoint.open()
+
+    def _start(self, logs: dict[str, Any]) -> bool:
+        """Tell the callbacks, and the checkpoint; whether training goes on from one."""
+        for callback in self.run.called:
+            callback.on_train_begin(dict(logs))
+        return self.checkpoint is not None and self.checkpoint.begin()
+
+    def _close(self) -> None:
+        """The last checkpoint."""
+        if self.checkpoint is not None:
+            self.checkpoint.end()
 
     def _epochs(self) -> None:
         """The epochs that are left."""

@@ -68,7 +68,9 @@ class RankTraining(Training):
         with contextlib.ExitStack() as quiet:
             if self.world.rank:
                 quiet.enter_context(divergence.reported_by_caller())
-            return super().train()
+            history = super().train()
+        history.communication = self.shared.seconds
+        return history
 
     def _open(self) -> None:
         """All ranks have been given the same; and the checkpoint, which rank 0 sees first."""
@@ -135,6 +137,12 @@ class RankTraining(Training):
                 f"checkpoint: no {self.checkpoint.path}, which rank 0 has read; give a folder that "
                 "all machines share"
             )
+
+    def _start(self, logs: dict[str, Any]) -> bool:
+        return together(self.world, lambda: super(RankTraining, self)._start(logs))
+
+    def _close(self) -> None:
+        together(self.world, super()._close)
 
     def _renew(self) -> None:
         super()._renew()
