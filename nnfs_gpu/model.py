@@ -16,6 +16,7 @@ from .data.held import data_of, validation_of
 from .files import model_file as storage
 from .files.tensor_file import AnyPath
 from .network.network import Network
+from .ranks.failures import together
 from .ranks.world import World
 from .training import inference
 from .training.callbacks import Callback, History
@@ -91,14 +92,20 @@ class Model(Network):
         Warns once where a loss, weight or bias becomes NaN or infinite (`divergence.py`).
         """
         self._require("train", "loss", "optimizer", "accuracy")
-        data = data_of(self, X, y, "train", check_finite)
-        validation = None
-        if validation_data is not None:
-            validation = validation_of(self, validation_data, check_finite)
-        run = Run(self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed)
-        if world is not None:
-            return RankTraining(run, engine, checkpoint, checkpoint_every, world).train()
-        return Training(run, engine, checkpoint, checkpoint_every).train()
+
+        def prepared() -> Training:
+            data = data_of(self, X, y, "train", check_finite)
+            validation = None
+            if validation_data is not None:
+                validation = validation_of(self, validation_data, check_finite)
+            run = Run(
+                self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed
+            )
+            if world is not None:
+                return RankTraining(run, engine, checkpoint, checkpoint_every, world)
+            return Training(run, engine, checkpoint, checkpoint_every)
+
+        return together(world or World(), prepared).train()
 
     # ---- using ----
     def evaluate(
@@ -118,8 +125,9 @@ class Model(Network):
         optimizer.
         """
         self._require("evaluate", "loss", "accuracy")
-        data = data_of(self, X_val, y_val, "evaluate", check_finite)
-        return inference.evaluate(self, data, batch_size, verbose, world or World())
+        ranks = world or World()
+        data = together(ranks, lambda: data_of(self, X_val, y_val, "evaluate", check_finite))
+        return inference.evaluate(self, data, batch_size, verbose, ranks)
 
     def predict(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import identity, philox
+from . import exact, identity, philox
 from .arrays import check_shapes, mean_over, to_host
 from .protocol import Array, Backend, DTypeLike
 
@@ -299,6 +299,13 @@ class NumpyBackend(Backend):
 
     def sum(self, a: Array) -> Array:
         return a.sum(dtype=np.float64)
+
+    # ---- sums without rounding ----
+    def exact_add(self, w0: Array, w1: Array, w2: Array, x: Array) -> None:
+        exact.add(self.xp, w0, w1, w2, x)
+
+    def exact_value(self, w0: Array, w1: Array, w2: Array) -> Array:
+        return exact.value(self.xp, w0, w1, w2)
 
     # ---- random numbers ----
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:

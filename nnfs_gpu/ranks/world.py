@@ -141,7 +141,7 @@ class MPIWorld(World):
             self._messages.add(a)
             return
         if self._nccl is None:
-            from .nccl import Communicator  # type: ignore[import-not-found,unused-ignore]
+            from .nccl import Communicator
 
             self._nccl = Communicator(self.rank, self.size, self.broadcast)
         self._nccl.sum(a)

@@ -16,8 +16,9 @@ from .. import checks
 from ..data.blockwise import block_rows
 from ..data.sources import is_source, targets_inside
 from ..network.network import Network, accuracy_of, loss_of
+from ..ranks.errors import on_all
 from ..ranks.failures import together
-from ..ranks.world import World
+from ..ranks.world import World, everybody
 from . import blas
 
 Array = Any
@@ -33,7 +34,9 @@ def evaluate(
     Each rank of `world` has some of the batches; all get the same numbers, which are those of
     one process: the batches' sums are added without rounding.
     """
-    size = MOST if batch_size is None else checks.positive_int(batch_size, "batch_size")
+    rows = MOST if batch_size is None else batch_size
+    size = together(world, lambda: checks.positive_int(rows, "batch_size"))
+    _the_same(world, "evaluate", data.samples, size)
     loss, accuracy = blas.for_model(model, lambda: _measured(model, data, size, world))
     if verbose and world.rank == 0:
         print(f"validation, acc: {accuracy:.3f}, loss: {loss:.3f}")
@@ -62,6 +65,22 @@ def _measured(model: Network, data: Any, size: int, world: World) -> tuple[float
     losses, right = _of_all(world, found[::2]), _of_all(world, found[1::2])
     world.sum(count)
     return losses / data.samples, right / float(count[0])
+
+
+def _the_same(world: World, what: str, samples: int, size: int = 0) -> None:
+    """Raises ValueError, on all, where ranks have other numbers of samples, or of a batch."""
+    if world.size == 1:
+        return
+    table = everybody(world, (samples, size))
+    if (table != table[0]).any():
+        found = ", ".join(f"{rows:,}" for rows in table[:, 0])
+        batches = ", ".join(f"{rows:,}" for rows in table[:, 1])
+        problem = (
+            f"{what}: got {found} samples on the ranks"
+            + (f", in batches of {batches}" if size else "")
+            + "; give every rank all of them, of which each takes its share"
+        )
+        raise on_all(ValueError(problem), world.rank)
 
 
 def _blocks(data: Any, size: int, world: World) -> Iterator[tuple[Array, Any]]:
@@ -103,6 +122,20 @@ def predict(
 
     Each rank of `world` has some of the rows; with `gather` all get all outputs.
     """
+    read, samples, size = together(world, lambda: _readable(model, X, batch_size, check_finite))
+    _the_same(world, "predict", samples)
+    first, stop = (samples * number // world.size for number in (world.rank, world.rank + 1))
+    mine = together(
+        world,
+        lambda: blas.for_model(model, lambda: _outputs(model, X, read, first, stop, size), size),
+    )
+    return _gathered(world, model, mine, first, samples) if gather and world.size > 1 else mine
+
+
+def _readable(
+    model: Network, X: Any, batch_size: int | None, check_finite: bool
+) -> tuple[Callable[[slice], Array], int, int]:
+    """What gives rows of X on the backend, how many there are, and how many go at a time."""
     if is_source(X) or targets_inside(X, "X"):
         raise TypeError(
             f"predict: got a {type(X).__name__}, expected an array X; predict its blocks one by "
@@ -120,12 +153,7 @@ def predict(
         where = f"predict, rows {rows.start} to {min(rows.stop, samples) - 1}"
         return model.checked_inputs(x[rows], where, check_finite)
 
-    first, stop = (samples * number // world.size for number in (world.rank, world.rank + 1))
-    mine = together(
-        world,
-        lambda: blas.for_model(model, lambda: _outputs(model, X, read, first, stop, size), size),
-    )
-    return _gathered(world, model, mine, first, samples) if gather and world.size > 1 else mine
+    return read, samples, size
 
 
 def _outputs(

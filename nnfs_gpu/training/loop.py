@@ -12,7 +12,7 @@ Where an epoch is one step of a fused engine, one call does many of them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..backend.interrupts import new_pass
@@ -71,14 +71,13 @@ class Training:
                         blas.for_model(run.model, self._epochs)
                     else:  # no products by BLAS
                         self._epochs()
-                self._close()
+                if self.checkpoint is not None:
+                    self._together(self.checkpoint.end)
             finally:
                 if self.checkpoint is not None:
                     self.checkpoint.leave()
-            logs = run.history.last()
-            for callback in run.called:
-                callback.on_train_end(logs)
-        run.finite.end(run.model, run.epochs_done)
+            self._together(self._tell_of_end)
+        self._together(lambda: run.finite.end(run.model, run.epochs_done))
         return run.history
 
     def _begin(self, ending: contextlib.ExitStack) -> None:
@@ -89,35 +88,40 @@ class Training:
             for callback in run.callbacks:
                 callback.model = model
             self._open()
-            run.data.init_accuracy(run.accuracy)
-            model.stop_training = False
-            logs = {
-                "epochs": run.epochs,
-                "steps": run.steps,
-                "samples": run.data.samples,
-                "metrics": run.metrics,
-            }
-            if self._start(logs):
-                self._renew()
-                run.data.init_accuracy(run.accuracy)  # where the file has no precision
+            self._together(self._prepare)
             tell_of_exceptions(run.called, ending)
+
+    def _prepare(self) -> None:
+        """Accuracy, callbacks and checkpoint begin."""
+        run = self.run
+        run.data.init_accuracy(run.accuracy)
+        run.model.stop_training = False
+        logs = {
+            "epochs": run.epochs,
+            "steps": run.steps,
+            "samples": run.data.samples,
+            "metrics": run.metrics,
+        }
+        for callback in run.called:
+            callback.on_train_begin(dict(logs))
+        if self.checkpoint is not None and self.checkpoint.begin():
+            self._renew()
+            run.data.init_accuracy(run.accuracy)  # where the file has no precision
+
+    def _tell_of_end(self) -> None:
+        logs = self.run.history.last()
+        for callback in self.run.called:
+            callback.on_train_end(logs)
+
+    def _together(self, act: Callable[[], None]) -> None:
+        """Do what each rank does by itself: over ranks, all hear whether it went well."""
+        act()
 
     def _open(self) -> None:
         """What can be said against this run before anything changes."""
         if self.checkpoint is not None:
             self.run.settle(self.engine.name)
             self.checkpoint.open()
-
-    def _start(self, logs: dict[str, Any]) -> bool:
-        """Tell the callbacks, and the checkpoint; whether training goes on from one."""
-        for callback in self.run.called:
-            callback.on_train_begin(dict(logs))
-        return self.checkpoint is not None and self.checkpoint.begin()
-
-    def _close(self) -> None:
-        """The last checkpoint."""
-        if self.checkpoint is not None:
-            self.checkpoint.end()
 
     def _epochs(self) -> None:
         """The epochs that are left."""
@@ -219,11 +223,15 @@ class Training:
         if run.print_every:
             run.print_line("training", logs["accuracy"], logs["data_loss"], logs["reg_loss"])
         if run.validation is not None:
-            verbose = bool(run.print_every)
-            measured = evaluate(run.model, run.validation, run.batch_size, verbose, self.world)
-            measured = {f"val_{key}": value for key, value in measured.items()}
+            measured = {f"val_{key}": value for key, value in self._validated().items()}
             run.finite.look(epoch, measured["val_loss"], "val_loss")
             run.history.append(epoch, measured)
             logs = logs | measured
         for callback in run.called:
             callback.on_epoch_end(epoch, logs)
+
+    def _validated(self) -> dict[str, float]:
+        """Loss and accuracy on the validation data."""
+        run = self.run
+        verbose = bool(run.print_every)
+        return evaluate(run.model, run.validation, run.batch_size, verbose, self.world)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..data.held import Held
+from ..files.model_file import checked_values, contents
+from ..files.tensor_file import Document, Tensors
 from ..fused import CannotFuse
 from ..fused.stages import stage_parts
 from ..network.engine import Measured, SharedEngine
@@ -28,6 +30,7 @@ from ..ranks.failures import together
 from ..ranks.world import World
 from . import divergence
 from .callbacks import History
+from .checkpoint import MOST_NAMED
 from .checkpoint_settings import differences, settings_of
 from .loop import Training
 from .run import Run
@@ -75,11 +78,9 @@ class RankTraining(Training):
     def _open(self) -> None:
         """All ranks have been given the same; and the checkpoint, which rank 0 sees first."""
         world, checkpoint, first = self.world, self.checkpoint, self.world.rank == 0
+        self._compare(self._arguments)
         self._settle()
-        given = [self.run.epochs, self.run.data.samples, settings_of(self.run)]
-        mine = json.dumps(given, sort_keys=True, default=repr)
-        theirs = world.broadcast(mine)
-        together(world, lambda: self._compare(mine, theirs))
+        self._compare(lambda: settings_of(self.run))
         self._check_device()
         if checkpoint is None:
             return
@@ -118,15 +119,34 @@ class RankTraining(Training):
 
         together(world, check)
 
-    def _compare(self, mine: str, first: str) -> None:
-        if mine != first:
-            names = "epochs", "samples", "settings"
-            theirs, own = (dict(zip(names, json.loads(one), strict=True)) for one in (first, mine))
-            found = "; ".join(differences(theirs, own)[:4])
-            raise ValueError(
-                f"train: got something else than rank 0: {found} (first what rank 0 has); give all "
-                "ranks the same model, data and settings"
-            )
+    def _arguments(self) -> dict[str, Any]:
+        """What decides on which calls follow."""
+        run, checkpoint = self.run, self.checkpoint
+        return {
+            "epochs": run.epochs,
+            "samples": run.data.samples,
+            "data": type(run.data).__name__,
+            "batch_size": run.batch_size,
+            "shuffle seed": run.seed if run.shuffle else None,
+            "validation samples": run.validation and run.validation.samples,
+            "checkpoint": checkpoint and {"checkpoint_every": checkpoint.every},
+        }
+
+    def _compare(self, describe: Callable[[], dict[str, Any]]) -> None:
+        """Raises ValueError where a rank is given something else than rank 0."""
+        world = self.world
+        mine = together(world, lambda: json.dumps(describe(), sort_keys=True, default=repr))
+        first = world.broadcast(mine)
+
+        def check() -> None:
+            if mine != first:
+                found = "; ".join(differences(json.loads(first), json.loads(mine))[:MOST_NAMED])
+                raise ValueError(
+                    f"train: got something else than rank 0: {found} (first what rank 0 has); give "
+                    "all ranks the same model, data and settings"
+                )
+
+        together(world, check)
 
     def _follow(self) -> None:
         """Read what rank 0 has read."""
@@ -138,12 +158,6 @@ class RankTraining(Training):
                 "all machines share"
             )
 
-    def _start(self, logs: dict[str, Any]) -> bool:
-        return together(self.world, lambda: super(RankTraining, self)._start(logs))
-
-    def _close(self) -> None:
-        together(self.world, super()._close)
-
     def _renew(self) -> None:
         super()._renew()
         self.shared.engine = self._sharing()
@@ -151,15 +165,20 @@ class RankTraining(Training):
     def _epochs(self) -> None:
         """The epochs that are left. What fails here is told to the other ranks."""
         run, shared = self.run, self.shared
+        stop = False
+        self._make_alike()
+        self._draw_seeds()
         try:
-            self._make_alike()
-            while run.epochs_done < run.epochs and not shared.agree(run.model.stop_training):
-                if not self._steps():
-                    break
-                self._finish_epoch()
-                if self.checkpoint is not None:
-                    self.checkpoint.epoch_done()
-                run.finite.tell()
+            while (
+                not shared.agree(stop or run.model.stop_training) and run.epochs_done < run.epochs
+            ):
+                shared.within = run.steps_done < run.steps
+                stop = not self._steps()
+                if not stop:
+                    self._finish_epoch()
+                    if self.checkpoint is not None:
+                        self.checkpoint.epoch_done()
+                    run.finite.tell()
             run.model.stop_training = shared.stop
             self.fetch()
         except Exception as error:
@@ -167,35 +186,54 @@ class RankTraining(Training):
             raise
 
     def _make_alike(self) -> None:
-        """Parameters and dropout's seeds as rank 0 has them, where nobody has fixed them."""
+        """Parameters and all that training changes as rank 0 has them."""
         model, world = self.run.model, self.world
-        fetch = model.backend.to_numpy
-        mine = [tuple(map(fetch, pair)) for pair in model.get_parameters()]
+        if world.size == 1:
+            return
+        mine = together(world, lambda: contents(model))
         first = world.broadcast(mine)
-        if any(
-            a.tobytes() != b.tobytes() for a, b in zip(sum(mine, ()), sum(first, ()), strict=True)
-        ):
-            model.set_parameters(first)
-        dropouts = [part.dropout for part in stage_parts(model) if part.dropout is not None]
+        together(world, lambda: None if _same(mine, first) else checked_values(model, *first)())
+
+    def _draw_seeds(self) -> None:
+        """Dropout's seeds, where nobody has fixed them: those that rank 0 draws, as one process."""
+        dropouts = [
+            part.dropout for part in stage_parts(self.run.model) if part.dropout is not None
+        ]
         for dropout in dropouts:
             if dropout.seed is None:
                 dropout.seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
-        seeds = world.broadcast([dropout.seed for dropout in dropouts])
+        seeds = self.world.broadcast([dropout.seed for dropout in dropouts])
         for dropout, seed in zip(dropouts, seeds, strict=True):
             dropout.seed = seed
 
     def _measured(self, order: Any, first: int) -> Iterator[Measured]:
         run, shared = self.run, self.shared
-        shared.within, leaf = run.steps_done < run.steps, shared.engine.leaf
-        batches = run.data.shares(run.batch_size, order, first, shared.share, leaf)
+        batches = run.data.shares(run.batch_size, order, first, shared.share, shared.engine.leaf)
         for total, rows in batches:
-            step = run.optimizer.iterations + 1
-            measured = shared.step(total, rows, step, run.model.stop_training)
-            shared.within = run.steps_done + 1 < run.steps
-            yield measured
+            last = run.steps_done + 1 == run.steps
+            yield shared.step(
+                total, rows, run.optimizer.iterations + 1, run.model.stop_training, last
+            )
+
+    def _validated(self) -> dict[str, float]:
+        self.shared.agree(self.run.model.stop_training)  # who has failed by now says so
+        return super()._validated()
+
+    def _together(self, act: Callable[[], None]) -> None:
+        together(self.world, act)
 
     def _swept(self) -> bool:
         return False  # ranks meet in every step
 
     def _stops(self) -> bool:
         return self.shared.stop
+
+
+def _same(mine: tuple[Document, Tensors], first: tuple[Document, Tensors]) -> bool:
+    """Whether two models' contents are the same bits."""
+    (document, tensors), (other, others) = mine, first
+    return (
+        document == other
+        and tensors.keys() == others.keys()
+        and all(tensors[name].tobytes() == one.tobytes() for name, one in others.items())
+    )

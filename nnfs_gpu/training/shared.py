@@ -18,7 +18,7 @@ import numpy as np
 from ..network.engine import Measured, Message, SharedEngine
 from ..ranks.errors import RankError, WorldError, is_on_all, on_all
 from ..ranks.failures import agree
-from ..ranks.world import World
+from ..ranks.world import World, everybody
 
 Array = Any
 
@@ -67,11 +67,17 @@ class SharedSteps:
         return share_of(self.world.rank, self.world.size, total, self.engine.leaf(total))
 
     def step(
-        self, total: int, rows: Iterable[tuple[int, Array, Any]], step: int, stop: bool
+        self,
+        total: int,
+        rows: Iterable[tuple[int, Array, Any]],
+        step: int,
+        stop: bool,
+        last: bool,
     ) -> Measured:
         """One step over `total` rows, of which this rank has `rows`: (number, X, y) of blocks.
 
         step  its number, for messages; stop: this rank asks to stop after it
+        last  whether none follows before the next `agree`
         Raises ReplicasPartedError, on all ranks, where the parameters before it differ.
         """
         engine = self.engine
@@ -80,6 +86,7 @@ class SharedSteps:
         for first, X, y in rows:
             engine.accumulate(X, y, total, first)
         self._exchange(engine.message(), step, self._marks(stop))
+        self.within = not (last or self.stop)
         return engine.finish()
 
     def agree(self, stop: bool) -> bool:
@@ -90,20 +97,50 @@ class SharedSteps:
         self._look(self._flags)
         return self.stop
 
+    def compare(self, mark: int, step: int) -> None:
+        """Raises ReplicasPartedError, on all ranks, unless all have the same number.
+
+        mark  made of the parameters, below 2^32; step: the one that would come next
+        """
+        found = everybody(self.world, (mark,))[:, 0].tolist()
+        usual, count = Counter(found).most_common(1)[0]
+        if count == len(found):
+            return
+        ranks = [str(rank) for rank, one in enumerate(found) if one != usual]
+        error = ReplicasPartedError(
+            f"the parameters of rank {', '.join(ranks)} differ from those of the others before "
+            f"step {step}: expected the same on all ranks; make the model alike everywhere "
+            "(np.random.seed), change nothing in it on one rank alone, and use processors and "
+            "GPUs of one kind"
+        )
+        raise on_all(error, self.world.rank)
+
     def tell(self, error: Exception) -> None:
-        """Have the others know, in the sum that they wait for, that this rank has failed."""
+        """Have the others know, in the sum that they wait for, that this rank has failed.
+
+        Where that cannot be, nothing is done: whoever sees the error ends all ranks.
+        """
         if self.world.size == 1 or is_on_all(error) or isinstance(error, TimeoutError):
+            return
+        message = self._message() if self.within else self._flags
+        if message is None:
             return
         self._failed = on_all(error, self.world.rank)  # soon: each then ends by itself
         marks = [0] * FAILED + [1]
         with contextlib.suppress(RankError):  # of all ranks; this one has its own
             if self.within:
-                with contextlib.suppress(RuntimeError):  # where a batch is under way
-                    self.engine.begin(1)
-                self._exchange(self.engine.message(), 0, marks)
+                self._exchange(message, 0, marks)
             self._flags[:] = marks
             self._sum(self._flags)
             self._look(self._flags)
+
+    def _message(self) -> Array | None:
+        """The engine's, whatever is in it; None where it has none, as no batch can begin."""
+        with contextlib.suppress(Exception):  # where a batch is under way, it is that one's
+            self.engine.begin(1)
+        with contextlib.suppress(RuntimeError):
+            return self.engine.message()
+        return None
 
     # ---- inside a step ----
     def _exchange(self, message: Array, step: int, marks: list[int]) -> None:
@@ -115,7 +152,7 @@ class SharedSteps:
             self._sum(flags)  # on the host: nothing waits for the device
         self._look(flags)
         if any(self._differ(int(flags[k]), int(flags[k + 1])) for k in (1, 3)):
-            self._parted(marks, step)
+            self.compare(marks[1] + (marks[3] << HALF), step)
 
     def _marks(self, stop: bool) -> list[int]:
         """What this rank adds: its wish to stop, halves of its fingerprint and their squares."""
@@ -132,21 +169,6 @@ class SharedSteps:
     def _differ(self, total: int, squares: int) -> bool:
         """Whether numbers with this sum and sum of squares are not all the same."""
         return self.world.size * squares != total * total
-
-    def _parted(self, marks: list[int], step: int) -> None:
-        """Name who has parted. All ranks come here, as all have the same sums."""
-        found = np.zeros(self.world.size, np.int64)
-        found[self.world.rank] = marks[1] + (marks[3] << HALF)
-        self._sum(found)
-        usual = Counter(found.tolist()).most_common(1)[0][0]
-        ranks = [str(rank) for rank, one in enumerate(found.tolist()) if one != usual]
-        error = ReplicasPartedError(
-            f"the parameters of rank {', '.join(ranks)} differ from those of the others before "
-            f"step {step}: expected the same on all ranks; make the model alike everywhere "
-            "(np.random.seed), change nothing in it on one rank alone, and use processors and "
-            "GPUs of one kind"
-        )
-        raise on_all(error, self.world.rank)
 
     def _sum(self, a: Array) -> None:
         began = time.perf_counter()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import exact_numbers
 import numpy as np
 import operation_formulas as formulas
 from helpers import philox_words, summing
@@ -135,6 +136,19 @@ def spiral(dtype, samples, classes, seed, start=0, step=1):
     return [Expected(points, magnitude, 2), exact(labels)]
 
 
+def exact_add(dtype, w0, w1, w2, x):
+    numbers = (map(int, a.ravel().tolist()) for a in (w0, w1, w2))
+    found = [
+        exact_numbers.added(words, one)
+        for *words, one in zip(*numbers, x.ravel().tolist(), strict=True)
+    ]
+    return [exact(np.array(word).reshape(x.shape)) for word in zip(*found, strict=True)]
+
+
+def exact_value(dtype, w0, w1, w2):
+    return [exact(each(lambda *words: exact_numbers.value_of(words), w0, w1, w2))]
+
+
 def unchanged(dtype, **arguments):
     return [exact(value) for value in arguments.values()]
 
@@ -187,6 +201,8 @@ ORACLES = {
     "close": close,
     "mean": mean,
     "sum": sum_,
+    "exact_add": exact_add,
+    "exact_value": exact_value,
     "random_words": random_words,
     "spiral": spiral,
 }

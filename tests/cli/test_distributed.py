@@ -18,7 +18,7 @@ from nnfs_gpu.training import checkpoint_file
 SMALL = ("train", "--samples", 700, "--batch-size", 400, "--hidden", "16,8", "--seed", 3)
 SMALL += ("--backend", "numba", "--no-plot")
 RANKS = {name: ENVIRONMENT[name] for name in ("TERM", "OPENBLAS_NUM_THREADS")}
-RANKS |= {name: None for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "NNFS_GPU_BACKEND")}
+RANKS |= dict.fromkeys(("FORCE_COLOR", "NO_COLOR", "COLUMNS", "NNFS_GPU_BACKEND"))
 CLOCKS = ("seconds", "training_seconds", "samples_per_second", "communication_seconds")
 
 # The real command, in a program that can break one rank of it.

@@ -1,4 +1,4 @@
-"""Cases of reductions.cu, dense.cu, totals.cu and philox.cu."""
+"""Cases of reductions.cu, dense.cu, totals.cu, exact.cu and philox.cu."""
 
 from __future__ import annotations
 
@@ -108,6 +108,22 @@ def regularization_loss(gpu, rng, n, c):
     scalars = (parts, np.float64(0.01), np.float64(0.3))
     gpu.launch("totals", "regularization_final", 1, absolute, squared, loss, *scalars)
     return [Result(loss, ORACLE.regularization_loss(wide(w), 0.01, 0.3), summing(w.size))]
+
+
+# ---- exact.cu ----
+@case("exact.exact_add", "exact.exact_value")
+def exact(gpu, rng, n, c):
+    """Twice, so that what the first has carried is added to; the value of the words."""
+    x = gpu.array(normal(rng, n, c) * 2.0 ** rng.randint(-90, 70, (n, c)))
+    words = [gpu.array(np.zeros((n, c)), np.int64) for _ in range(3)]
+    expected = [np.zeros((n, c), np.int64) for _ in range(3)]
+    for _ in range(2):
+        gpu.flat("exact", "exact_add", x.size, *words, x, x.size)
+        ORACLE.exact_add(*expected, wide(x))
+    value = gpu.empty((n, c), np.float64)
+    gpu.flat("exact", "exact_value", x.size, *words, value, x.size)
+    results = zip(words, expected, strict=True)
+    return [*(Result(*pair) for pair in results), Result(value, ORACLE.exact_value(*expected))]
 
 
 # ---- philox.cu ----

@@ -13,8 +13,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from numba import njit
 
+from nnfs_gpu.kernels.cpu.compiler import OPTIONS, Kernel
 from nnfs_gpu.kernels.fused_cpu.collect import collect, collect_scaled
 from nnfs_gpu.kernels.fused_cpu.exact import LOSS_WORDS, add_losses, losses_of
 
@@ -24,12 +24,21 @@ POISON = 1 << 52
 DTYPES = ["float32", "float64"]
 
 
-@njit
+def compiled(function):
+    """As the package's kernels are, each with its own copy of what it calls, and not kept on disk.
+
+    Numba's own would take a `collect_scaled` that lies in another kernel of this process, where
+    LLVM has changed its arguments.
+    """
+    return Kernel(function, targetoptions=OPTIONS)
+
+
+@compiled
 def collected(groups, sums, size, words, fresh):
     collect(groups, sums, size, words, 0, size, fresh)
 
 
-@njit
+@compiled
 def scaled(groups, sums, size, words, scale, dw):
     collect_scaled(groups, sums, size, words, 0, scale, dw, 0, size)
 

@@ -149,4 +149,6 @@ def test_a_fingerprint_tells_every_parameter_apart(dtype):
             a[place] = kept
     assert same.fingerprint() == first
     assert len(found) == 1 + 33
-    assert model.trainable_layers[0].weights.tobytes() == other.trainable_layers[0].weights.tobytes()
+    assert (
+        model.trainable_layers[0].weights.tobytes() == other.trainable_layers[0].weights.tobytes()
+    )

@@ -13,10 +13,10 @@ from fused_state import backend_of
 from local_world import LocalWorld, errors_on_ranks, on_ranks
 from networks import ENDS, OPTIMIZERS, Network
 
-from nnfs_gpu import Callback, EarlyStopping, World, get_backend
+from nnfs_gpu import Callback, EarlyStopping, World, fused, get_backend
 from nnfs_gpu.fused import CannotFuse
 from nnfs_gpu.ranks.errors import RankError, is_quiet
-from nnfs_gpu.training.shared import ReplicasPartedError, share_of
+from nnfs_gpu.training.shared import ReplicasPartedError, SharedSteps, share_of
 
 DTYPES = ["float32", "float64"]
 MAKING = threading.Lock()
@@ -144,9 +144,7 @@ def test_evaluate_and_predict_are_shared():
             assert whole.tobytes() == results[0][1].tobytes()
         assert np.concatenate([part for _, _, part in results]).tobytes() == whole.tobytes()
     # fewer rows than ranks
-    few = on_ranks(
-        3, lambda world: network.model(backend_of("float64")).predict(X[:2], world=world)
-    )
+    few = on_ranks(3, lambda world: made(network, "float64")[0].predict(X[:2], world=world))
     assert all(one.shape == (2, outputs.shape[1]) for one in few)
 
 
@@ -259,7 +257,7 @@ def test_ranks_with_other_data_or_settings_are_told_before_the_first_step():
         assert everything(model) == before
         return str(caught.value)
 
-    assert "X" in on_ranks(2, lambda w: run(w, n=100 + 50 * w.rank))[0]
+    assert "samples was 100, is now 150" in on_ranks(2, lambda w: run(w, n=100 + 50 * w.rank))[0]
     assert "X.sha256" in on_ranks(2, lambda w: run(w, shift=w.rank))[0]
     assert "batch_size" in on_ranks(2, lambda w: run(w, batch_size=10 + w.rank))[0]
     assert "epochs" in on_ranks(2, lambda w: run(w, epochs=1 + w.rank))[0]
@@ -294,9 +292,9 @@ def test_more_ranks_than_words_have_room_for_are_refused():
     class Many(World):
         size = 1025
 
-    model, X, y = made(NETWORKS["narrow"])
+    model, _, _ = made(NETWORKS["narrow"])
     with pytest.raises(ValueError, match="world: got 1,025 ranks, expected at most 1,024"):
-        model.train(X, y.values, world=Many())
+        SharedSteps(fused.engine(model), Many())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])

@@ -59,10 +59,11 @@ class StepCalls:
 
     def _load_pointers(self) -> None:
         """The functions that this plan needs: compiled, or loaded from the disk."""
-        head, plan, real = self.layout.head, self.plan, numba.typeof(self._like)
+        head, plan = self.layout.head, self.plan
         soft = bool(head[k.SOFT])
         if self._soft == soft:
             return
+        real = numba.typeof(self._like)
         whole, precise = numba.int64, numba.float64
         loss = plan.loss
         if soft and plan.classes:

@@ -202,8 +202,12 @@ class FusedSteps(StepCalls):
     def begin(self, total: int) -> None:
         """See `SharedEngine`."""
         self._batch.begin(total)
-        self._words[:] = 0
-        self._binding.prepare()
+        try:
+            self._words[:] = 0
+            self._binding.prepare()
+        except BaseException:
+            self._batch.forget()
+            raise
 
     def fingerprint(self) -> int:
         """See `SharedEngine`."""
