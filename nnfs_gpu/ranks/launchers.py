@@ -72,6 +72,14 @@ def promised(variables: Mapping[str, str]) -> Promise | None:
     return None
 
 
+def is_first() -> bool:
+    """Whether this process tells what all find before they know of each other: a missing library,
+    a wrong option.
+    """
+    promise = promised(os.environ)
+    return promise is None or promise.rank == 0
+
+
 def check(size: int, library: str) -> None:
     """WorldError where MPI sees one process and the launcher has started more.
 

@@ -116,13 +116,15 @@ def _started_with_all_ranks(timeout: float) -> Any:
             raise
         raise WorldError(
             "mpi4py is not installed, which World.mpi needs: pip install 'nnfs-gpu[mpi]', and an "
-            "MPI where the machine has none (pip install mpich)"
+            "MPI where the machine has none (pip install mpich)",
+            quiet=not launchers.is_first(),
         ) from error
     except (ImportError, RuntimeError) as error:  # an MPI that it was not made for; none at all
         reason = str(error).splitlines()[0]
         raise WorldError(
             f"mpi4py does not find its MPI library ({reason}): load the MPI that the machine has "
-            "(module load ...), or pip install mpich"
+            "(module load ...), or pip install mpich",
+            quiet=not launchers.is_first(),
         ) from error
     finally:
         faulthandler.cancel_dump_traceback_later()

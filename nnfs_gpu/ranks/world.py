@@ -186,6 +186,16 @@ def everybody(world: World, numbers: Sequence[int]) -> np.ndarray:
     return table
 
 
+def texts(world: World, text: str) -> list[str]:
+    """The `text` of every rank."""
+    mine = text.encode()
+    lengths = everybody(world, (len(mine),))[:, 0].tolist()
+    room = np.zeros((world.size, -(-max(lengths) // 8)), np.int64)
+    room[world.rank].view(np.uint8)[: len(mine)] = np.frombuffer(mine, np.uint8)
+    world.sum(room)
+    return [row.tobytes()[:n].decode() for row, n in zip(room, lengths, strict=True)]
+
+
 def check_words(a: Array) -> None:
     """TypeError unless `a` is what ranks can add up to the same bits."""
     dtype = getattr(a, "dtype", None)

@@ -94,11 +94,15 @@ class History:
 
     epoch    the epochs' numbers, from 1
     history  the lists by name, as in Keras
+    communication
+             seconds that this rank has spent in the sums of this call's steps, waiting for the
+             others included; 0 where one process has trained
     """
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
+        self.communication = 0.0
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
         """Add numbers of `epoch`, which is the last one or the one after it."""

@@ -73,7 +73,9 @@ class RankTraining(Training):
         with contextlib.ExitStack() as quiet:
             if self.world.rank:
                 quiet.enter_context(divergence.reported_by_caller())
-            return super().train()
+            history = super().train()
+        history.communication = self.shared.seconds
+        return history
 
     def _open(self) -> None:
         """All ranks have been given the same; and the checkpoint, which rank 0 sees first."""
