@@ -190,7 +190,7 @@ class RankTraining(Training):
         """A number made of all weights and biases, after the last update. Waits for the device."""
         mark, fetch = 0, self.run.model.backend.to_numpy
         for values in (a for pair in self.run.model.get_parameters() for a in pair):
-            mark = zlib.crc32(np.ascontiguousarray(fetch(values)), mark)
+            mark = zlib.crc32(fetch(values).tobytes(), mark)
         return mark
 
     def _make_alike(self) -> None:
