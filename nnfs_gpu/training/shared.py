@@ -88,7 +88,7 @@ class SharedSteps:
         for first, X, y in () if stop else rows:
             engine.accumulate(X, y, total, first)
         self._exchange(engine.message(), step, self._marks(stop))
-        self.within = not (last or self.stop)
+        self.within = not last
         return None if self.stop else engine.finish()
 
     def agree(self, stop: bool) -> bool:
