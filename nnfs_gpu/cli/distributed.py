@@ -86,7 +86,8 @@ def _end(world: World, error: BaseException) -> NoReturn:
                 fail(message, code)
             raise ToldError(code) from error
     time.sleep(APART * min(world.rank, LAST_WAIT))
-    fail(f"rank {world.rank}: {message}", code)
+    who = f"rank {world.rank}"
+    fail(message if message.startswith(who) else f"{who}: {message}", code)
     world.abort(code)
     raise ToldError(code) from error  # where a world's abort returns
 

@@ -133,7 +133,7 @@ def _of_a_rank(error: RankError) -> tuple[str, int]:
     if error.__cause__ is not None:
         return in_words(error.__cause__)
     rank, kind, text = str(error).split(": ", 2)
-    ours = CommandError, *CommandError.__subclasses__()
+    ours: list[type] = [CommandError, *CommandError.__subclasses__()]
     known = any(kind == one.__name__ for one in ours)
     return f"{rank}: {text}" if known else str(error), 1
 

@@ -25,7 +25,7 @@ SAMPLED = (10_000, 100_000)
 def training_points(config: Config) -> tuple[Any, ...]:
     """What `Model.train` is given first: (X, y) in mixed order, or a source of rows."""
     if config.points > HELD:
-        spread = config.batch_size
+        spread = step_size(config)
         return (spiral_rows(config.samples, config.classes, seed=config.seed, spread=spread),)
     X, y = datasets.spiral_data(config.samples, config.classes, seed=config.seed)
     # The classes come one after the other, and Model.train keeps the order it is given: a
@@ -33,6 +33,15 @@ def training_points(config: Config) -> tuple[Any, ...]:
     mixed = np.random.default_rng(config.seed).permutation(config.points)
     rows = get_backend().asarray(mixed, np.int64)
     return X[rows], y[rows]
+
+
+def step_size(config: Config) -> int:
+    """Points in a step: --batch-size, or of points that are made as many in each: of a smaller last
+    step some classes would be missing (`Spread`), and it is the last that the model sees.
+    """
+    if config.points <= HELD:
+        return config.batch_size
+    return math.ceil(config.points / math.ceil(config.points / config.batch_size))
 
 
 def some_of(config: Config, training: tuple[Any, ...]) -> tuple[Any, Any]:

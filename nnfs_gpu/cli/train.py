@@ -10,6 +10,7 @@ Ranks           see `distributed.py`. All of them come through all of this; rank
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_ReLU, Activation_Softmax
 from ..files import folder_lock
 from ..model import Model
+from ..ranks import launchers
 from ..ranks.failures import together
 from ..ranks.world import World
 from ..training import divergence
@@ -31,8 +33,8 @@ from .common import OutputFolder, check_target, console_for, naming
 from .config import RULES, Config, Outputs
 from .display import display_for
 from .distributed import backend_for, check_shared, on_rank_0, who_computes
-from .errors import InputError
-from .points import training_points, validation_points
+from .errors import DISTRIBUTED, InputError
+from .points import step_size, training_points, validation_points
 from .progress import DivergedError, StopRequest, TrainingWatch
 from .results import measure, table, write_files
 
@@ -45,7 +47,7 @@ def run(config: Config, outputs: Outputs, world: World, distributed: bool) -> in
     model = together(world, lambda: build_model(config))
     if distributed:
         together(world, lambda: check_shared(model))
-    folder = on_rank_0(world, lambda: claimed(outputs))
+    folder = on_rank_0(world, lambda: claimed(outputs, distributed))
     try:
         training, validation = together(
             world, lambda: (training_points(config), validation_points(config))
@@ -59,7 +61,7 @@ def run(config: Config, outputs: Outputs, world: World, distributed: bool) -> in
         # Overflow shows where it matters, in the loss, and is reported once.
         with StopRequest(says=world.rank == 0) as stop, np.errstate(all="ignore"):
             stored = asdict(config) | {"backend": backend.name}
-            watch = TrainingWatch(display_for(console), config.batch_size, stop, stored)
+            watch = TrainingWatch(display_for(console), step_size(config), stop, stored)
             shared = world if distributed else None
             history = train(model, config, training, validation, watch, outputs, shared)
             tell_of_stop(world, stop, console)
@@ -81,7 +83,7 @@ def run(config: Config, outputs: Outputs, world: World, distributed: bool) -> in
 
 
 # ---- before ----
-def claimed(outputs: Outputs) -> OutputFolder:
+def claimed(outputs: Outputs, distributed: bool) -> OutputFolder:
     """The folder, which other runs are kept out of until this process ends. Raises InputError."""
     check_target(outputs.json_target, "--json")
     folder = OutputFolder(outputs.folder)
@@ -89,8 +91,16 @@ def claimed(outputs: Outputs) -> OutputFolder:
         folder_lock.lock(outputs.folder)
     except folder_lock.FolderLockedError as error:
         folder.discard()
-        raise InputError(str(error)) from error
+        raise InputError(f"{error}{_several(distributed)}") from error
     return folder
+
+
+def _several(distributed: bool) -> str:
+    """What to do where a launcher has started one command several times, which train apart."""
+    promise = launchers.promised(os.environ)
+    if distributed or promise is None or promise.size == 1:
+        return ""
+    return f"; {promise.launcher} has started several of this: give {DISTRIBUTED} to share one run"
 
 
 def beginning(outputs: Outputs) -> str:
@@ -145,7 +155,7 @@ def train(
             return model.train(
                 *training,
                 epochs=config.epochs,
-                batch_size=config.batch_size,
+                batch_size=step_size(config),
                 print_every=None,
                 validation_data=validation,
                 callbacks=[watch],

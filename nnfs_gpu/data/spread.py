@@ -6,7 +6,8 @@ is stratum after stratum. Any part of it is a few ranges of rows that lie equall
 nothing is kept but three numbers, and a kernel can make the rows of a range by itself.
 
 Batches of more than n / S rows begin in one stratum and end in the next, at nearly the same
-place of the whole: these, too, sample evenly.
+place of the whole: these, too, sample evenly. The last batch, where it is k rows smaller, lacks the
+first k rows of its stratum: of few steps, let all have ceil(n / S) rows.
 """
 
 from __future__ import annotations

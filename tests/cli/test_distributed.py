@@ -6,13 +6,17 @@ No test waits to see that nothing hangs: where a run ends, it has not hung.
 from __future__ import annotations
 
 import json
+import platform
 import re
 import signal
+import types
 
 import pytest
 from cli_runs import ENVIRONMENT, posix, run
+from local_world import on_ranks
 from rank_runs import run_ranks
 
+from nnfs_gpu.cli import distributed as ranks_of_a_command
 from nnfs_gpu.training import checkpoint_file
 
 SMALL = ("train", "--samples", 700, "--batch-size", 400, "--hidden", "16,8", "--seed", 3)
@@ -251,6 +255,53 @@ def test_a_folder_is_one_runs(tmp_path):
         f"error: {tmp_path}: another process is training there; wait for it, end it, or give "
         "another folder\n"
     )
+
+
+def test_without_the_option_each_would_train_alone(tmp_path):
+    """The folder is the first one's; the other says what was forgotten."""
+    done = run_ranks(2, ["-m", "nnfs_gpu.cli", *map(str, SMALL), "--out", tmp_path], env=RANKS)
+    assert done.code == 2
+    assert "mpiexec has started several of this: give --distributed to share one run" in done.err
+
+
+def test_info_does_not_start_mpi():
+    """Under a launcher whose MPI is another one, its start would wait, or end the command."""
+    done = run_ranks(2, ["-m", "nnfs_gpu.cli", "info"], env=RANKS)
+    assert (done.code, done.err) == (0, "")
+    assert len(re.findall(r"MPI +│ mpi4py \d\S*, MPICH \d", done.out)) == 2
+    lost = run("info", "--json", "-", env={"PMI_RANK": "1", "PMI_SIZE": "2", "PMI_FD": "99"})
+    assert json.loads(lost.stdout)["mpi"].startswith("mpi4py ")
+    nowhere = run("info", "--json", "-", env={"MPI4PY_LIBMPI": "/none.so"})
+    assert "its MPI does not load (/none.so" in json.loads(nowhere.stdout)["mpi"]
+
+
+def test_the_timeout_reaches_mpi(monkeypatch):
+    given = []
+    monkeypatch.setattr(ranks_of_a_command.World, "mpi", lambda timeout: given.append(timeout))
+    with ranks_of_a_command.ranks(True, 2.5):
+        pass
+    with ranks_of_a_command.ranks(False, 2.5) as world:
+        assert (world.rank, world.size) == (0, 1)
+    assert given == [2.5]
+
+
+def test_lines_of_who_computes():
+    def said(world):
+        device = types.SimpleNamespace(device_number=world.rank % 2, version=lambda: "CuPy 14")
+        host = types.SimpleNamespace(device_number=None, version=lambda: "numba, 4 threads")
+        return [
+            ranks_of_a_command.who_computes(world, host if world.rank < 3 else device),
+            ranks_of_a_command.who_computes(world, host),
+        ]
+
+    mixed, same = on_ranks(5, said)[0]
+    node = platform.node()
+    assert same == f"0 to 4: {node}, numba, 4 threads"
+    assert mixed.splitlines() == [
+        f"0 to 2: {node}, numba, 4 threads",
+        f"3: {node}, CuPy 14, GPU 1",
+        f"4: {node}, CuPy 14, GPU 0",
+    ]
 
 
 # ---- errors of one rank ----

@@ -44,8 +44,8 @@ def test_batches_hold_as_many_of_each_arm(backend, batch):
     """And of each third of an arm: batches that begin in one stratum and end in the next, too."""
     ng.use_backend(backend)
     rows = ng.spiral_rows(300, 3, seed=5, spread=batch)
-    for start in range(0, 900, batch):
-        X, y = (backend.to_numpy(a) for a in rows.make(start, min(start + batch, 900)))
+    for start in range(0, 901 - batch, batch):
+        X, y = (backend.to_numpy(a) for a in rows.make(start, start + batch))
         thirds = np.minimum(np.hypot(*X.T.astype(float)) * 3, 2).astype(int)
         counts = np.bincount(3 * y + thirds, minlength=9)
         assert counts.max() - counts.min() <= 3, counts

@@ -14,9 +14,11 @@ import os
 if BIND:
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[int(os.environ["PMI_RANK"]) % 2]})
 from nnfs_gpu.backend.cpu import launch, quota
+from nnfs_gpu.ranks import cores
 from nnfs_gpu import World
 with World.mpi(timeout=20) as world:
-    say(rank=world.rank, threads=launch.threads_allowed(), shared=quota.sharing())
+    found = {"threads": launch.threads_allowed(), "shared": quota.sharing()}
+    say(rank=world.rank, blas=[one.num_threads for one in cores._blas()], **found)
 """
 
 
@@ -50,19 +52,24 @@ def test_where_a_process_may_run(monkeypatch):
 def test_who_shares_cores(monkeypatch, rank, processes):
     """Two ranks on the same cores, one bound beside them, two on another machine, each bound."""
     monkeypatch.setattr(quota, "_sharing", 1)
+    monkeypatch.setattr(cores, "_blas", list)
     cores.share(np.array([[7, 1], [7, 2], [7, 1], [8, 1], [8, 2]]), rank)
     assert quota.sharing() == processes
 
 
 def test_ranks_of_a_machine_share_its_cores():
     """As this machine's mpiexec starts them: it binds nothing."""
-    free = {"NUMBA_NUM_THREADS": None}
+    free = dict.fromkeys(("NUMBA_NUM_THREADS", *cores.BLAS_THREADS))
     (alone,) = run_ranks(1, THREADS.replace("BIND", "False"), env=free).said
     done = run_ranks(2, THREADS.replace("BIND", "False"), env=free)
     assert (done.code, done.err) == (0, "")
     assert [one["threads"] for one in done.said] == [max(1, alone["threads"] // 2)] * 2
-    done = run_ranks(2, THREADS.replace("BIND", "False"), env=free | {"NUMBA_NUM_THREADS": "2"})
+    assert [one["blas"] for one in done.said] == [[max(1, n // 2) for n in alone["blas"]]] * 2
+    chosen = {"NUMBA_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
+    (alone,) = run_ranks(1, THREADS.replace("BIND", "False"), env=free | chosen).said
+    done = run_ranks(2, THREADS.replace("BIND", "False"), env=free | chosen)
     assert [one["threads"] for one in done.said] == [2, 2]
+    assert [one["blas"] for one in done.said] == [alone["blas"]] * 2
 
 
 @pytest.mark.skipif(
