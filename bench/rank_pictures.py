@@ -24,8 +24,8 @@ SHADES = (VERMILION, BLUE, GREEN, PINK, SKY)
 MARKERS = "os^Dv"
 NAMES = {  # where a line's name stands, from its end on
     "2-64-3, 1M": (-46, -4),
-    "2-64-3, 100M": (4, 44),
-    "2-64-3, 10G": (4, -20),
+    "2-64-3, 100M": (4, 54),
+    "2-64-3, 10G": (4, 6),
     "2-512-512-3, 1M": (-74, -8),
 }
 PANELS = 2  # of what was measured
@@ -59,7 +59,7 @@ def _speed(axes: Any, row: Row, fit: Fit | None) -> None:
         axes.plot(list(speeds), list(speeds.values()), label=library, **look(LOOK[library]))
         if library == "nnfs_gpu" and 1 in speeds:
             straight = [n * speeds[1] for n in counts]
-            axes.plot(counts, straight, color=FAINT, zorder=1, label="as many times as ranks")
+            axes.plot(counts, straight, color=FAINT, zorder=1, label="ideal")
     if fit is not None and row["net"] in fit.speeds:
         samples, here = max(row["samples"].values()), [1, *fit.alphas]
         line = [samples / fit.seconds(row["net"], samples, n, row["bytes"]) for n in here]
