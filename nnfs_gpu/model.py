@@ -91,9 +91,9 @@ class Model(Network):
         CannotFuse where the network cannot be fused.
         Warns once where a loss, weight or bias becomes NaN or infinite (`divergence.py`).
         """
-        self._require("train", "loss", "optimizer", "accuracy")
 
         def prepared() -> Training:
+            self._require("train", "loss", "optimizer", "accuracy")
             data = data_of(self, X, y, "train", check_finite)
             validation = None
             if validation_data is not None:
@@ -124,9 +124,13 @@ class Model(Network):
         batches, all get the same numbers. Raises as `train`; needs a loss and an accuracy, no
         optimizer.
         """
-        self._require("evaluate", "loss", "accuracy")
+
+        def prepared() -> Any:
+            self._require("evaluate", "loss", "accuracy")
+            return data_of(self, X_val, y_val, "evaluate", check_finite)
+
         ranks = world or World()
-        data = together(ranks, lambda: data_of(self, X_val, y_val, "evaluate", check_finite))
+        data = together(ranks, prepared)
         return inference.evaluate(self, data, batch_size, verbose, ranks)
 
     def predict(

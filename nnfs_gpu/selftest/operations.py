@@ -403,8 +403,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("sum", _summed, "sum", ("float64",), variant="floats", moved=matrices(1), whole=True),
     Operation("sum", _whole("bool", 0, 2), "exact", ("float64",), variant="bools"),
     Operation("sum", _whole("int32", -1000, 1000), "exact", ("float64",), variant="int32"),
-    Operation("exact_add", _exact, "exact", (), ("w0", "w1", "w2")),
-    Operation("exact_value", _exact_words, "exact", ("float64",)),
+    Operation("exact_add", _exact, "exact", (), ("w0", "w1", "w2"), moved=matrices(13)),
+    Operation("exact_value", _exact_words, "exact", ("float64",), moved=matrices(8)),
     Operation("random_words", _words, "exact", ("uint32",), moved=matrices(1), positional=True),
     Operation(
         *("spiral", _spiral, "angle", ("own", "int32")),

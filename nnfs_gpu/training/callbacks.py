@@ -20,7 +20,7 @@ class Callback:
 
     rank_0  True for one that prints or writes: of several ranks (`world=`) the first alone calls
             it. Others are called on all ranks, with the same numbers; one that stops training
-            stops all, after the step that follows.
+            stops all, after the same step.
     """
 
     model: Any = None

@@ -91,9 +91,9 @@ class Checkpoint:
             self._found = self._read()
 
     @property
-    def found(self) -> bool:
-        """Whether `open` has read a file."""
-        return self._found is not None
+    def document(self) -> Document | None:
+        """That of the file which `open` has read; None where there was none."""
+        return None if self._found is None else self._found[0]
 
     def begin(self) -> bool:
         """Resume from the file and return True, or write the first one of a new run.

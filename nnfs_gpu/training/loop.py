@@ -165,7 +165,7 @@ class Training:
             if self._stops() and step < last:
                 return False
             step += 1
-        return True
+        return bool(run.steps_done == run.steps)
 
     def _measured(self, order: Any, first: int) -> Iterator[Measured]:
         """Do the steps of an epoch from number `first` on: what each has measured."""
@@ -187,7 +187,7 @@ class Training:
         return not within and long_calls.swept(self.run, self.engine) > 0
 
     def _stops(self) -> bool:
-        """Whether training ends after the step that was just done."""
+        """Whether training ends after the step that was just done, as far as is known here."""
         return bool(self.run.model.stop_training)
 
     def _renew(self) -> None:

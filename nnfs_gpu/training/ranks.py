@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,6 +51,7 @@ class RankTraining(Training):
             )
         super().__init__(run, "fused", checkpoint, checkpoint_every, world)
         self.shared = SharedSteps(self._sharing(), world)
+        self._drawn = False  # dropout's seeds
         if world.rank:
             run.print_every = 0
             run.called = tuple(one for one in run.callbacks if not getattr(one, "rank_0", False))
@@ -85,9 +87,9 @@ class RankTraining(Training):
         if checkpoint is None:
             return
         together(world, checkpoint.open if first else lambda: None)
-        found = world.broadcast(checkpoint.found)
-        if found:
-            together(world, lambda: None if first else self._follow())
+        found = world.broadcast(checkpoint.document)
+        if found is not None:
+            together(world, lambda: None if first else self._follow(found))
 
     def _settle(self) -> None:
         """What tells this run from others. Arrays are looked at on every rank, which may have been
@@ -148,14 +150,15 @@ class RankTraining(Training):
 
         together(world, check)
 
-    def _follow(self) -> None:
+    def _follow(self, found: Document) -> None:
         """Read what rank 0 has read."""
         assert self.checkpoint is not None
         self.checkpoint.open()
-        if not self.checkpoint.found:
+        if json.dumps(self.checkpoint.document) != json.dumps(found):  # NaN is not equal to NaN
+            none = self.checkpoint.document is None
             raise FileNotFoundError(
-                f"checkpoint: no {self.checkpoint.path}, which rank 0 has read; give a folder that "
-                "all machines share"
+                f"checkpoint: {'no' if none else 'another'} {self.checkpoint.path} than rank 0 has "
+                "read; give a folder that all machines share"
             )
 
     def _renew(self) -> None:
@@ -165,25 +168,30 @@ class RankTraining(Training):
     def _epochs(self) -> None:
         """The epochs that are left. What fails here is told to the other ranks."""
         run, shared = self.run, self.shared
-        stop = False
         self._make_alike()
-        self._draw_seeds()
         try:
-            while (
-                not shared.agree(stop or run.model.stop_training) and run.epochs_done < run.epochs
-            ):
+            while not shared.agree(run.model.stop_training) and run.epochs_done < run.epochs:
+                self._draw_seeds()
                 shared.within = run.steps_done < run.steps
-                stop = not self._steps()
-                if not stop:
-                    self._finish_epoch()
-                    if self.checkpoint is not None:
-                        self.checkpoint.epoch_done()
-                    run.finite.tell()
+                if not self._steps():
+                    break
+                self._finish_epoch()
+                if self.checkpoint is not None:
+                    self.checkpoint.epoch_done()
+                run.finite.tell()
             run.model.stop_training = shared.stop
-            self.fetch()
+            self._together(self.fetch)
+            shared.compare(together(self.world, self._mark), run.optimizer.iterations + 1)
         except Exception as error:
             shared.tell(error)
             raise
+
+    def _mark(self) -> int:
+        """A number made of all weights and biases, after the last update. Waits for the device."""
+        mark, fetch = 0, self.run.model.backend.to_numpy
+        for values in (a for pair in self.run.model.get_parameters() for a in pair):
+            mark = zlib.crc32(fetch(values).tobytes(), mark)
+        return mark
 
     def _make_alike(self) -> None:
         """Parameters and all that training changes as rank 0 has them."""
@@ -196,9 +204,11 @@ class RankTraining(Training):
 
     def _draw_seeds(self) -> None:
         """Dropout's seeds, where nobody has fixed them: those that rank 0 draws, as one process."""
-        dropouts = [
-            part.dropout for part in stage_parts(self.run.model) if part.dropout is not None
-        ]
+        if self._drawn:
+            return
+        self._drawn = True
+        parts = stage_parts(self.run.model)
+        dropouts = [part.dropout for part in parts if part.dropout is not None]
         for dropout in dropouts:
             if dropout.seed is None:
                 dropout.seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
@@ -211,9 +221,11 @@ class RankTraining(Training):
         batches = run.data.shares(run.batch_size, order, first, shared.share, shared.engine.leaf)
         for total, rows in batches:
             last = run.steps_done + 1 == run.steps
-            yield shared.step(
-                total, rows, run.optimizer.iterations + 1, run.model.stop_training, last
-            )
+            step, stop = run.optimizer.iterations + 1, run.model.stop_training
+            measured = shared.step(total, rows, step, stop, last)
+            if shared.stop:
+                return
+            yield measured
 
     def _validated(self) -> dict[str, float]:
         self.shared.agree(self.run.model.stop_training)  # who has failed by now says so
@@ -226,7 +238,7 @@ class RankTraining(Training):
         return False  # ranks meet in every step
 
     def _stops(self) -> bool:
-        return self.shared.stop
+        return False  # the next sum says so
 
 
 def _same(mine: tuple[Document, Tensors], first: tuple[Document, Tensors]) -> bool:

@@ -44,7 +44,7 @@ class SharedSteps:
     """Steps of `engine` on batches that the ranks of `world` share.
 
     seconds  spent in communication: waiting for the others is part of it
-    stop     whether a rank has asked to stop, as all know since the last step
+    stop     whether a rank has asked to stop, as all know since the last sum
     within   whether the next sum is that of a step: its message is long, that of others short
 
     The update, the sums in `model.loss` and `model.accuracy` and what a step returns are the same
@@ -76,18 +76,20 @@ class SharedSteps:
     ) -> Measured:
         """One step over `total` rows, of which this rank has `rows`: (number, X, y) of blocks.
 
-        step  its number, for messages; stop: this rank asks to stop after it
+        step  its number, for messages
+        stop  this rank asks to stop: then none makes this step, `stop` is set, and the engine has a
+              batch under way that nobody finishes
         last  whether none follows before the next `agree`
         Raises ReplicasPartedError, on all ranks, where the parameters before it differ.
         """
         engine = self.engine
         self.within = True
         engine.begin(total)
-        for first, X, y in rows:
+        for first, X, y in () if stop else rows:
             engine.accumulate(X, y, total, first)
         self._exchange(engine.message(), step, self._marks(stop))
         self.within = not (last or self.stop)
-        return engine.finish()
+        return None if self.stop else engine.finish()
 
     def agree(self, stop: bool) -> bool:
         """Whether any rank asks to stop, between two epochs."""

@@ -193,7 +193,6 @@ def test_operations_of_a_training_step_are_counted():
 # ---- the suites ----
 def test_every_operation_of_the_protocol_is_timed():
     not_timed = {"asarray", "to_numpy", "zeros", "copy", "synchronize", "all_finite", "version"}
-    not_timed |= {"exact_add", "exact_value"}  # once a tile of thousands of rows, beside products
     operations = {
         name for name, value in vars(Backend).items() if name[0] != "_" and callable(value)
     }

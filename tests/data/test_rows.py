@@ -30,8 +30,9 @@ def trained(make, X, y=None, **arguments):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of 64 rows, as of wide networks."""
+    """Blocks of 64 rows, as of wide networks; groups of samples, which blocks do not cut, of 32."""
     monkeypatch.setattr("nnfs_gpu.data.blockwise.block_rows", lambda model: 64)
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.groups.Groups.samples", lambda self, n: 32)
 
 
 # ---- the same numbers ----

@@ -138,6 +138,8 @@ class StepCalls:
             self._missed += work * steps
             if self._missed >= WORTH_FOLLOWING:
                 self._missed = 0
+                for number in range(1, threads):  # not when one of them comes, in a later step
+                    self._workspace(number)
                 pool.follow(self._follow, threads)
                 return True
         if present:
