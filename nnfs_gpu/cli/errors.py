@@ -133,9 +133,8 @@ def _of_a_rank(error: RankError) -> tuple[str, int]:
     if error.__cause__ is not None:
         return in_words(error.__cause__)
     rank, kind, text = str(error).split(": ", 2)
-    ours: list[type] = [CommandError, *CommandError.__subclasses__()]
-    known = any(kind == one.__name__ for one in ours)
-    return f"{rank}: {text}" if known else str(error), 1
+    ours = [CommandError.__name__, *(one.__name__ for one in CommandError.__subclasses__())]
+    return f"{rank}: {text}" if kind in ours else str(error), 1
 
 
 def describe(error: BaseException) -> str:
