@@ -85,6 +85,7 @@ def _end(world: World, error: BaseException) -> NoReturn:
             if not is_quiet(error):
                 fail(message, code)
             raise ToldError(code) from error
+    message = message.replace("give World.mpi a longer timeout", "give a longer --timeout")
     time.sleep(APART * min(world.rank, LAST_WAIT))
     who = f"rank {world.rank}"
     fail(message if message.startswith(who) else f"{who}: {message}", code)

@@ -122,6 +122,8 @@ def in_words(error: Any) -> tuple[str, int]:
 
 def is_unforeseen(error: Any) -> bool:
     """Whether it is a mistake in this program, as far as one can tell."""
+    if isinstance(error, RankError) and error.__cause__ is not None:
+        return is_unforeseen(error.__cause__)
     known = (CommandError, Interrupted, CheckpointError, ModelFileError, MemoryError, *FORESEEN)
     return not isinstance(error, known) and not hasattr(error, "format_message")
 
@@ -134,7 +136,7 @@ def _of_a_rank(error: RankError) -> tuple[str, int]:
         return in_words(error.__cause__)
     rank, kind, text = str(error).split(": ", 2)
     ours = [CommandError.__name__, *(one.__name__ for one in CommandError.__subclasses__())]
-    return f"{rank}: {text}" if kind in ours else str(error), 1
+    return f"{rank}: {text}" if kind in ours else f"{error} ({TRACEBACK_VARIABLE}=1 shows where)", 1
 
 
 def describe(error: BaseException) -> str:

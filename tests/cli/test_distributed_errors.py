@@ -89,7 +89,8 @@ ALONE = {  # what is broken, the exit code, the line
     "makes no points": (
         "if rank == 1: train.training_points = lambda config: 1 // 0",
         1,
-        "error: rank 1: ZeroDivisionError: integer division or modulo by zero",
+        "error: rank 1: ZeroDivisionError: integer division or modulo by zero "
+        "(NNFS_GPU_TRACEBACK=1 shows where)",
     ),
     "no backend": (
         "if rank == 1: distributed.choose_backend = lambda *given: "
@@ -100,7 +101,7 @@ ALONE = {  # what is broken, the exit code, the line
     "in a step": (
         "if rank == 1: progress.TrainingWatch.on_train_batch_end = lambda *given: [][1]",
         1,
-        "error: rank 1: IndexError: list index out of range",
+        "error: rank 1: IndexError: list index out of range (NNFS_GPU_TRACEBACK=1 shows where)",
     ),
     "between agreements": (
         "if rank == 1: train.who_computes = lambda *given: {}['key']",
@@ -132,6 +133,15 @@ def test_an_error_of_one_rank_ends_all(tmp_path, name):
     errors = [line for line in done.err.splitlines() if line.startswith("error")]
     assert errors == [line.format(out=out)], done.err
     assert "Traceback" not in done.err
+
+
+def test_a_traceback_where_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("NNFS_GPU_TRACEBACK", "1")
+    broken = ALONE["makes no points"][0]
+    done = distributed(2, *SMALL, "--out", tmp_path, broken=broken)
+    assert done.code == 1
+    assert "in <lambda>" in done.err
+    assert sum(line.startswith("error: rank 1: Zero") for line in done.err.splitlines()) == 1
 
 
 @posix

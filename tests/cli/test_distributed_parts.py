@@ -14,7 +14,7 @@ from nnfs_gpu import World
 from nnfs_gpu.cli import distributed
 from nnfs_gpu.cli.config import Config
 from nnfs_gpu.cli.distributed import backend_for, ranks, who_computes
-from nnfs_gpu.cli.errors import InputError, in_words
+from nnfs_gpu.cli.errors import InputError, Interrupted, in_words
 from nnfs_gpu.cli.progress import DivergedError, StopRequest
 from nnfs_gpu.ranks.errors import RankError, WorldError, is_on_all, is_quiet, on_all
 from nnfs_gpu.ranks.failures import together
@@ -32,6 +32,35 @@ def test_the_timeout_reaches_mpi(monkeypatch):
         with ranks(wanted, 2.5) as world:
             assert (world.rank, world.size) == (0, 1)
     assert given == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (
+            TimeoutError(
+                "rank 2 has waited 5 seconds in sum: ..., or give World.mpi a longer timeout"
+            ),
+            1,
+            "error: rank 2 has waited 5 seconds in sum: ..., or give a longer --timeout",
+        ),
+        (InputError("--out x: no"), 2, "error: rank 2: --out x: no"),
+        (Interrupted(15), 143, "error: rank 2: interrupted; no results were written"),
+    ],
+)
+def test_a_rank_that_fails_by_itself_says_so_and_ends_all(monkeypatch, capsys, error, code, line):
+    class Alone(World):
+        rank, size = 2, 3
+
+        def abort(self, code=1):
+            raise SystemExit(code)
+
+    monkeypatch.setattr(World, "mpi", lambda timeout: Alone())
+    monkeypatch.setattr(distributed, "APART", 0)
+    with pytest.raises(SystemExit) as left, ranks(True, 5):
+        raise error
+    assert left.value.code == code
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 # ---- devices ----
