@@ -205,6 +205,22 @@ def test_losses_of_every_size_are_added_without_rounding():
         assert abs(losses_of(words) - exact) <= 2 * math.ulp(exact)
 
 
+def test_losses_of_many_ranks_have_the_value_of_all_of_them():
+    """Their words are added first, and carried once: words of one rank fill 50 bits already."""
+    rng = np.random.default_rng(6)
+    for scale in (1e-12, 1.0, 1e17, 1e25):
+        for _ in range(50):
+            totals = np.zeros((1000, 2))
+            totals[:, 0] = rng.random(1000) * scale
+            whole, ranks = np.zeros((2, LOSS_WORDS), np.int64)
+            add_losses(totals, whole)
+            for total in totals:
+                words = np.zeros(LOSS_WORDS, np.int64)
+                add_losses(total[None], words)
+                ranks += words
+            assert losses_of(ranks) == losses_of(whole)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e120])
 def test_a_loss_without_words_is_nan(bad):
     words = np.zeros(LOSS_WORDS, np.int64)
