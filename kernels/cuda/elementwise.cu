@@ -40,7 +40,7 @@ leaky_relu_backward(const real* __restrict__ dy, const real* __restrict__ x, rea
 }
 
 __device__ __forceinline__ real sigmoid(real x) {
-  const real e = exp_(-abs_(x));
+  const real e = exp_below_0_(-abs_(x));
   return (x >= real(0) ? real(1) : e) / (real(1) + e);
 }
 

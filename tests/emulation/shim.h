@@ -66,13 +66,10 @@ static inline float __uint2float_rn(unsigned a) { return (float)a; }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __frcp_rn(float a) { return 1 / a; }
 static inline float rsqrtf(float a) { return 1 / sqrtf(a); }
-static inline void sincospif_(float x, float* s, float* c) { *s = (float)sin(M_PI * (double)x); *c = (float)cos(M_PI * (double)x); }
-static inline float cospif(float x) { return (float)cos(M_PI * (double)x); }
-static inline double cospi(double x) { return cos(M_PI * x); }
-static inline float sinpif(float x) { return (float)sin(M_PI * (double)x); }
-static inline double sinpi(double x) { return sin(M_PI * x); }
 static inline int __float_as_int(float x) { int i; memcpy(&i, &x, 4); return i; }
 static inline float __int_as_float(int i) { float x; memcpy(&x, &i, 4); return x; }
+static inline long long __double_as_longlong(double x) { long long i; memcpy(&i, &x, 8); return i; }
+static inline double __longlong_as_double(long long i) { double x; memcpy(&x, &i, 8); return x; }
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 template <class T> static inline T min(T a, T b) { return b < a ? b : a; }
