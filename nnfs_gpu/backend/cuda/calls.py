@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays import check_reals, check_shapes, common_dtype
 from ..kernel_backend import BY_CLASS
-from ..protocol import Array
+from ..protocol import Array, DTypeLike
 from .softmax_plan import softmax_plan
 
 BLOCK = 256
@@ -64,12 +64,19 @@ class Calls:
         check_reals(*arrays)
         return self.inputs(*arrays)
 
-    def flat(self, kernel: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array:
-        """A kernel of elementwise.cu; the result is like the first array."""
+    def flat(
+        self,
+        kernel: str,
+        *arrays: Array,
+        numbers: Sequence[float] = (),
+        result: DTypeLike | None = None,
+    ) -> Array:
+        """A kernel of elementwise.cu; the result is like the first array, or of dtype `result`."""
         inputs = self.reals(*arrays)
-        out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
+        dtype = inputs[0].dtype
+        out = self.xp.empty(inputs[0].shape, dtype if result is None else result)
         arguments = (*inputs, out, out.size, *numbers)
-        self.run("elementwise", kernel, blocks_for(out.size), arguments, dtype=out.dtype)
+        self.run("elementwise", kernel, blocks_for(out.size), arguments, dtype=dtype)
         return out
 
     def loss(self, kernel: str, y: Array, t: Array, *scalars: float) -> Array:
