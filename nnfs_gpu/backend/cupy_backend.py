@@ -152,14 +152,14 @@ class CupyBackend(KernelBackend):
             reads, others = reads[:1], (reads[1], *outputs)
         self.calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
 
-    def _update(
+    def _step(
         self,
         kernel: str,
-        written: tuple[Array, ...],
-        read: tuple[Array, ...],
-        numbers: tuple[float, ...],
-    ) -> bool:
-        return self.calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
+        written: Sequence[Array],
+        read: Sequence[Array],
+        numbers: Sequence[float],
+    ) -> None:
+        self.calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
 
     # ---- dense layer ----
     def linear_forward(self, x: Array, w: Array, b: Array) -> Array:

@@ -110,17 +110,35 @@ class KernelBackend(NumpyBackend):
         read: tuple[Array, ...],
         numbers: tuple[float, ...],
     ) -> bool:
-        """In place, element by element; False, and nothing done, where the layout forbids it."""
+        """In place, element by element; False, and nothing done, where dtypes differ.
+
+        What is not contiguous is copied, and what is written copied back.
+        """
         arrays, first = (*written, *read), written[0]
         check_shapes(*arrays)
-        flat = []
+        whole = []
         for a in arrays:
-            if a.dtype != first.dtype or not a.flags.c_contiguous:
+            if a.dtype != first.dtype:
                 return False
-            flat.append(a.reshape(-1))
-        n, size = len(written), first.size
-        self._launch(kernel, size, size, flat[n:], flat[:n], list(map(float, numbers)))
+            whole.append(a if a.flags.c_contiguous else self.xp.ascontiguousarray(a))
+        n = len(written)
+        self._step(kernel, whole[:n], whole[n:], list(map(float, numbers)))
+        for a, result in zip(written, whole[:n], strict=True):
+            if result is not a:
+                a[...] = result
         return True
+
+    def _step(
+        self,
+        kernel: str,
+        written: Sequence[Array],
+        read: Sequence[Array],
+        numbers: Sequence[float],
+    ) -> None:
+        """A step over contiguous arrays of one dtype."""
+        size = written[0].size
+        outputs, inputs = [a.reshape(-1) for a in written], [a.reshape(-1) for a in read]
+        self._launch(kernel, size, size, inputs, outputs, numbers)
 
     # ---- dense layer: products by BLAS, sums of columns by kernels ----
     def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
@@ -246,7 +264,7 @@ class KernelBackend(NumpyBackend):
         if not self._update("regularization_step", (dw,), (w,), (l1, 2.0 * l2)):
             super().regularization_step(dw, w, l1, l2)
 
-    # ---- optimizers: where an array is not contiguous, the specification does it ----
+    # ---- optimizers: where dtypes differ, the specification does it ----
     def sgd_step(self, w: Array, dw: Array, rate: float) -> None:
         if not self._update("sgd_step", (w,), (dw,), (rate,)):
             super().sgd_step(w, dw, rate)

@@ -88,15 +88,11 @@ class Calls:
         self.run("losses", kernel, blocks, (y, t, out, *y.shape, *scalars), dtype=y.dtype)
         return out
 
-    def step(self, kernel: str, arrays: tuple[Array, ...], *scalars: float) -> bool:
-        """A kernel of optimizers.cu that writes in place; False where the layout forbids."""
-        check_shapes(*arrays)
+    def step(self, kernel: str, arrays: tuple[Array, ...], *scalars: float) -> None:
+        """A kernel of optimizers.cu that writes in place; contiguous arrays of one dtype."""
         first = arrays[0]
-        if not all(a.flags.c_contiguous and a.dtype == first.dtype for a in arrays):
-            return False
-        arguments = (*arrays, first.size, *(float(value) for value in scalars))
+        arguments = (*arrays, first.size, *scalars)
         self.run("optimizers", kernel, blocks_for(first.size), arguments, dtype=first.dtype)
-        return True
 
     def softmax(
         self,
