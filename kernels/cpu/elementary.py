@@ -47,8 +47,8 @@ class _Format:
         return 1.5 * 2.0**self.fraction
 
 
-# Best approximations of (exp(r) - 1 - r) / r^2 where |r| <= ln 2 / 2 (Remez): of exp(r) they leave off
-# 3.1e-9 in float32, 3.3e-19 in float64.
+# Best approximations of (exp(r) - 1 - r) / r^2 where |r| <= ln 2 / 2 (Remez): of exp(r) they leave
+# off 3.1e-9 in float32, 3.3e-19 in float64.
 _FLOAT32 = _Format(
     fraction=23,
     bias=127,
@@ -170,7 +170,7 @@ def emit_log(emit, x):
 
 
 def emit_log_near_one(emit, f):
-    """log(1 + f) for 1 + f in [sqrt(1/2), sqrt 2), as log has it: f may be what 1 + f rounds off."""
+    """log(1 + f) for 1 + f in [sqrt(1/2), sqrt 2), as log has it: f may be what 1 + f loses."""
     return _log(emit, _format(emit), emit.zero, f)
 
 
@@ -197,16 +197,16 @@ def _log_float64(emit, form, e, f):
     small = emit.fma(e, emit.constant(form.ln2_low), builder.fmul(s, upper))
     # The product is exact: it does not matter whether a compiler makes one fma of it and the sum.
     below = builder.fsub(builder.fsub(half, small), f)
-    return emit.fma(e, emit.constant(form.ln2_high), builder.fneg(below))
+    return emit.fma(e, emit.constant(form.ln2_high), emit.negative(below))
 
 
 def emit_tanh(emit, x):
     """tanh(x) without branches; ERRORS; -0 stays -0, denormals stay as they are.
 
     h / (h + 1) with h = (exp(2 |x|) - 1) / 2 = 2^(k - 1) (exp(r) - 1) + (2^(k - 1) - 1/2): near 0 k
-    is 0, and h has all its digits. Up to h = 1, what h + 1 and the division round off is put right to
-    first order: 1 / (h + 1) is 1 - tanh. From |x| = 22 on h + 1 is h, and the result 1. The sign
-    comes last.
+    is 0, and h has all its digits. Up to h = 1, what h + 1 and the division round off is put right
+    to first order: 1 / (h + 1) is 1 - tanh. From |x| = 22 on h + 1 is h, and the result 1. The
+    sign comes last.
     """
     form, builder, one = _format(emit), emit.builder, emit.constant(1.0)
     size = emit.absolute(x)
@@ -219,7 +219,7 @@ def emit_tanh(emit, x):
     whole = builder.fadd(h, one)
     over = builder.fsub(builder.fsub(whole, one), h)
     y = builder.fdiv(h, whole)
-    left = emit.fma(y, over, emit.fma(builder.fneg(y), whole, h))
+    left = emit.fma(y, over, emit.fma(emit.negative(y), whole, h))
     better = emit.fma(left, builder.fsub(one, y), y)
     y = builder.select(builder.fcmp_ordered(">", h, one), y, better)
     sign = emit.integer(-1 << (8 * emit.bytes - 1))

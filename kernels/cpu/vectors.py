@@ -192,6 +192,10 @@ class Emitter:
         """|a|."""
         return self._call("fabs", a)
 
+    def negative(self, a):
+        """-a."""
+        return self.builder.fneg(a)
+
     def fma(self, a, b, c):
         """a b + c, rounded once: the same number in every caller, which a product and a sum that
         LLVM may contract are not. Rounded twice where the machine has no such instruction.

@@ -20,9 +20,22 @@ SIMULATOR = bool(numba.config.ENABLE_CUDASIM)
 
 # ---- on a device ----
 class _DeviceEmitter(Emitter):
-    """Instructions for a GPU, which has an fma whatever the processor beside it has."""
+    """Instructions for a GPU, which has an fma whatever the processor beside it has.
+
+    NVVM for older devices knows neither LLVM's fneg nor its fabs.
+    """
 
     has_fma = True
+
+    def absolute(self, a):
+        """|a|, without its sign bit."""
+        size = self.integer((1 << (8 * self.bytes - 1)) - 1)
+        bits = self.builder.and_(self.builder.bitcast(a, self.integers()), size)
+        return self.builder.bitcast(bits, self.type)
+
+    def negative(self, a):
+        """-a, as a difference."""
+        return self.builder.fsub(self.constant(-0.0), a)
 
 
 def _on_device(emitted, arguments):
