@@ -138,7 +138,7 @@ def exact_fma(a, b, c):
         try:
             return kind(float(exact)) if exact else a * b + c  # which zero it is
         except OverflowError:
-            return kind(math.copysign(math.inf, exact))
+            return kind(math.inf if exact > 0 else -math.inf)
     product, term = float(a) * float(b), float(c)
     total = product + term
     part = total - product

@@ -34,6 +34,7 @@ BY_CLASS = {  # kernels of losses that read class indices
 class KernelBackend(NumpyBackend):
     """Operations as launches of kernels; see the file's docstring."""
 
+    one_answer = True
     _kernels: Collection[str]  # names of kernels, and what a backend says of each
 
     # ---- what a backend says ----
