@@ -43,7 +43,7 @@ _COSINE = {
 
 
 def emit_sinpi(emit, x):
-    """sin(pi x) for |x| <= 1/4; ERRORS."""
+    """sin(pi x) for |x| <= 1/4; error below 0.75 ulp."""
     builder, (high, low) = emit.builder, _PI[emit.bytes]
     z = builder.fmul(x, x)
     rest = emit.fma(z, polynomial(emit, _SINE[emit.bytes], z), emit.constant(low))
@@ -51,7 +51,7 @@ def emit_sinpi(emit, x):
 
 
 def emit_cospi(emit, x):
-    """cos(pi x) for |x| <= 1/4; ERRORS."""
+    """cos(pi x) for |x| <= 1/4; error below 1.03 ulp."""
     z = emit.builder.fmul(x, x)
     return emit.fma(z, polynomial(emit, _COSINE[emit.bytes], z), emit.constant(1.0))
 
