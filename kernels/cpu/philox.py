@@ -11,6 +11,8 @@ import math
 import numpy as np
 
 from .common import jit, row
+from .elementary import log, log_near_one
+from .turns import HALF_TURN, NOISE, sine_cosine, spiral_angle
 
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -18,6 +20,7 @@ MASK = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)
 FOUR = np.uint64(4)
 TWO = np.uint64(2)
+HALF_ROOT = np.uint64(0xB504F334)  # sqrt(1/2) 2^32
 
 
 @jit
@@ -61,21 +64,36 @@ def dropout_forward(start, stop, x, keep_below, scale, seed, stream, call, y, ma
             y[first + k] = x[first + k] * kept
 
 
-@jit
-def normal(word, other):
-    """A standard normal number from two words (Box and Muller, 1958), in float64."""
-    u = word * 2.0**-32 + 2.0**-33  # never 0, so the logarithm is finite
-    return math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * (other * 2.0**-32))
+# ---- the spiral ----
 
 
 @row
-def spiral_row(i, row, samples, g, points, labels):
+def normal(word, other, unit):
+    """A standard normal number from two words (Box and Muller, 1958), of the type of `unit`.
+
+    u = (word + 1/2) / 2^32 is never 0, so its logarithm is finite; near 1 that is taken from 1 - u,
+    which float32 holds where it does not hold u.
+    """
+    real = type(unit)
+    below = real(MASK - word) + real(0.5)
+    above = real(word) + real(0.5)
+    scale = real(2.0**-32)
+    log_u = log_near_one(-below * scale) if word >= HALF_ROOT else log(above * scale)
+    _, cosine = sine_cosine(other << np.uint64(30), unit)
+    return math.sqrt(real(-2) * log_u) * cosine
+
+
+@row
+def spiral_row(i, row, samples, g, unit, points, labels):
     """Row `row` of the whole spiral into place i: r = position on the arm, angle + noise g."""
+    real, last = type(unit), max(samples - np.uint64(1), np.uint64(1))
     c = row // samples
-    r = (row - c * samples) / max(samples - np.uint64(1), np.uint64(1))
-    angle = 10.0 * c + 10.0 * r + 0.5 * g
-    points[i, 0] = r * math.sin(angle)
-    points[i, 1] = r * math.cos(angle)
+    j = row - c * samples
+    angle = spiral_angle(c, j, last, np.int64(g * real(NOISE)))
+    sine, cosine = sine_cosine(angle, unit)
+    r = real(j) / real(last)
+    points[i, 0] = r * sine
+    points[i, 1] = r * cosine
     labels[i] = c
 
 
@@ -83,11 +101,13 @@ def spiral_row(i, row, samples, g, points, labels):
 def spiral(start, stop, samples, first, step, seed, stream, points, labels):
     """Places start..stop-1 of the result: place i is row `first` + i step of the whole.
 
-    A block of words serves two rows. The arithmetic is float64: angles grow to 10 C.
+    A block of words serves two rows. Angles are whole numbers (`turns.py`); the rest is in the
+    dtype of the points, in float32 within 1e-6 of the specification's float64.
     """
+    unit = points.dtype.type(HALF_TURN)
     for i in range(start, stop):
         row = first + i * step
         four = philox_block(row // TWO, seed, stream, np.uint64(0))
         odd = row % TWO == np.uint64(1)
-        g = normal(four[2], four[3]) if odd else normal(four[0], four[1])
-        spiral_row(i, row, samples, g, points, labels)
+        word, other = (four[2], four[3]) if odd else (four[0], four[1])
+        spiral_row(i, row, samples, normal(word, other, unit), unit, points, labels)

@@ -94,10 +94,11 @@ def softmax_backward(start, stop, dy, y, dx):
 @row
 def softmax_jacobian_row(i, C, y, jacobian):
     """J[a, b] = y[a] ([a = b] - y[b])."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
     for a in range(C):
         for b in range(C):
-            jacobian[i, a, b] = -y[i, a] * y[i, b]
-        jacobian[i, a, a] += y[i, a]
+            jacobian[i, a, b] = y[i, a] * (zero - y[i, b])
+        jacobian[i, a, a] = y[i, a] * (one - y[i, a])
 
 
 @jit

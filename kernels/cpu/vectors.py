@@ -51,6 +51,8 @@ class Emitter:
     memory are a pointer to numbers and an index, a 64-bit integer.
     """
 
+    has_fma = HAS_FMA
+
     def __init__(self, context, builder, kind, lanes):
         self.context, self.builder = context, builder
         self.element = context.get_data_type(kind)
@@ -219,11 +221,15 @@ class Emitter:
         """|a| with the sign of b."""
         return self._call("copysign", a, b)
 
+    def negative(self, a):
+        """-a."""
+        return self.builder.fneg(a)
+
     def fma(self, a, b, c):
         """a b + c, rounded once: the same number in every caller, which a product and a sum that
         LLVM may contract are not. Rounded twice where the machine has no such instruction.
         """
-        if not HAS_FMA:
+        if not self.has_fma:
             return self.builder.fadd(self.builder.fmul(a, b), c)
         return self._call("fma", a, b, c)
 

@@ -18,28 +18,10 @@ typedef unsigned int word32;
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
+#include "elementary.cuh"
+
 __device__ __forceinline__ real not_a_number() { return real(__int_as_float(0x7fffffff)); }
 __device__ __forceinline__ real minus_infinity() { return real(__int_as_float(int(0xff800000u))); }
-__device__ __forceinline__ float exp_(float x) { return expf(x); }
-__device__ __forceinline__ double exp_(double x) { return exp(x); }
-__device__ __forceinline__ float log_(float x) { return logf(x); }
-__device__ __forceinline__ double log_(double x) { return log(x); }
-// As kernels/cpu/elementary.py has it: CUDA's tanhf goes through an instruction that flushes denormals.
-__device__ __forceinline__ float tanh_(float x) {
-  const float size = fabsf(x), z = size * size;
-  float p = -5.70498872745e-3f;
-  p = p * z + 2.06390887954e-2f;
-  p = p * z + -5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z + -3.33332819422e-1f;
-  const float near = size * z * p + size, far = 1.f - 2.f / (expf(size + size) + 1.f);
-  return copysignf(size < 0.625f ? near : far, x);
-}
-__device__ __forceinline__ double tanh_(double x) { return tanh(x); }
-__device__ __forceinline__ float sqrt_(float x) { return sqrtf(x); }
-__device__ __forceinline__ double sqrt_(double x) { return sqrt(x); }
-__device__ __forceinline__ float abs_(float x) { return fabsf(x); }
-__device__ __forceinline__ double abs_(double x) { return fabs(x); }
 
 // The larger of two; NaN in either gives NaN (fmaxf would hide it).
 __device__ __forceinline__ real max_(real a, real b) { return (b > a || b != b) ? b : a; }

@@ -1,4 +1,4 @@
-// Flat arrays, one element at a time: ReLU, leaky ReLU, sigmoid, tanh, product, threshold.
+// Flat arrays, one element at a time: ReLU, leaky ReLU, sigmoid, tanh, product, comparisons.
 //
 //   relu_forward      y = max(x, 0); the test is x <= 0, so that NaN stays NaN
 //   relu_backward     dx = dy where x > 0, else 0: the derivative at the kink is 0
@@ -9,8 +9,10 @@
 //   tanh_backward     dx = dy (1 - y) (1 + y)
 //   multiply          c = a b
 //   threshold         y = 1 where x > limit, else 0
+//   equal             c = a == b
+//   near              c = |a - b| < tolerance
 //
-//   x, y, dy, dx, a, b, c (size,) real; threshold's y int32
+//   x, y, dy, dx, a, b, c (size,) real; threshold's y int32, the c of equal and near bools
 //   threads   16 bytes of each array at a time, single elements before and after; neighbours
 //             take neighbours. Where the arrays begin at different places within 16 bytes,
 //             single elements throughout
@@ -40,7 +42,7 @@ leaky_relu_backward(const real* __restrict__ dy, const real* __restrict__ x, rea
 }
 
 __device__ __forceinline__ real sigmoid(real x) {
-  const real e = exp_(-abs_(x));
+  const real e = exp_below_0_(-abs_(x));
   return (x >= real(0) ? real(1) : e) / (real(1) + e);
 }
 
@@ -72,4 +74,15 @@ multiply(const real* __restrict__ a, const real* __restrict__ b, real* __restric
 extern "C" __global__ void __launch_bounds__(256)
 threshold(const real* __restrict__ x, int* __restrict__ y, index_t size, real limit) {
   each(size, [=](real x, int& y) { y = x > limit; }, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+equal(const real* __restrict__ a, const real* __restrict__ b, unsigned char* __restrict__ c, index_t size) {
+  each(size, [](real a, real b, unsigned char& c) { c = a == b; }, a, b, c);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+near(const real* __restrict__ a, const real* __restrict__ b, unsigned char* __restrict__ c, index_t size,
+      real tolerance) {
+  each(size, [=](real a, real b, unsigned char& c) { c = abs_(a - b) < tolerance; }, a, b, c);
 }

@@ -5,12 +5,14 @@
 //   adagrad_step         cache += dw^2; w -= rate dw / (sqrt(cache) + epsilon)
 //   rmsprop_step         cache = rho cache + rest dw^2, rest = 1 - rho; w as in adagrad_step
 //   adam_step            m = beta_1 m + rest_1 dw; cache = beta_2 cache + rest_2 dw^2;
-//                        w -= rate (m / correct_1) / (sqrt(cache / correct_2) + epsilon),
-//                        rest = 1 - beta, correct = 1 - beta^step: from the host, in float64
+//                        w -= rate factor_1 m / (sqrt(cache factor_2) + epsilon),
+//                        rest = 1 - beta, factor = 1 / (1 - beta^step): from the host, in float64
 //   adamw_step           m and cache as in adam_step; w -= rate (weight_decay w +
-//                        (m / correct_1) / (sqrt(cache / correct_2) + epsilon))
+//                        factor_1 m / (sqrt(cache factor_2) + epsilon))
 //   regularization_step  dw += l1 s + 2 l2 w, s = 1 where w >= 0, else -1; a penalty of 0 adds
 //                        nothing, not even the NaN of 0 * infinity
+//
+//   A product that meets a sum is one fma, written down: the bits of kernels/cpu/optimizers.py.
 //
 //   w, dw, m, cache (size,) real; all but dw are written (regularization_step writes dw alone)
 //   threads   16 bytes of each array at a time where the addresses allow it, as in elementwise.cu
@@ -22,14 +24,14 @@
 
 extern "C" __global__ void __launch_bounds__(256)
 sgd_step(real* __restrict__ w, const real* __restrict__ dw, index_t size, real rate) {
-  each(size, [=](real& w, real dw) { w -= rate * dw; }, w, dw);
+  each(size, [=](real& w, real dw) { w = fma_(-rate, dw, w); }, w, dw);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 momentum_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict__ m, index_t size,
               real rate, real momentum) {
   each(size, [=](real& w, real dw, real& m) {
-    m = momentum * m - rate * dw;
+    m = fma_(momentum, m, -(rate * dw));
     w += m;
   }, w, dw, m);
 }
@@ -38,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(256)
 adagrad_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict__ cache, index_t size,
              real rate, real epsilon) {
   each(size, [=](real& w, real dw, real& cache) {
-    cache += dw * dw;
+    cache = fma_(dw, dw, cache);
     w -= rate * dw / (sqrt_(cache) + epsilon);
   }, w, dw, cache);
 }
@@ -47,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(256)
 rmsprop_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict__ cache, index_t size,
              real rate, real epsilon, real rho, real rest) {
   each(size, [=](real& w, real dw, real& cache) {
-    cache = rho * cache + rest * (dw * dw);
+    cache = fma_(rho, cache, rest * (dw * dw));
     w -= rate * dw / (sqrt_(cache) + epsilon);
   }, w, dw, cache);
 }
@@ -55,22 +57,24 @@ rmsprop_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict
 extern "C" __global__ void __launch_bounds__(256)
 adam_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict__ m, real* __restrict__ cache,
           index_t size, real rate, real epsilon, real beta_1, real rest_1, real beta_2, real rest_2,
-          real correct_1, real correct_2) {
+          real factor_1, real factor_2) {
+  const real corrected = rate * factor_1;
   each(size, [=](real& w, real dw, real& m, real& cache) {
-    m = beta_1 * m + rest_1 * dw;
-    cache = beta_2 * cache + rest_2 * (dw * dw);
-    w -= rate * (m / correct_1) / (sqrt_(cache / correct_2) + epsilon);
+    m = fma_(beta_1, m, rest_1 * dw);
+    cache = fma_(beta_2, cache, rest_2 * (dw * dw));
+    w -= corrected * m / (sqrt_(cache * factor_2) + epsilon);
   }, w, dw, m, cache);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 adamw_step(real* __restrict__ w, const real* __restrict__ dw, real* __restrict__ m, real* __restrict__ cache,
            index_t size, real rate, real epsilon, real beta_1, real rest_1, real beta_2, real rest_2,
-           real correct_1, real correct_2, real weight_decay) {
+           real factor_1, real factor_2, real weight_decay) {
   each(size, [=](real& w, real dw, real& m, real& cache) {
-    m = beta_1 * m + rest_1 * dw;
-    cache = beta_2 * cache + rest_2 * (dw * dw);
-    w -= rate * (weight_decay * w + (m / correct_1) / (sqrt_(cache / correct_2) + epsilon));
+    m = fma_(beta_1, m, rest_1 * dw);
+    cache = fma_(beta_2, cache, rest_2 * (dw * dw));
+    const real moved = factor_1 * m / (sqrt_(cache * factor_2) + epsilon);
+    w = fma_(-rate, fma_(weight_decay, w, moved), w);
   }, w, dw, m, cache);
 }
 
@@ -78,6 +82,6 @@ extern "C" __global__ void __launch_bounds__(256)
 regularization_step(real* __restrict__ dw, const real* __restrict__ w, index_t size, real l1, real twice_l2) {
   each(size, [=](real& dw, real w) {
     const real flat = w >= real(0) ? l1 : -l1;
-    dw += twice_l2 == real(0) ? flat : flat + twice_l2 * w;
+    dw += twice_l2 == real(0) ? flat : fma_(twice_l2, w, flat);
   }, dw, w);
 }

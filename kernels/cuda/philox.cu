@@ -75,31 +75,34 @@ dropout_forward(const real* __restrict__ x, real* __restrict__ y, real* __restri
 
 // ---- the spiral ----
 //
-// Angles are whole numbers of 2^-64 turns: a sum wraps around as an angle does, and loses no
-// digits to the whole turns in it, so that float32 is enough for what remains.
+// As kernels/cpu/turns.py and philox.py have it, bit for bit. Angles are whole numbers of 2^-62 turns:
+// a sum wraps around as an angle does, and loses no digits to the whole turns in it, so that float32 is
+// enough for what remains.
 
-__device__ __forceinline__ void sincospi_(float x, float& s, float& c) { s = sinpif(x), c = cospif(x); }
-__device__ __forceinline__ void sincospi_(double x, double& s, double& c) { s = sinpi(x), c = cospi(x); }
-__device__ __forceinline__ float log1p_(float x) { return log1pf(x); }
-__device__ __forceinline__ double log1p_(double x) { return log1p(x); }
-
-constexpr word64 CLASS_TURNS = 0x976FC893C3AA34E9ull;   // 10 radians, without the whole turn in it
+constexpr word64 CLASS_TURNS = 0x976FC893C3AA34E9ull;   // 10 radians without the whole turn, of 2^-64 turns
 constexpr word64 RADIUS_TURNS = 0xCBB7E449E1D51A74ull;  // 10 radians in units of 2^-63 turns
+constexpr word32 HALF_ROOT = 0xB504F334u;               // sqrt(1/2) 2^32
 
-// Sine and cosine of `angle` 2^-64 turns: of what is left after whole quarters, then put back.
+// Sine and cosine of `angle`: of what is left after whole quarters, then put back.
 __device__ __forceinline__ void sine_cosine(word64 angle, real& sine, real& cosine) {
-  const word64 quarter = (angle + (1ull << 61)) >> 62;
-  const long long rest = (long long)(angle - (quarter << 62));  // an eighth of a turn at most
-  real s, c;
-  sincospi_(real(rest) * real(1.0842021724855044e-19), s, c);  // 2^-63: half turns
-  sine = quarter % 2 ? c : s;
-  cosine = quarter % 2 ? s : c;
-  if (quarter & 2) sine = -sine;
-  if ((quarter + 1) & 2) cosine = -cosine;
+  angle &= (1ull << 62) - 1;
+  const word32 quarter = (word32)((angle + (1ull << 59)) >> 60);
+  const long long rest = (long long)(angle - ((word64)quarter << 60));  // an eighth of a turn at most
+  const real x = real(rest) * real(4.3368086899420177e-19);             // 2^-61: half turns
+  const real s = sinpi_(x), c = cospi_(x);
+  sine = quarter & 1 ? c : s;
+  cosine = quarter & 1 ? s : c;
+  sine = quarter & 2 ? -sine : sine;
+  cosine = (quarter + 1) & 2 ? -cosine : cosine;
 }
 
-// j / d in units of 2^-63, 0 <= j <= d: long division, for any number of samples (j = d gives 2^63 - 1).
+// j / d in units of 2^-63, rounded down, 0 <= j <= d (j = d gives 2^63 - 1).
 __device__ __forceinline__ word64 fraction(word64 j, word64 d) {
+  if (j >= d) return (1ull << 63) - 1;
+  if (d <= 0xFFFFFFFFull) {  // two steps of long division
+    const word64 upper = j << 32, high = upper / d;
+    return high << 31 | ((upper - high * d) << 31) / d;
+  }
   word64 quotient = 0;
   for (int bit = 0; bit < 63; bit++) {
     j *= 2;
@@ -110,13 +113,13 @@ __device__ __forceinline__ word64 fraction(word64 j, word64 d) {
 }
 
 // A standard normal number (Box and Muller, 1958). u = (word + 1/2) / 2^32 is never 0; near 1 its
-// logarithm is taken from 1 - u, which float32 holds exactly where it does not hold u.
+// logarithm is taken from 1 - u, which float32 holds where it does not hold u.
 __device__ __forceinline__ real normal(word32 word, word32 other) {
-  const bool upper = word >> 31;
-  const real small = (real(upper ? ~word : word) + real(0.5)) * real(2.3283064365386963e-10);  // 2^-32
-  const real log_u = upper ? log1p_(-small) : log_(small);
+  constexpr real SCALE = real(2.3283064365386963e-10);  // 2^-32
+  const real below = real(~word) + real(0.5), above = real(word) + real(0.5);
+  const real log_u = word >= HALF_ROOT ? log_near_one_(-below * SCALE) : log_(above * SCALE);
   real sine, cosine;
-  sine_cosine((word64)other << 32, sine, cosine);
+  sine_cosine((word64)other << 30, sine, cosine);
   return sqrt_(real(-2) * log_u) * cosine;
 }
 
@@ -125,8 +128,7 @@ __device__ __forceinline__ real normal(word32 word, word32 other) {
 //   points (rows, 2) real, labels (rows,) int32; g is normal, from words 2 row and 2 row + 1
 //   threads   a row each
 //   error     float32: below 1e-6 against the float64 specification, nearly all of it from g (over
-//             300,000 points on the CPU: 3.3e-7, one coordinate in 300,000 above 2.4e-7); float64: as
-//             the specification's own rounding
+//             300,000 points: 3.3e-7); float64: as the specification's own rounding
 //   traffic   12 bytes a row in float32
 //   launch    grid ceil(rows / 256), block 256; any grid is right
 extern "C" __global__ void __launch_bounds__(256)
@@ -138,9 +140,9 @@ spiral(real* __restrict__ points, int* __restrict__ labels, index_t rows, index_
     const word64 row = first + i * step, c = row / (word64)samples, j = row - c * samples;
     const Words four = philox_block(row / 2, seed, stream, 0);
     const real g = row % 2 ? normal(four.w[2], four.w[3]) : normal(four.w[0], four.w[1]);
-    // 0.5 radians are 733972625820500306.6 units of 2^-63 turns; |g| < 7 keeps the product below 2^63.
-    const word64 noise = 2 * (word64)(long long)(g * real(733972625820500306.6));
-    const word64 angle = c * CLASS_TURNS + 4 * __umul64hi(fraction(j, last), RADIUS_TURNS) + noise;
+    // Half a radian; |g| < 7 keeps the product below 2^62.
+    const word64 noise = (word64)(long long)(g * real(366986312910250153.3));
+    const word64 angle = (c * CLASS_TURNS >> 2) + __umul64hi(fraction(j, last), RADIUS_TURNS) + noise;
     const real r = real(j) / real(last);
     real sine, cosine;
     sine_cosine(angle, sine, cosine);

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from ..cpu import activations, losses
-from .device import cuda, device, larger
+from .device import cuda, device, exp, larger, log
 
 CHUNK = 4096  # elements that one block adds up
 ROWS = 256  # rows that one thread adds up in a column
@@ -77,7 +77,7 @@ def softmax_forward_wide(x, y):
     largest = _block_max(largest, shared)
     total = y.dtype.type(0)
     for c in range(k, C, B):
-        y[i, c] = math.exp(x[i, c] - largest)
+        y[i, c] = exp(x[i, c] - largest)
         total += y[i, c]
     total = _block_sum(total, shared)
     for c in range(k, C, B):
@@ -115,7 +115,7 @@ def softmax_cross_entropy_wide(x, t, low, high, n, bad, loss, dx):
     largest = _block_max(largest, shared)
     total = dx.dtype.type(0)
     for c in range(k, C, B):
-        dx[i, c] = math.exp(x[i, c] - largest)
+        dx[i, c] = exp(x[i, c] - largest)
         total += dx[i, c]
     total = _block_sum(total, shared)
     label = t[i]
@@ -127,7 +127,7 @@ def softmax_cross_entropy_wide(x, t, low, high, n, bad, loss, dx):
         if c == label:
             dx[i, c] = p
             _true_probability_row(i, C, dx, t, low, high, bad, loss)
-            loss[i] = -math.log(loss[i])
+            loss[i] = -log(loss[i])
         gradient = (p - dx.dtype.type(c == label)) / n
         dx[i, c] = bad if outside else gradient
 

@@ -2,29 +2,29 @@
 
 The arithmetic of a sample is written once, for Numba's CPU compiler (`jit` in common.py).
 `device` compiles it once more as a CUDA device function, with everything that it calls. Numba
-CUDA would do that by itself when a kernel calls a CPU function, but with the CPU's options and
-the CPU's exp and log. Here there is no fast math: a product and a sum may become one
-multiply-add, and nothing is reordered.
+CUDA would do that by itself when a kernel calls a CPU function, but with the CPU's options.
+Here there is no fast math, and a product that meets a sum is an `fma` in the text itself, so that
+nothing is left to contract: the bits are the CPU's.
 
 Two pairs of names mean something else on the GPU:
 
-* `exp`, `log`, `tanh` are CUDA's own. The polynomials of elementary.py are there for CPU loops to
-  vectorize; CUDA's stay within 2 ulp.
+* `exp`, `log`, `tanh`, `fma` and their like are emitted for this target: see elementary.py here.
 * `max`, `min` compare. CUDA's fmax(NaN, x) is x: a clip would turn a broken network's NaN into
   a probability, and only on the device, for in Python's `max` and the simulator's NaN stays.
 
 Under the simulator (NUMBA_ENABLE_CUDASIM=1) the same functions run as plain Python.
 """
 
-import math
 import types
 import warnings
 
-from ..cpu import common, elementary
+from ..cpu import elementary
 
 with warnings.catch_warnings():  # of numba-cuda's making: under `python -W error` it would not load
     warnings.simplefilter("ignore", DeprecationWarning)
     from numba import cuda
+
+    from .elementary import FUNCTIONS
 
 
 def larger(a, b):
@@ -37,11 +37,7 @@ def smaller(a, b):
     return b if b < a or b != b else a
 
 
-_made = {  # CPU function: what stands for it
-    common.exp: math.exp,
-    common.log: math.log,
-    elementary.tanh: math.tanh,
-}
+_made = dict(FUNCTIONS)  # CPU function: what stands for it
 
 
 def device(function):
@@ -66,3 +62,6 @@ def _is_ours(value):
     """Whether a global of a row function is a function of kernels/."""
     kernels = __name__.rsplit(".", 2)[0]
     return callable(value) and getattr(value, "__module__", "").startswith(kernels)
+
+
+exp, log = device(elementary.exp), device(elementary.log)

@@ -94,6 +94,33 @@ def multiply(a, b, c):
         _multiply(k, k + 1, a, b, c)
 
 
+# ---- comparisons ----
+
+
+@cuda.jit
+def threshold(x, limit, y):
+    """y = 1 where x > limit, else 0."""
+    k = cuda.grid(1)
+    if k < y.shape[0]:
+        y[k] = x[k] > limit
+
+
+@cuda.jit
+def equal(a, b, c):
+    """c = a == b."""
+    k = cuda.grid(1)
+    if k < c.shape[0]:
+        c[k] = a[k] == b[k]
+
+
+@cuda.jit
+def near(a, b, tolerance, c):
+    """c = |a - b| < tolerance."""
+    k = cuda.grid(1)
+    if k < c.shape[0]:
+        c[k] = abs(a[k] - b[k]) < tolerance
+
+
 # ---- gradients of losses whose targets are a matrix like the predictions ----
 
 _softmax_cross_entropy_soft = device(softmax.softmax_cross_entropy_backward_soft)

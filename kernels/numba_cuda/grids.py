@@ -9,12 +9,10 @@ A label is compared with C before it is used as an index; where it is out of ran
 becomes `bad`, which the caller sets to NaN.
 """
 
-import math
-
 import numpy as np
 
 from ..cpu import losses, philox, reductions, softmax
-from .device import cuda, device
+from .device import cuda, device, exp, log
 
 # ---- softmax of rows of up to 64 classes ----
 
@@ -33,7 +31,7 @@ def softmax_forward(x, y):
         C = x.shape[1]
         _shift_row(i, C, x, y)
         for c in range(C):
-            y[i, c] = math.exp(y[i, c])
+            y[i, c] = exp(y[i, c])
         _scale_row(i, C, y)
 
 
@@ -72,10 +70,10 @@ def softmax_cross_entropy(x, t, low, high, n, bad, loss, dx):
         C = x.shape[1]
         _shift_row(i, C, x, dx)
         for c in range(C):
-            dx[i, c] = math.exp(dx[i, c])
+            dx[i, c] = exp(dx[i, c])
         _scale_row(i, C, dx)
         _true_probability_row(i, C, dx, t, low, high, bad, loss)
-        loss[i] = -math.log(loss[i])
+        loss[i] = -log(loss[i])
         _softmax_cross_entropy_row(i, C, dx, t, n, bad, dx)
 
 
@@ -94,7 +92,7 @@ def cross_entropy_forward(p, t, low, high, bad, loss):
     i = cuda.grid(1)
     if i < p.shape[0]:
         _true_probability_row(i, p.shape[1], p, t, low, high, bad, loss)
-        loss[i] = -math.log(loss[i])
+        loss[i] = -log(loss[i])
 
 
 @cuda.jit

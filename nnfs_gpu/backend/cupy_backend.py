@@ -34,6 +34,8 @@ KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "tanh_backward": "elementwise",
     "multiply": "elementwise",
     "threshold": "elementwise",
+    "equal": "elementwise",
+    "near": "elementwise",
     "cross_entropy_forward": "losses",
     "cross_entropy_forward_soft": "losses",
     "cross_entropy_backward": "losses",
@@ -123,9 +125,13 @@ class CupyBackend(KernelBackend):
         self.calls.run(KERNELS[kernel], kernel, blocks_of_rows(count, 1), arguments, dtype=dtype)
 
     def _elements(
-        self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()
+        self,
+        kernel: str,
+        inputs: Sequence[Array],
+        numbers: Sequence[float] = (),
+        result: DTypeLike | None = None,
     ) -> Array:
-        return self.calls.flat(kernel, *inputs, numbers=numbers)
+        return self.calls.flat(kernel, *inputs, numbers=numbers, result=result)
 
     def _loss(
         self, kernel: str, y: Array, t: Array, *limits: float, over: Sequence[float] = ()
@@ -146,14 +152,14 @@ class CupyBackend(KernelBackend):
             reads, others = reads[:1], (reads[1], *outputs)
         self.calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
 
-    def _update(
+    def _step(
         self,
         kernel: str,
-        written: tuple[Array, ...],
-        read: tuple[Array, ...],
-        numbers: tuple[float, ...],
-    ) -> bool:
-        return self.calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
+        written: Sequence[Array],
+        read: Sequence[Array],
+        numbers: Sequence[float],
+    ) -> None:
+        self.calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
 
     # ---- dense layer ----
     def linear_forward(self, x: Array, w: Array, b: Array) -> Array:
@@ -205,12 +211,6 @@ class CupyBackend(KernelBackend):
         self.calls.run("totals", "regularization_final", 1, arguments, dtype=w.dtype)
         return loss
 
-    # ---- optimizers ----
-    @staticmethod
-    def _correction(beta: float, step: int) -> float:
-        """What Adam's kernel divides an average by."""
-        return 1.0 - beta**step
-
     # ---- predictions and sums ----
     def argmax(self, x: Array) -> Array:
         (x,) = self.calls.inputs(x)
@@ -218,13 +218,6 @@ class CupyBackend(KernelBackend):
         grid = blocks_of_rows(x.shape[0], lanes(x.shape[1]))
         self.calls.run("reductions", "argmax", grid, (x, column, *x.shape), dtype=x.dtype)
         return column
-
-    def threshold(self, x: Array, limit: float) -> Array:
-        (x,) = self.calls.inputs(x)
-        y = self.xp.empty(x.shape, np.int32)
-        arguments = (x, y, x.size, float(limit))
-        self.calls.run("elementwise", "threshold", blocks_for(x.size), arguments, dtype=x.dtype)
-        return y
 
     def mean(self, a: Array, total: Array | None = None) -> Array:
         if a.dtype.kind in "iub":

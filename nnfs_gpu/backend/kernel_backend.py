@@ -11,6 +11,7 @@ of kernels/cuda/*.cu know the shape already and get fewer.
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -18,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from . import philox as streams
-from .arrays import check_reals, check_shapes, mean_over
+from .arrays import FLOATS, check_reals, check_shapes, mean_over
 from .numpy_backend import CLIP, NumpyBackend
-from .protocol import Array
+from .powers import power
+from .protocol import Array, DTypeLike
 
 LOW, HIGH = CLIP, 1 - CLIP
 NAN = float("nan")  # what a class index outside the classes gives
@@ -32,6 +34,7 @@ BY_CLASS = {  # kernels of losses that read class indices
 class KernelBackend(NumpyBackend):
     """Operations as launches of kernels; see the file's docstring."""
 
+    one_answer = True
     _kernels: Collection[str]  # names of kernels, and what a backend says of each
 
     # ---- what a backend says ----
@@ -60,13 +63,17 @@ class KernelBackend(NumpyBackend):
 
     # ---- the kinds of kernels ----
     def _elements(
-        self, kernel: str, inputs: Sequence[Array], numbers: Sequence[float] = ()
+        self,
+        kernel: str,
+        inputs: Sequence[Array],
+        numbers: Sequence[float] = (),
+        result: DTypeLike | None = None,
     ) -> Array:
-        """Element by element; a new array like the first input."""
+        """Element by element; a new array like the first input, of another dtype if asked."""
         check_shapes(*inputs)
         check_reals(*inputs)
         first = inputs[0]
-        out = self.xp.empty(first.shape, first.dtype)
+        out = self.xp.empty(first.shape, first.dtype if result is None else result)
         n, flat = out.size, [a.reshape(-1) for a in inputs]
         self._launch(kernel, n, n, flat, (out.reshape(-1),), numbers)
         return out
@@ -104,17 +111,35 @@ class KernelBackend(NumpyBackend):
         read: tuple[Array, ...],
         numbers: tuple[float, ...],
     ) -> bool:
-        """In place, element by element; False, and nothing done, where the layout forbids it."""
+        """In place, element by element; False, and nothing done, where dtypes differ.
+
+        What is not contiguous is copied, and what is written copied back.
+        """
         arrays, first = (*written, *read), written[0]
         check_shapes(*arrays)
-        flat = []
+        whole = []
         for a in arrays:
-            if a.dtype != first.dtype or not a.flags.c_contiguous:
+            if a.dtype != first.dtype:
                 return False
-            flat.append(a.reshape(-1))
-        n, size = len(written), first.size
-        self._launch(kernel, size, size, flat[n:], flat[:n], list(map(float, numbers)))
+            whole.append(a if a.flags.c_contiguous else self.xp.ascontiguousarray(a))
+        n = len(written)
+        self._step(kernel, whole[:n], whole[n:], list(map(float, numbers)))
+        for a, result in zip(written, whole[:n], strict=True):
+            if result is not a:
+                a[...] = result
         return True
+
+    def _step(
+        self,
+        kernel: str,
+        written: Sequence[Array],
+        read: Sequence[Array],
+        numbers: Sequence[float],
+    ) -> None:
+        """A step over contiguous arrays of one dtype."""
+        size = written[0].size
+        outputs, inputs = [a.reshape(-1) for a in written], [a.reshape(-1) for a in read]
+        self._launch(kernel, size, size, inputs, outputs, numbers)
 
     # ---- dense layer: products by BLAS, sums of columns by kernels ----
     def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
@@ -240,7 +265,7 @@ class KernelBackend(NumpyBackend):
         if not self._update("regularization_step", (dw,), (w,), (l1, 2.0 * l2)):
             super().regularization_step(dw, w, l1, l2)
 
-    # ---- optimizers: where an array is not contiguous, the specification does it ----
+    # ---- optimizers: where dtypes differ, the specification does it ----
     def sgd_step(self, w: Array, dw: Array, rate: float) -> None:
         if not self._update("sgd_step", (w,), (dw,), (rate,)):
             super().sgd_step(w, dw, rate)
@@ -296,9 +321,30 @@ class KernelBackend(NumpyBackend):
             super().adamw_step(w, dw, m, cache, rate, epsilon, beta_1, beta_2, weight_decay, step)
 
     @staticmethod
+    @functools.lru_cache(maxsize=2)  # all layers of a step ask for the same two
     def _correction(beta: float, step: int) -> float:
-        """What Adam's kernel multiplies an average by."""
-        return 1 / (1 - beta**step)
+        """What Adam's kernel multiplies an average by; the power is our own on every backend."""
+        return 1 / (1 - power(float(beta), step))
+
+    # ---- comparisons: of numbers of one dtype; whole numbers are array code's, exact anywhere ----
+    def threshold(self, x: Array, limit: float) -> Array:
+        if "threshold" not in self._kernels:
+            return super().threshold(x, limit)
+        return self._elements("threshold", (x,), (float(limit),), np.int32)
+
+    def equal(self, a: Array, b: Array) -> Array:
+        if not self._compares("equal", a, b):
+            return super().equal(a, b)
+        return self._elements("equal", (a, b), result=np.bool_)
+
+    def close(self, a: Array, b: Array, tolerance: float) -> Array:
+        if not self._compares("near", a, b):
+            return super().close(a, b, tolerance)
+        return self._elements("near", (a, b), (float(tolerance),), np.bool_)
+
+    def _compares(self, kernel: str, a: Array, b: Array) -> bool:
+        """Whether there is such a kernel and it takes these arrays."""
+        return kernel in self._kernels and a.dtype == b.dtype in FLOATS and a.shape == b.shape
 
     # ---- random numbers ----
     @staticmethod

@@ -24,6 +24,7 @@ from ..kernels.cpu import (
     reductions,
     softmax,
 )
+from ..kernels.cpu.vectors import HAS_FMA
 from .arrays import check_bias
 from .cpu import workers
 from .cpu.launch import default_threads, launch
@@ -86,6 +87,7 @@ class NumbaBackend(KernelBackend):
     """Kernels jitted for the CPU, cached on disk, on all threads."""
 
     name = "numba"
+    one_answer = HAS_FMA  # without the instruction products and sums round one by one
     _kernels = KERNELS
 
     @classmethod

@@ -64,6 +64,9 @@ KERNELS = {
     "absolute_error_backward": cuda_elements.absolute_error_backward,
     "dropout_forward": cuda_grids.dropout_forward,
     "multiply": cuda_elements.multiply,
+    "threshold": cuda_elements.threshold,
+    "equal": cuda_elements.equal,
+    "near": cuda_elements.near,
     "regularization_step": cuda_elements.regularization_step,
     "sgd_step": cuda_elements.sgd_step,
     "momentum_step": cuda_elements.momentum_step,
@@ -164,9 +167,3 @@ class NumbaCudaBackend(KernelBackend):
 
     def sum(self, a: Array) -> Array:
         return self.calls.total(self.calls.chunk_sums(cuda_blocks.sums, a, np.float64))
-
-    # ---- optimizers ----
-    @staticmethod
-    def _correction(beta: float, step: int) -> float:
-        """1 / (1 - beta^step), as kernels/cpu/optimizers.py takes it."""
-        return 1 / (1 - beta**step)

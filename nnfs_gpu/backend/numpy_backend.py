@@ -37,6 +37,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     xp: Any = np
+    one_answer = False  # whether it gives the bits of docs/decisions/one-answer.md
 
     def __init__(
         self, dtype: DTypeLike = np.float32, *, precise_dot: bool = False, book_random: bool = False

@@ -1,9 +1,9 @@
 """The one table of the backend protocol's operations: `OPERATIONS`.
 
-A line says of an operation how its arguments are drawn, how closely results of two backends agree,
-which dtypes come out, what it writes, and how many elements it has to move. `crosscheck.py` and
-`warmup.py`, the tests in tests/backend/, and bench/ all read it: an operation that has its line is
-checked and timed everywhere.
+A line says of an operation how its arguments are drawn, how closely results of two backends agree
+and whether their bits do, which dtypes come out, what it writes, and how many elements it has to
+move. `crosscheck.py` and `warmup.py`, the tests in tests/backend/, and bench/ all read it: an
+operation that has its line is checked and timed everywhere.
 
 Arguments have what goes wrong easily: exact zeros of both signs, ties, probabilities of exactly 0
 and 1, gradients that differ from column to column. Without `edges` they are the plain numbers that
@@ -58,12 +58,17 @@ class Draw:
         return a
 
 
+SAME, NOT_YET, PRODUCT = "same", "not yet", "product"
+
+
 @dataclass(frozen=True)
 class Operation:
     """An operation, with a kind of arguments.
 
     make     from a `Draw` to keyword arguments: arrays are NumPy's, floats become the dtype
     agree    how closely two backends do: a key of `crosscheck.BOUNDS`
+    bits     SAME: a promise of all backends with kernels (docs/decisions/one-answer.md); NOT_YET of
+             what adds up in an order that they do not share yet; PRODUCT of what a BLAS computes
     result   dtypes of the results: "same" is the dtype of the floating-point arguments, "own" the
              backend's
     writes   the arguments that its docstring says it writes
@@ -82,6 +87,7 @@ class Operation:
     name: str
     make: Callable[[Draw], Arguments]
     agree: str = "element"
+    bits: str = SAME
     result: tuple[str, ...] = ("same",)
     writes: tuple[str, ...] = ()
     variant: str = ""
@@ -267,17 +273,18 @@ def dense(inputs: int, outputs: int) -> Elements:
 
 ADAM = {"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999}
 WIDTH = 64  # inputs and outputs of the dense layer that is timed
-_DENSE: dict[str, Any] = {"agree": "sum", "at": (WIDTH,)}
+_DENSE: dict[str, Any] = {"agree": "sum", "bits": PRODUCT, "at": (WIDTH,)}
+_SUM: dict[str, Any] = {"agree": "sum", "bits": NOT_YET}
 _THREE = ("same", "same", "same")
 _ADAGRAD = {"rate": 0.05, "epsilon": 1e-7}
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("asarray", _given, "exact", ("own",)),
+    Operation("asarray", _given, "exact", SAME, ("own",)),
     Operation("to_numpy", _normal("a"), "exact"),
-    Operation("zeros", lambda d: {"shape": (d.n, d.c)}, "exact", ("own",)),
+    Operation("zeros", lambda d: {"shape": (d.n, d.c)}, "exact", SAME, ("own",)),
     Operation("copy", _normal("a"), "exact"),
-    Operation("synchronize", lambda _: {}, "exact", ()),
-    Operation("all_finite", _normal("a"), "exact", ("python bool",)),
+    Operation("synchronize", lambda _: {}, "exact", SAME, ()),
+    Operation("all_finite", _normal("a"), "exact", SAME, ("python bool",)),
     Operation("linear_forward", _linear, moved=dense(1, 1), **_DENSE),
     Operation(
         *("linear_backward", _linear_backward),
@@ -307,8 +314,10 @@ OPERATIONS: tuple[Operation, ...] = (
         *("tanh_backward", lambda d: {"dy": d.normal(), "y": 2 * d.uniform() - 1}),
         moved=matrices(3),
     ),
-    Operation("softmax_forward", _normal("x", spread=5.0), moved=matrices(2), at=None),
-    Operation("softmax_backward", _softmax, "sum", moved=matrices(3), at=None),
+    Operation(
+        *("softmax_forward", _normal("x", spread=5.0)), bits=NOT_YET, moved=matrices(2), at=None
+    ),
+    Operation("softmax_backward", _softmax, moved=matrices(3), at=None, **_SUM),
     Operation(
         *("softmax_jacobian", lambda d: {"y": d.probabilities()}),
         moved=lambda n, c: n * c * c + n * c,
@@ -316,7 +325,14 @@ OPERATIONS: tuple[Operation, ...] = (
         rows=lambda elements, c: max(1, elements // c**2),
     ),
     *(
-        Operation(name, _classes(kind), agree, variant=kind, moved=moved, at=at, divided=divided)
+        Operation(
+            *(name, _classes(kind), "element" if divided or kind == "sparse" else "sum"),
+            NOT_YET if kind == "soft" and not divided else SAME,  # one-hot: a single term
+            variant=kind,
+            moved=moved,
+            at=at,
+            divided=divided,
+        )
         for name, divided, timed in (
             ("cross_entropy_forward", (), {"sparse": (0, 3), "soft": (2, 1)}),
             ("cross_entropy_backward", (0,), {"sparse": (1, 2), "soft": (3, 0)}),
@@ -325,11 +341,10 @@ OPERATIONS: tuple[Operation, ...] = (
         for kind in ("sparse", "one_hot", "soft")
         for moved in [matrices(*timed[kind]) if kind in timed else None]
         for at in [(1_000,) if divided and kind == "soft" else None]
-        for agree in ["element" if divided or kind == "sparse" else "sum"]
     ),
     *(
         Operation(
-            *("softmax_cross_entropy", _scores(kind), "sum", ("same", "same")),
+            *("softmax_cross_entropy", _scores(kind), "sum", NOT_YET, ("same", "same")),
             variant=kind,
             moved=moved,
             at=None if kind == "sparse" else (1_000,),
@@ -349,7 +364,7 @@ OPERATIONS: tuple[Operation, ...] = (
             ("absolute_error", _regression),
         )
         for operation in (
-            Operation(f"{name}_forward", make, "sum", moved=matrices(2, 1), at=None),
+            Operation(f"{name}_forward", make, moved=matrices(2, 1), at=None, **_SUM),
             Operation(f"{name}_backward", make, moved=matrices(3), divided=(0,)),
         )
     ),
@@ -361,57 +376,66 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("multiply", _normal("a", "b"), "exact", moved=matrices(3)),
     Operation(
-        *("regularization_loss", lambda d: {"w": _weights(d)["w"], "l1": 0.01, "l2": 0.3}, "sum"),
+        *("regularization_loss", lambda d: {"w": _weights(d)["w"], "l1": 0.01, "l2": 0.3}),
         moved=matrices(1),
         whole=True,
+        **_SUM,
     ),
     Operation(
-        *("regularization_step", _step(l1=0.0625, l2=0.3), "element", (), ("dw",)),
+        *("regularization_step", _step(l1=0.0625, l2=0.3), "element", SAME, (), ("dw",)),
         moved=matrices(3),
     ),
-    Operation("sgd_step", _step(rate=0.05), "element", (), ("w",), moved=matrices(3)),
+    Operation("sgd_step", _step(rate=0.05), "element", SAME, (), ("w",), moved=matrices(3)),
     Operation(
-        *("momentum_step", _step("m", rate=0.05, momentum=0.9), "element", (), ("w", "m")),
+        *("momentum_step", _step("m", rate=0.05, momentum=0.9), "element", SAME, (), ("w", "m")),
         moved=matrices(5),
     ),
     Operation(
-        *("adagrad_step", _step("cache", **_ADAGRAD), "element", (), ("w", "cache")),
+        *("adagrad_step", _step("cache", **_ADAGRAD), "element", SAME, (), ("w", "cache")),
         moved=matrices(5),
     ),
     Operation(
-        *("rmsprop_step", _step("cache", rho=0.9, **_ADAGRAD), "element", (), ("w", "cache")),
+        *("rmsprop_step", _step("cache", rho=0.9, **_ADAGRAD), "element", SAME, (), ("w", "cache")),
         moved=matrices(5),
     ),
     Operation(
-        *("adam_step", _step("m cache", step=3, **ADAM), "element", (), ("w", "m", "cache")),
+        *("adam_step", _step("m cache", step=3, **ADAM), "element", SAME, (), ("w", "m", "cache")),
         moved=matrices(7),
     ),
     Operation(
-        *("adamw_step", _step("m cache", step=3, weight_decay=0.01, **ADAM), "element", ()),
+        *("adamw_step", _step("m cache", step=3, weight_decay=0.01, **ADAM), "element", SAME, ()),
         writes=("w", "m", "cache"),
         moved=matrices(7),
     ),
-    Operation("argmax", _eighths("x"), "exact", ("int32",), moved=matrices(1, 1), at=None),
-    Operation("threshold", _eighths("x", limit=0.25), "exact", ("int32",), moved=matrices(2)),
-    Operation("equal", _eighths("a", "b"), "exact", ("bool",), moved=matrices(2.25)),
+    Operation("argmax", _eighths("x"), "exact", SAME, ("int32",), moved=matrices(1, 1), at=None),
+    Operation("threshold", _eighths("x", limit=0.25), "exact", SAME, ("int32",), moved=matrices(2)),
+    Operation("equal", _eighths("a", "b"), "exact", SAME, ("bool",), moved=matrices(2.25)),
     Operation(
-        *("close", _eighths("a", "b", tolerance=0.25), "exact", ("bool",)), moved=matrices(2.25)
+        *("close", _eighths("a", "b", tolerance=0.25), "exact", SAME, ("bool",)),
+        moved=matrices(2.25),
     ),
-    Operation("mean", _summed, "sum", variant="floats", moved=matrices(1), whole=True),
-    Operation("mean", _whole("bool", 0, 2), "exact", ("float64",), variant="bools"),
-    Operation("mean", _whole("int32", -1000, 1000), "exact", ("float64",), variant="int32"),
-    Operation("sum", _summed, "sum", ("float64",), variant="floats", moved=matrices(1), whole=True),
-    Operation("sum", _whole("bool", 0, 2), "exact", ("float64",), variant="bools"),
-    Operation("sum", _whole("int32", -1000, 1000), "exact", ("float64",), variant="int32"),
-    Operation("exact_add", _exact, "exact", (), ("w0", "w1", "w2"), moved=matrices(13)),
-    Operation("exact_value", _exact_words, "exact", ("float64",), moved=matrices(8)),
-    Operation("random_words", _words, "exact", ("uint32",), moved=matrices(1), positional=True),
+    Operation("mean", _summed, variant="floats", moved=matrices(1), whole=True, **_SUM),
+    Operation("mean", _whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
+    Operation("mean", _whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"),
     Operation(
-        *("spiral", _spiral, "angle", ("own", "int32")),
+        *("sum", _summed, "sum", NOT_YET, ("float64",)),
+        variant="floats",
+        moved=matrices(1),
+        whole=True,
+    ),
+    Operation("sum", _whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
+    Operation("sum", _whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"),
+    Operation("exact_add", _exact, "exact", SAME, (), ("w0", "w1", "w2"), moved=matrices(13)),
+    Operation("exact_value", _exact_words, "exact", SAME, ("float64",), moved=matrices(8)),
+    Operation(
+        "random_words", _words, "exact", SAME, ("uint32",), moved=matrices(1), positional=True
+    ),
+    Operation(
+        *("spiral", _spiral, "angle", SAME, ("own", "int32")),
         moved=lambda n, _: 3 * n,
         at=(1,),
         rows=lambda elements, _: elements // 3,
         positional=True,
     ),
-    Operation("spiral", _spread, "angle", ("own", "int32"), variant="every third row"),
+    Operation("spiral", _spread, "angle", SAME, ("own", "int32"), variant="every third row"),
 )

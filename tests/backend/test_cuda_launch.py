@@ -40,12 +40,13 @@ def code(nvrtc, capability=90, dtype=F32, **definitions):
 
 # ---- options ----
 def test_options_name_all_that_decides_the_numbers():
-    found = cuda_compile.options(F32, "sm_90", {"C": 3, "WIDTHS": "2,64,3"})
+    found = cuda_compile.options("softmax_narrow", F32, "sm_90", {"C": 3, "WIDTHS": "2,64,3"})
     assert found == (
         *("--std=c++17", "--gpu-architecture=sm_90", "--ftz=false", "--prec-div=true"),
-        *("--prec-sqrt=true", "--fmad=true", "-DREAL=float", "-DC=3", "-DWIDTHS=2,64,3"),
+        *("--prec-sqrt=true", "--fmad=false", "-DREAL=float", "-DC=3", "-DWIDTHS=2,64,3"),
     )
-    assert "-DREAL=double" in cuda_compile.options(np.dtype(np.float64), "sm_90", {})
+    assert "-DREAL=double" in cuda_compile.options("dense", np.dtype(np.float64), "sm_90", {})
+    assert "--fmad=true" in cuda_compile.options("fused", F32, "sm_90", {})
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_whatever_code_is_made_of_makes_other_code(nvrtc, folder, monkeypatch):
     for number, make in enumerate(makers, 2):
         make()
         assert len(list(folder.iterdir())) == number
-    monkeypatch.setattr(cuda_compile, "NUMBERS", ("--ftz=false", "--fmad=false"))
+    monkeypatch.setattr(cuda_compile, "NUMBERS", ("--ftz=false",))
     code(nvrtc)
     monkeypatch.setattr(cuda_compile, "source", lambda file: source(file) + "\n// changed")
     code(nvrtc)

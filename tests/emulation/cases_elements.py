@@ -75,6 +75,18 @@ def threshold(gpu, rng, n, c):
     return [Result(y, ORACLE.threshold(x, 0.25))]
 
 
+@case("elementwise.equal", "elementwise.near")
+def comparisons(gpu, rng, n, c):
+    """Ties, NaN, infinities, and denormal numbers beside 0."""
+    a = gpu.array(np.where(rng.rand(n, c) < 0.5, rng.randint(-2, 3, (n, c)) / 4, normal(rng, n, c)))
+    b = gpu.array(np.where(rng.rand(n, c) < 0.5, a, rng.randint(-2, 3, (n, c)) / 4))
+    a[rng.rand(n, c) < 0.2] = 3 * np.finfo(a.dtype).smallest_subnormal
+    same, near = gpu.empty((n, c), np.bool_), gpu.empty((n, c), np.bool_)
+    gpu.flat("elementwise", "equal", a.size, a, b, same, a.size)
+    gpu.flat("elementwise", "near", a.size, a, b, near, a.size, 0.25)
+    return [Result(same, ORACLE.equal(a, b)), Result(near, ORACLE.close(a, b, 0.25))]
+
+
 # ---- losses.cu ----
 @case("losses.cross_entropy_forward", "losses.cross_entropy_backward")
 def cross_entropy(gpu, rng, n, c):
@@ -153,6 +165,7 @@ def regression(gpu, rng, n, c):
 
 
 # ---- optimizers.cu ----
+ADAM = (0.05, 1e-7, 0.9, 1 - 0.9, 0.999, 1 - 0.999)  # rate, epsilon, and of each average two
 STEPS = {  # state, the specification's settings, the kernel's scalars
     "sgd_step": ((), {"rate": 0.05}, (0.05,)),
     "momentum_step": (("m",), {"rate": 0.05, "momentum": 0.9}, (0.05, 0.9)),
@@ -165,7 +178,7 @@ STEPS = {  # state, the specification's settings, the kernel's scalars
     "adam_step": (
         ("m", "cache"),
         {"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999, "step": 3},
-        (0.05, 1e-7, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 1 - 0.9**3, 1 - 0.999**3),
+        (*ADAM, 1 / (1 - 0.9**3), 1 / (1 - 0.999**3)),
     ),
     "adamw_step": (
         ("m", "cache"),
@@ -177,7 +190,7 @@ STEPS = {  # state, the specification's settings, the kernel's scalars
             "step": 3,
             "weight_decay": 0.1,
         },
-        (0.05, 1e-7, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 1 - 0.9**3, 1 - 0.999**3, 0.1),
+        (*ADAM, 1 / (1 - 0.9**3), 1 / (1 - 0.999**3), 0.1),
     ),
 }
 

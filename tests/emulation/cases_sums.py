@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from helpers import philox_words, summing
+from helpers import philox_words, spiral_error, summing
 
 from emulation.cases import (
     ORACLE,
@@ -160,12 +160,6 @@ def spiral_points(gpu, samples, start, stop, step=1):
     scalars = (rows, samples, start, step, np.uint64(SEED), np.uint32(philox.STREAM_SPIRAL))
     gpu.launch("philox", "spiral", gpu.blocks(-(-rows // 256)), points, labels, *scalars)
     return points, labels
-
-
-# Of the angle, in units of the last place of 1: what the kernel's header states in float32, the
-# specification's own rounding (of 10 c + 10 r) in float64.
-def spiral_error(dtype, classes):
-    return 1e-6 / 2**-23 if dtype == np.float32 else 4 + 20 * classes
 
 
 @case("philox.spiral", shapes=((1, 1), (2, 3), (1, 5), (257, 3), (31, 100)))

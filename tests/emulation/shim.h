@@ -72,13 +72,10 @@ static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c
 static inline long long __double2ll_rn(double a) { return llrint(a); }
 static inline double __ll2double_rn(long long a) { return (double)a; }
 static inline float rsqrtf(float a) { return 1 / sqrtf(a); }
-static inline void sincospif_(float x, float* s, float* c) { *s = (float)sin(M_PI * (double)x); *c = (float)cos(M_PI * (double)x); }
-static inline float cospif(float x) { return (float)cos(M_PI * (double)x); }
-static inline double cospi(double x) { return cos(M_PI * x); }
-static inline float sinpif(float x) { return (float)sin(M_PI * (double)x); }
-static inline double sinpi(double x) { return sin(M_PI * x); }
 static inline int __float_as_int(float x) { int i; memcpy(&i, &x, 4); return i; }
 static inline float __int_as_float(int i) { float x; memcpy(&x, &i, 4); return x; }
+static inline long long __double_as_longlong(double x) { long long i; memcpy(&i, &x, 8); return i; }
+static inline double __longlong_as_double(long long i) { double x; memcpy(&x, &i, 8); return x; }
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 template <class T> static inline T min(T a, T b) { return b < a ? b : a; }

@@ -2,9 +2,10 @@
 
 Proves: each kernels/*.cu of an operation compiles in float32 and float64 from sm_75 to sm_120,
 with the definitions that its host side may give; no kernel spills registers to memory; float32
-kernels hold no float64 instruction (but totals.cu and exact.cu, whose results need it) and flush no
-denormal number; and flat kernels load and store each array once, 16 bytes at a time. With `-s` it
-prints the registers of every kernel.
+kernels hold no float64 instruction (but totals.cu and exact.cu, whose results need it); every
+instruction rounds as IEEE 754 says, flushes no denormal number and is one of the text; and flat
+kernels load and store each array once, 16 bytes at a time. With `-s` it prints the registers of
+every kernel.
 
 Compiler and options are those of a launch: CuPy's bindings of NVRTC, `cuda_compile.options`.
 """
@@ -35,6 +36,7 @@ DTYPES = {real: dtype for dtype, real in cuda_compile.REALS.items()}
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(p.stem for p in (ROOT / "kernels" / "cuda").glob("*.cu"))
 FLOAT64_RESULTS = {"totals", "exact"}
+WITHOUT_FMA = {"dense", "reductions", "softmax_jacobian", "totals"}  # no product meets a sum
 
 
 def definition_sets(file: str, real: str) -> list[dict[str, int]]:
@@ -93,7 +95,7 @@ class Build:
 
 @functools.cache
 def build(nvrtc: Any, file: str, real: str, architecture: str, *definitions: Any) -> Build:
-    options = cuda_compile.options(DTYPES[real], architecture, dict(definitions))
+    options = cuda_compile.options(file, DTYPES[real], architecture, dict(definitions))
     what = f"{file}.cu {' '.join(options)}"
     text = cuda_source.source(file)
     program = nvrtc.createProgram(text, f"{file}.cu", (), ())
@@ -157,14 +159,22 @@ def test_float32_kernels_hold_no_float64_instruction(nvrtc, file):
             assert not found, f"{built.what}: float64 in {', '.join(sorted(found))}"
 
 
-FLUSHING = re.compile(r"\b(\w[\w.]*\.ftz[\w.]*)")
-ALLOWED = {"ex2.approx.ftz.f32"}  # inside CUDA's own expf, where its result is near 1
+INEXACT = re.compile(r"\b(\w[\w.]*\.(?:ftz|approx|full)\b[\w.]*)")  # flushes denormals, or is near
+# `mul.rn` and `add.rn` stay what they are; of `mul` and `add` the assembler may make one fma.
+NOT_ROUNDED = re.compile(
+    r"^\s*(?:@!?%p\d+\s+)?((?:mul|add|sub|mad|fma|div|rcp|sqrt)\.(?!rn\.)[\w.]*f(?:32|64))\b"
+)
 
 
+@pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("file", FILES)
-def test_no_instruction_flushes_denormals(nvrtc, file):
-    for built in reference(nvrtc, file, "float"):
-        assert set(FLUSHING.findall(built.ptx)) <= ALLOWED, built.what
+def test_every_instruction_rounds_as_it_is_written(nvrtc, file, real):
+    """IEEE's operations, nothing approximate or flushed, and no fma that the text does not have."""
+    for built in reference(nvrtc, file, real):
+        assert not INEXACT.findall(built.ptx), built.what
+        lines = map(NOT_ROUNDED.match, built.ptx.splitlines())
+        assert not {found[1] for found in lines if found}, built.what
+        assert re.search(r"\bfma\.rn\.", built.ptx) or file in WITHOUT_FMA, built.what
 
 
 TRAFFIC = {  # arrays that are read and written
@@ -179,6 +189,8 @@ TRAFFIC = {  # arrays that are read and written
         "tanh_backward": (2, 1),
         "multiply": (2, 1),
         "threshold": (1, 1),
+        "equal": (2, 1),
+        "near": (2, 1),
     },
     "optimizers": {
         "sgd_step": (2, 1),

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from emulation import cases_elements, cases_softmax  # noqa: F401 - they register cases
 from emulation.cases import CASES, HIGH, LOW, ORACLE, SETUPS, Gpu, Setup, joined, wide
-from emulation.cases_sums import SEED, spiral_error, spiral_points
+from emulation.cases_sums import SEED, spiral_points
 from emulation.emulator import kernels_in
-from helpers import assert_close
+from helpers import assert_close, spiral_error
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 

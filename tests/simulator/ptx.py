@@ -6,6 +6,8 @@ the types are those that `kernel_arguments` makes. Writes JSON: "kernels", one e
 signature with what test_numba_cuda.py asks about its instructions, or "skip", why there is none.
 """
 
+import contextlib
+import functools
 import json
 import re
 import sys
@@ -15,6 +17,7 @@ import numba
 import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher
+from numba.cuda.cudadrv import nvvm
 
 from nnfs_gpu.backend import numba_cuda_backend
 from nnfs_gpu.backend.numba_cuda import launch as cuda_numba_launch
@@ -52,19 +55,38 @@ def record_signatures():
     return list(found)
 
 
+@contextlib.contextmanager
+def nothing_contracted():
+    """NVVM told to leave products and sums apart, which numba-cuda has no option for."""
+    compile_ir = nvvm.compile_ir
+    nvvm.compile_ir = functools.partial(compile_ir, fma=False)
+    try:
+        yield
+    finally:
+        nvvm.compile_ir = compile_ir
+
+
+def fused(text):
+    """How many products and sums are one instruction."""
+    return len(re.findall(r"^\s*fma\.rn\.f", text, re.M))
+
+
 def compile_kernel(kernel, types):
     """What the instructions of one kernel are made of."""
-    text, _ = cuda.compile_ptx(kernel.py_func, numba.types.void(*types), cc=CC)
+    signature = numba.types.void(*types)
+    text, _ = cuda.compile_ptx(kernel.py_func, signature, cc=CC)
+    with nothing_contracted():
+        apart, _ = cuda.compile_ptx(kernel.py_func, signature, cc=CC)
     body = "\n".join(line for line in text.splitlines() if ".param" not in line)
     return {
         "name": kernel.py_func.__name__,
         "types": [str(t) for t in types],
         "float64": len(re.findall(r"\.f64", body)),
         "atomics": len(re.findall(r"^\s*(atom|red)\.", body, re.M)),
+        "contracted": fused(text) - fused(apart),
         "lose NaN": len(re.findall(r"^\s*(min|max)(\.ftz)?\.f(32|64)", body, re.M)),
-        "approximate division": len(re.findall(r"div\.(approx|full)", body)),
-        # ex2.approx.ftz.f32 stands inside CUDA's own expf, where its result is near 1
-        "flushed denormals": len(re.findall(r"^\s*(?!ex2\.)\w[\w.]*\.ftz\.f32", body, re.M)),
+        "approximate": len(re.findall(r"\.(approx|full)\b", body)),
+        "flushed denormals": len(re.findall(r"\.ftz\b", body)),
     }
 
 

@@ -2,7 +2,8 @@
 
 A program of its own, because the simulator must be chosen before Numba is imported;
 test_numba_cuda.py starts it, once, and asserts what it writes to its standard output: one JSON
-object with the error of each check (null where it passed) and the kernels that ran.
+object with the error of each check (null where it passed), the kernels that ran, and digests of the
+results that test_one_answer.py compares.
 
     NUMBA_ENABLE_CUDASIM=1 python tests/simulator/run.py
 
@@ -29,6 +30,7 @@ from nnfs_gpu.kernels.numba_cuda import (
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = map(str, (TESTS, TESTS / "backend"))
 
+from awkward import SIMULATED, digests  # noqa: E402
 from checks import CHECKS, THREADS, same_bits  # noqa: E402
 from helpers import as_tuple, assert_close, to_backend  # noqa: E402
 from operation_oracles import ORACLES, in_float64  # noqa: E402
@@ -104,6 +106,10 @@ def main():
             errors[name] = traceback.format_exc(limit=-4)
         seconds[name] = round(time.perf_counter() - started, 3)
     report = {"errors": errors, "seconds": seconds, "launched": sorted(launched)}
+    report["digests"] = {
+        dtype: digests(numba_cuda_backend.NumbaCudaBackend(dtype, threads=THREADS), SIMULATED)
+        for dtype in ("float32", "float64")
+    }
     report |= {"kernels": kernels(), "version": numba_cuda_backend.NumbaCudaBackend.version()}
     print(json.dumps(report))
 

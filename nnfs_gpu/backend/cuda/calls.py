@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import check_reals, check_shapes, common_dtype
 from ..exact import check_words
 from ..kernel_backend import BY_CLASS
-from ..protocol import Array
+from ..protocol import Array, DTypeLike
 from .softmax_plan import softmax_plan
 
 BLOCK = 256
@@ -65,12 +65,19 @@ class Calls:
         check_reals(*arrays)
         return self.inputs(*arrays)
 
-    def flat(self, kernel: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array:
-        """A kernel of elementwise.cu; the result is like the first array."""
+    def flat(
+        self,
+        kernel: str,
+        *arrays: Array,
+        numbers: Sequence[float] = (),
+        result: DTypeLike | None = None,
+    ) -> Array:
+        """A kernel of elementwise.cu; the result is like the first array, or of dtype `result`."""
         inputs = self.reals(*arrays)
-        out = self.xp.empty(inputs[0].shape, inputs[0].dtype)
+        dtype = inputs[0].dtype
+        out = self.xp.empty(inputs[0].shape, dtype if result is None else result)
         arguments = (*inputs, out, out.size, *numbers)
-        self.run("elementwise", kernel, blocks_for(out.size), arguments, dtype=out.dtype)
+        self.run("elementwise", kernel, blocks_for(out.size), arguments, dtype=dtype)
         return out
 
     def loss(self, kernel: str, y: Array, t: Array, *scalars: float) -> Array:
@@ -82,15 +89,11 @@ class Calls:
         self.run("losses", kernel, blocks, (y, t, out, *y.shape, *scalars), dtype=y.dtype)
         return out
 
-    def step(self, kernel: str, arrays: tuple[Array, ...], *scalars: float) -> bool:
-        """A kernel of optimizers.cu that writes in place; False where the layout forbids."""
-        check_shapes(*arrays)
+    def step(self, kernel: str, arrays: tuple[Array, ...], *scalars: float) -> None:
+        """A kernel of optimizers.cu that writes in place; contiguous arrays of one dtype."""
         first = arrays[0]
-        if not all(a.flags.c_contiguous and a.dtype == first.dtype for a in arrays):
-            return False
-        arguments = (*arrays, first.size, *(float(value) for value in scalars))
+        arguments = (*arrays, first.size, *scalars)
         self.run("optimizers", kernel, blocks_for(first.size), arguments, dtype=first.dtype)
-        return True
 
     def exact(self, kernel: str, words: tuple[Array, ...], x: Array) -> bool:
         """A kernel of exact.cu, with what words become numbers or the other way; False where the

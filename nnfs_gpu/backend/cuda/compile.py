@@ -24,7 +24,7 @@ import numpy as np
 
 from ..driver import UnavailableError
 from . import cache as cuda_cache
-from .source import source
+from .source import folder, source
 
 REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
@@ -32,16 +32,20 @@ NUMBERS = (  # how float32 arithmetic rounds
     "--ftz=false",  # denormal numbers stay
     "--prec-div=true",  # division and square root to the last bit
     "--prec-sqrt=true",
-    "--fmad=true",  # a * b + c is rounded once
 )
+# a * b + c is rounded as it is written: once where it is an fma, else twice, as on the CPU. The
+# fused step has its own sums so far, and leaves it to NVRTC where products meet sums.
+CONTRACTED = {"cuda": "--fmad=false", "fused_cuda": "--fmad=true"}  # by folder of kernels/
 
 
-def options(dtype: np.dtype, architecture: str, definitions: Mapping[str, Any]) -> tuple[str, ...]:
-    """NVRTC's options for a kernel file of `dtype` on `architecture` with these -D."""
+def options(
+    file: str, dtype: np.dtype, architecture: str, definitions: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """NVRTC's options for kernels/`file`.cu of `dtype` on `architecture` with these -D."""
     defined = (f"-D{name}={value}" for name, value in definitions.items())
     return (
         *("--std=c++17", f"--gpu-architecture={architecture}", *NUMBERS),
-        *(f"-DREAL={REALS[dtype]}", *defined),
+        *(CONTRACTED[folder(f"{file}.cu")], f"-DREAL={REALS[dtype]}", *defined),
     )
 
 
@@ -76,7 +80,7 @@ def code_for(
     text that does not compile.
     """
     architecture = architecture_for(capability, nvrtc.getSupportedArchs())
-    text, given = source(file), options(dtype, architecture, definitions)
+    text, given = source(file), options(file, dtype, architecture, definitions)
     key = (compiler_build(nvrtc), given, text)
     code = cuda_cache.load(key)
     if code is None:

@@ -32,6 +32,10 @@ def text(name: str) -> str:
 
 def file(name: str) -> Traversable:
     """The file `name`, in whichever folder of CUDA C++ it lies."""
+    return resources.files("nnfs_gpu.kernels").joinpath(folder(name), name)
+
+
+def folder(name: str) -> str:
+    """The folder that the file `name` lies in, or would lie in: one of FOLDERS."""
     kernels = resources.files("nnfs_gpu.kernels")
-    files = [kernels.joinpath(folder, name) for folder in FOLDERS]
-    return next((file for file in files if file.is_file()), files[0])
+    return next((one for one in FOLDERS if kernels.joinpath(one, name).is_file()), FOLDERS[0])
