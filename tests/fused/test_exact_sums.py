@@ -143,8 +143,9 @@ def test_what_float64_loses_on_the_way_decides_a_tie():
 
 
 def test_numbers_that_lie_just_too_far_apart_for_float64_decide_a_tie():
-    """2^30 + 2^6 lies in the middle of two float32; 2^-23 more is lost beside 2^30 + 1."""
-    column = np.array([*[8521760] * 125, 8521888, 1 + 2.0**-23, -1], np.float32)
+    """2^30 + 2^6 lies in the middle of two float32; beside it, 2^-23 more is lost, and once again."""
+    small = 1 + 2.0**-23, -1
+    column = np.array([*[8659208] * 123, 8659304, *small, *small], np.float32)
     assert np.cumsum(column, dtype=np.float64)[-1] == 2.0**30 + 2.0**6
     sums, dw = np.repeat(column[:, None], 20, axis=1), np.empty(20, np.float32)
     scaled(128, sums.reshape(-1), 20, np.zeros(60, np.int64), 1.0, dw)
