@@ -143,7 +143,7 @@ def test_what_float64_loses_on_the_way_decides_a_tie():
 
 
 def test_numbers_that_lie_just_too_far_apart_for_float64_decide_a_tie():
-    """2^30 + 2^6 lies in the middle of two float32; beside it, 2^-23 more is lost, and once again."""
+    """2^30 + 2^6 lies in the middle of two float32; beside it 2^-23 is lost, and again."""
     small = 1 + 2.0**-23, -1
     column = np.array([*[8659208] * 123, 8659304, *small, *small], np.float32)
     assert np.cumsum(column, dtype=np.float64)[-1] == 2.0**30 + 2.0**6
