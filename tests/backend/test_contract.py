@@ -27,6 +27,7 @@ PROTOCOL = {
 }
 # Attributes of a backend that are no operations.
 SETTINGS = {"name", "dtype", "precise_dot", "book_random", "xp", "version", "device_number"}
+SETTINGS |= {"one_answer"}
 # These may hand back what they were given.
 MAY_ALIAS = {"asarray", "to_numpy"}
 
