@@ -117,7 +117,8 @@ def test_a_batch_that_cannot_begin_is_not_under_way():
     model, engine, X, y = made(NETWORKS["narrow"], "float32", 100)
     dense = model.trainable_layers[0]
     weights = dense.weights
-    dense.weights = np.asfortranarray(weights)
+    dense.weights = weights.copy()
+    dense.weights.flags.writeable = False
     with pytest.raises(ValueError, match="weights: expected a writeable contiguous array"):
         engine.begin(100)
     with pytest.raises(RuntimeError, match="message: no batch is under way"):
