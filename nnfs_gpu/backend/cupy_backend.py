@@ -119,6 +119,9 @@ class CupyBackend(KernelBackend):
         numbers: Sequence[Any] = (),
     ) -> None:
         """A thread for each of `count`; kernels take `size`."""
+        if KERNELS[kernel] == "optimizers":
+            self.calls.step(kernel, (outputs[0], *inputs, *outputs[1:]), *numbers)
+            return
         inputs = self.calls.inputs(*inputs) if inputs else ()
         dtype = inputs[0].dtype if inputs else self.dtype
         arguments = (*inputs, *outputs, size, *numbers)
@@ -151,15 +154,6 @@ class CupyBackend(KernelBackend):
             numbers = (1.0 / n, low, high)
             reads, others = reads[:1], (reads[1], *outputs)
         self.calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
-
-    def _step(
-        self,
-        kernel: str,
-        written: Sequence[Array],
-        read: Sequence[Array],
-        numbers: Sequence[float],
-    ) -> None:
-        self.calls.step(kernel, (written[0], *read, *written[1:]), *numbers)
 
     # ---- dense layer ----
     def linear_forward(self, x: Array, w: Array, b: Array) -> Array:

@@ -117,29 +117,20 @@ class KernelBackend(NumpyBackend):
         """
         arrays, first = (*written, *read), written[0]
         check_shapes(*arrays)
-        whole = []
+        flat, whole = [], True
         for a in arrays:
             if a.dtype != first.dtype:
                 return False
-            whole.append(a if a.flags.c_contiguous else self.xp.ascontiguousarray(a))
-        n = len(written)
-        self._step(kernel, whole[:n], whole[n:], list(map(float, numbers)))
-        for a, result in zip(written, whole[:n], strict=True):
-            if result is not a:
-                a[...] = result
+            here = a.flags.c_contiguous
+            flat.append(a.reshape(-1) if here else a.ravel())
+            whole = whole and here
+        n, size = len(written), first.size
+        self._launch(kernel, size, size, flat[n:], flat[:n], list(map(float, numbers)))
+        if not whole:
+            for a, result in zip(written, flat[:n], strict=True):
+                if not a.flags.c_contiguous:
+                    a[...] = result.reshape(a.shape)
         return True
-
-    def _step(
-        self,
-        kernel: str,
-        written: Sequence[Array],
-        read: Sequence[Array],
-        numbers: Sequence[float],
-    ) -> None:
-        """A step over contiguous arrays of one dtype."""
-        size = written[0].size
-        outputs, inputs = [a.reshape(-1) for a in written], [a.reshape(-1) for a in read]
-        self._launch(kernel, size, size, inputs, outputs, numbers)
 
     # ---- dense layer: products by BLAS, sums of columns by kernels ----
     def linear_backward(self, dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
