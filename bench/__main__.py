@@ -8,6 +8,7 @@
     python -m bench batches  [--sizes 2-64-3x32]        widths x batch
     python -m bench scaling  [--sizes 100,1000000]      samples
     python -m bench ladder   [OPERATION ...] [--sizes 3,10,100]  classes; of a step, samples
+    python -m bench ranks    [--sizes 64x16384,64x131072/rank]  hidden widths x batch, or x a rank's
     python -m bench start
     python -m bench report   [--out DIR]                pictures and README tables from JSON
     python -m bench goals    [--out DIR]                what was aimed at beside what was measured
@@ -34,7 +35,7 @@ from nnfs_gpu.backend import Backend
 
 from . import compare, goals, peers, report
 from .sheet import Sheet, fail
-from .suites import batches, combined, jacobian, ladder, ops, scaling, start, train
+from .suites import batches, combined, jacobian, ladder, ops, ranks, scaling, start, train
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK_RESULTS = ROOT / "bench" / "results", ROOT / "build" / "bench"
@@ -44,11 +45,12 @@ SUITES: dict[str, tuple[Any, Any, Any, float]] = {
     "start": (start, None, None, 0.08),
     "jacobian": (jacobian, jacobian.SIZES, jacobian.QUICK, 0.10),
     "combined": (combined, combined.SIZES, combined.QUICK, 0.05),
-    "train": (train, train.NETS, train.QUICK, 0.34),
-    "batches": (batches, batches.NETS, batches.QUICK, 0.08),
+    "train": (train, train.NETS, train.QUICK, 0.30),
+    "batches": (batches, batches.NETS, batches.QUICK, 0.12),
     "ladder": (ladder, None, None, 0.12),
     "scaling": (scaling, scaling.SIZES, scaling.QUICK, 0.18),
     "ops": (ops, ops.CLASSES, (3,), 0.17),
+    "ranks": (ranks, ranks.CASES, ranks.QUICK, 0.20),
 }
 
 
@@ -185,6 +187,17 @@ def _nets(text: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
         raise ValueError(f"--sizes: got {text!r}, expected WIDTHSxBATCH like 64-64x300") from None
 
 
+def _shared(text: str) -> tuple[ranks.Case, ...]:
+    try:
+        pairs = [(size.removesuffix("/rank"), size.endswith("/rank")) for size in text.split(",")]
+        nets = [(*_nets(size)[0], each) for size, each in pairs]
+    except ValueError:
+        raise ValueError(
+            f"--sizes: got {text!r}, expected WIDTHSxBATCH like 64-64x3000, or 64x3000/rank"
+        ) from None
+    return tuple(ranks.Case(hidden, batch, each) for hidden, (batch,), each in nets)
+
+
 def _nothing(_: str) -> None:
     raise ValueError("--sizes: start has none")
 
@@ -197,6 +210,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "batches": _nets,
     "scaling": _numbers,
     "ladder": _numbers,
+    "ranks": _shared,
     "start": _nothing,
 }
 

@@ -144,6 +144,8 @@ PEERS: dict[str, dict[str, Peer] | str] = {
         "torch": optimizer("Adam", fused=True),
         "torch foreach": optimizer("Adam", foreach=True),
     },
+    "exact_add": "PyTorch's sums round as they go",
+    "exact_value": "PyTorch's sums round as they go",
     "argmax": by(lambda _, a: a.x.argmax(1)),
     "threshold": by(lambda _, a: (a.x > a.limit).int()),
     "equal": by(lambda _, a: a.a == a.b),

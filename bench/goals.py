@@ -13,6 +13,7 @@ from typing import Any
 
 from .markdown import Record, goal, goal_table
 from .peak import NAME as PEAK
+from .rank_tables import set_of, speed_up
 from .sheet import Row, duration, of_role, times
 
 Results = dict[str, dict[str, Any]]
@@ -56,11 +57,27 @@ def seconds_of(engine: str) -> Callable[[Row], float]:
     return seconds
 
 
+def faster_on_two(row: Row) -> float:
+    """How many times as fast two ranks are as one, where each has a core."""
+    two = set_of(row, "nnfs_gpu", 2)
+    if two is None or two in row["crowded"]:
+        raise LookupError("two ranks with a core each")
+    found = speed_up(row, "nnfs_gpu", 2)
+    if found is None:
+        raise LookupError("one rank")
+    return found
+
+
+def of_sharing(row: Row) -> float:
+    """Percent that one rank takes longer than one process without ranks."""
+    return 100 * (times(row, "nnfs_gpu 1 rank", "nnfs_gpu one process") - 1)
+
+
 @dataclass(frozen=True)
 class Goal:
     """`value` of the row `case` of `suite` is to be at least or at most `bound`.
 
-    source  the issue that sets it, and the item there
+    source  what sets it: an issue and the item there, or a page
     engine  which one, where a case has a goal for each
     """
 
@@ -101,6 +118,7 @@ _LIMITS = (  # suite, case, percent of the peak on all threads
     ("train", "2-512-512-3, batch 30,000", 85),
     ("batches", "784-128-128-10, batch 128", 65),
 )
+_SHARED, _RANKS = "docs/decisions/exact-sums-over-ranks.md", "2-64-3, batch 131,072"
 GOALS: tuple[Goal, ...] = (
     *(Goal("issue 13, item 2", suite, case, share, bound) for suite, case, bound in _LIMITS),
     *(
@@ -136,6 +154,8 @@ GOALS: tuple[Goal, ...] = (
         )
         for engine, bound in (("fused", 5.0), ("layers", 2.5))
     ),
+    Goal(_SHARED, "ranks", _RANKS, faster_on_two, 1.8, "times as fast on two ranks"),
+    Goal(_SHARED, "ranks", _RANKS, of_sharing, 3.0, "% more on one rank", False),
 )
 
 

@@ -1,65 +1,20 @@
-"""The pictures of a run, each a function of the suites' JSON.
+"""The pictures of a run, each a function of the suites' JSON; that of `ranks` in rank_pictures.py.
 
-Contenders differ in colour (Okabe and Ito's, for all kinds of colour vision), in marker and in
-line, so that a print in grey can be read. Ours are thick. Axes are logarithmic: times span decades.
+How they look, and what their axes are, stands in drawing.py.
 """
 
 from __future__ import annotations
 
-import io
-import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from nnfs_gpu.cli.picture import FAINT, GREY, INK, STYLE
+from nnfs_gpu.cli.picture import FAINT, INK
 
+from .drawing import Result, by_contender, look, picture
 from .peak import NAME as PEAK
 from .sheet import Row, of_role
-
-Result = dict[str, Any]
-Points = list[tuple[float, float]]
-
-BLUE, VERMILION, GREEN, ORANGE, PINK, SKY = (
-    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"),
-)
-# What the name ends in: colour, marker, line. The first that fits counts.
-LOOKS: tuple[tuple[str, str, str, Any], ...] = (
-    ("fused", VERMILION, "o", "-"),
-    ("layers", BLUE, "s", "-"),
-    ("batches", SKY, "D", "-"),
-    ("torch.compile", GREEN, "v", (0, (5, 2))),
-    ("torch", GREEN, "^", "-"),
-    ("jax", PINK, "P", "-"),
-    ("book", GREY, "x", (0, (2, 2))),
-    ("loop", GREY, "x", (0, (2, 2))),
-    ("matrices", ORANGE, "d", (0, (2, 2))),
-    ("closed form", SKY, "D", (0, (5, 2))),
-    ("multiply-adds", INK, "", (0, (1, 1.5))),
-    ("add", INK, "", (0, (1, 1.5))),
-    ("new array", INK, "", (0, (5, 1.5))),
-    ("numba", VERMILION, "o", "-"),
-    ("numba-cuda", BLUE, "s", "-"),
-    ("cupy", VERMILION, "o", "-"),
-    ("numpy", BLUE, "s", "-"),
-)
-
-
-def look(contender: str) -> dict[str, Any]:
-    """How a contender is drawn, in every picture the same."""
-    fits = (rest for ending, *rest in LOOKS if contender.endswith(ending))
-    colour, marker, style = next(fits, (INK, ".", "-"))
-    ours = contender.startswith("nnfs_gpu")
-    return {
-        "color": colour,
-        "marker": marker,
-        "linestyle": style,
-        "linewidth": 3.2 if ours else 1.8,
-        "markersize": 8 if ours else 6.5,
-        "markeredgecolor": "white" if marker not in ("x", "") else colour,
-        "zorder": 3 if ours else 2,
-    }
 
 
 def throughput(train: Result) -> bytes:
@@ -70,7 +25,7 @@ def throughput(train: Result) -> bytes:
     nets = {net: rows for net, rows in nets.items() if len(rows) > 1}
 
     def draw(axes: Any, rows: list[Row]) -> None:
-        for name, points in _by_contender(
+        for name, points in by_contender(
             rows, lambda row, contender: (row["batch"], row["batch"] / contender["median"])
         ).items():
             axes.plot(*zip(*points, strict=True), label=name, **look(name))
@@ -78,14 +33,14 @@ def throughput(train: Result) -> bytes:
         axes.set_ylabel("samples a second")
 
     panels = [(net, partial(draw, rows=rows)) for net, rows in nets.items()]
-    return _picture("Training steps: throughput against batch", train, panels)
+    return picture("Training steps: throughput against batch", train, panels)
 
 
 def jacobian(result: Result) -> bytes:
     """Nanoseconds an element of softmax backward against the number of classes."""
 
     def draw(axes: Any) -> None:
-        for name, points in _by_contender(
+        for name, points in by_contender(
             result["rows"],
             lambda row, contender: (
                 row["classes"],
@@ -97,7 +52,7 @@ def jacobian(result: Result) -> bytes:
         axes.set_ylabel("nanoseconds an element")
 
     title = "Softmax backward: the notes' loop, whole Jacobians, the product alone"
-    return _picture(title, result, [("", draw)])
+    return picture(title, result, [("", draw)])
 
 
 def scaling(result: Result) -> bytes:
@@ -105,7 +60,7 @@ def scaling(result: Result) -> bytes:
     rows = [row for row in result["rows"] if "thread" not in row["case"]]
 
     def draw_time(axes: Any) -> None:
-        for name, points in _by_contender(
+        for name, points in by_contender(
             rows,
             lambda row, contender: (row["samples"], 1e9 * contender["median"] / row["samples"]),
         ).items():
@@ -126,7 +81,7 @@ def scaling(result: Result) -> bytes:
         axes.set_ylabel("MiB beyond the data")
 
     panels = [("Time", draw_time), ("Peak memory", draw_memory)]
-    return _picture("One epoch of 2-64-3: time and memory against samples", result, panels)
+    return picture("One epoch of 2-64-3: time and memory against samples", result, panels)
 
 
 LEAST, MOST = 0.02, 1e6  # operations a byte, the ends of the roofline's axis
@@ -176,7 +131,7 @@ def roofline(ops: Result, train: Result | None) -> bytes:
         axes.set_xlabel("floating-point operations a byte that has to be moved")
         axes.set_ylabel("GFLOP/s")
 
-    return _picture("Roofline: our kernels under what the machine can do", ops, [("", draw)])
+    return picture("Roofline: our kernels under what the machine can do", ops, [("", draw)])
 
 
 def _arithmetic(ops: Result, train: Result | None) -> tuple[float, str]:
@@ -233,72 +188,3 @@ def _step(axes: Any, row: Row) -> None:
         lowest = min(lowest, y)
     below = {"xytext": (0, -12), "textcoords": "offset points", "rotation": 90}
     axes.annotate(f"step of {row['net']}", (x, lowest), **below, ha="center", va="top")
-
-
-# ---- what they share ----
-def _by_contender(
-    rows: Iterable[Row], point: Callable[[Row, dict[str, Any]], tuple[float, float]]
-) -> dict[str, Points]:
-    found: dict[str, Points] = {}
-    for row in rows:
-        for name, contender in row["contenders"].items():
-            found.setdefault(name, []).append(point(row, contender))
-    return {name: sorted(points) for name, points in found.items()}
-
-
-def _decades(limits: tuple[float, float]) -> float:
-    """Between the ends of an axis."""
-    return math.log10(limits[1] / limits[0])
-
-
-def _number(value: float, _: Any = None) -> str:
-    """Such as 0.1, 30, 10k, 2M."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:g}{name}"
-    return f"{value:g}"
-
-
-def _picture(
-    title: str, result: Result, panels: Sequence[tuple[str, Callable[[Any], Any]]]
-) -> bytes:
-    """A PNG of panels side by side, at most two in a row, with one legend below."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        width, height = (12.0, 7.2) if columns == 1 else (16.0, 2.1 + 4.9 * lines)
-        figure = Figure(figsize=(width, height), dpi=100, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=17, fontweight="bold")
-        handles: dict[str, Any] = {}
-        for number, (name, draw) in enumerate(panels, 1):
-            axes = figure.add_subplot(lines, columns, number)
-            axes.set(xscale="log", yscale="log")
-            axes.set_title(name)
-            draw(axes)
-            if _decades(axes.get_xlim()) > 1:
-                axes.xaxis.set_major_formatter(FuncFormatter(_number))
-                axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.yaxis.set_major_formatter(FuncFormatter(_number))
-            if _decades(axes.get_ylim()) > 1:
-                axes.yaxis.set_minor_formatter(NullFormatter())
-            found, labels = axes.get_legend_handles_labels()
-            handles |= dict(zip(labels, found, strict=True))
-        environment = result["environment"]
-        where = f"{environment['processor']}, {environment['cores']} cores; {environment['time']}"
-        if handles:
-            figure.legend(
-                handles.values(),
-                handles,
-                loc="outside lower center",
-                ncols=min(len(handles), 6 if columns > 1 else 4),
-                title=where,
-            )
-        file = io.BytesIO()
-        figure.savefig(file, format="png", metadata={"Title": title})
-    return file.getvalue()

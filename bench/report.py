@@ -14,14 +14,16 @@ from typing import Any
 
 from nnfs_gpu.files.tensor_file import write_atomically
 
-from . import pictures, tables
+from . import pictures, rank_pictures, tables
 from .sheet import load
 from .suites import ladder
 
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"
 KINDS = {"cpu": "CPU", "gpu": "GPU"}
-SUITES = ("train", "batches", "jacobian", "ops", "combined", "scaling", "start", "ladder")
+SUITES = (
+    *("train", "batches", "jacobian", "ops", "combined", "scaling", "ranks", "start", "ladder"),
+)
 Results = dict[str, dict[str, Any]]  # of one machine, by suite
 
 # picture: (file name, suites that it needs, how it is drawn)
@@ -30,6 +32,7 @@ PICTURES: tuple[tuple[str, tuple[str, ...], Callable[[Results], bytes]], ...] = 
     ("roofline", ("ops",), lambda found: pictures.roofline(found["ops"], found.get("train"))),
     ("jacobian", ("jacobian",), lambda found: pictures.jacobian(found["jacobian"])),
     ("scaling", ("scaling",), lambda found: pictures.scaling(found["scaling"])),
+    ("ranks", ("ranks",), lambda found: rank_pictures.ranks(found["ranks"])),
 )
 
 

@@ -83,19 +83,20 @@ class Sheet:
         reference: str,
         left_out: dict[str, str] | None = None,
         rounds: int | None = None,
+        most: float = 5.0,
         say: Callable[[Row], str] | None = None,
         **facts: Any,
     ) -> Row | None:
         """Time `contenders` in turns, add a row, print and write it. They have been checked.
 
-        Without the reference there is no row: the case is named with the reasons. `say` gives the
-        row's text instead of `line`.
+        Without the reference there is no row: the case is named with the reasons. rounds and most:
+        as in `time_in_turns`. `say` gives the row's text instead of `line`.
         """
         if reference not in contenders:
             self.skip(case, left_out or {})
             return None
         rounds = rounds or (3 if self.quick else 7)
-        effort = {"least": 0.003, "most": 0.5} if self.quick else {}
+        effort = {"least": 0.003, "most": 0.5} if self.quick else {"most": most}
         seconds = time_in_turns(contenders, rounds=rounds, **effort)
         found = {
             name: {"role": contender.role, "clock": contender.clock.name, **_spread(seconds[name])}

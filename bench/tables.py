@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import goals
+from . import goals, rank_tables
 from .cells import crossovers, faster_elsewhere, names, ratio_of, share_of_peak, short
 from .markdown import table
 from .peak import NAME as PEAK
@@ -35,6 +35,7 @@ def summary(found: Results, kind: str, name: str, pictures: Sequence[str]) -> st
         ("combined", "Combined against separate derivatives", _combined),
         ("ops", "Operations against the limit", _ops),
         ("scaling", "From 100 samples to 100,000,000", _scaling),
+        ("ranks", "Several processes", rank_tables.section),
         ("start", "Start", _start),
     ):
         if found.get(suite, {}).get("rows"):
@@ -51,6 +52,7 @@ PICTURE_OF = {
     "jacobian": ("jacobian",),
     "ops": ("roofline",),
     "scaling": ("scaling",),
+    "ranks": ("ranks",),
 }
 
 
@@ -269,6 +271,8 @@ def everything(found: Results) -> str:
         parts.append(f"# {suite}\n\n{machine({suite: result})} State: {result['state']}.")
         if suite == "ops":
             parts.append(_operations([row for row in result["rows"] if "operation" in row]))
+        if suite == "ranks":
+            parts.append(rank_tables.residuals(result))
         head = ["case", "contender", "median", "low", "high", "times the reference", "left out"]
         cells = []
         for row in result["rows"]:
@@ -281,4 +285,4 @@ def everything(found: Results) -> str:
                 cells.append([row["case"], name, "-", "-", "-", "-", reason.replace("|", "/")])
         parts.append(table(head, cells))
         parts += [f"* cut: {case}" for case in result["cut"]]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -91,10 +91,15 @@ Make = Callable[[Parameters, np.ndarray, np.ndarray, str, float], Trainer]
 
 
 def sgd_and_adam(
-    make: Make, given: tuple[Parameters, np.ndarray, np.ndarray], rate: float, adam_rate: float
+    make: Make,
+    given: tuple[Parameters, np.ndarray, np.ndarray],
+    rate: float,
+    adam_rate: float,
+    few: int | None = None,
 ) -> tuple[Trainer, Trainer]:
-    """One to be checked, and one to be checked and timed; given: parameters, X and y."""
-    return make(*given, "sgd", rate), make(*given, "adam", adam_rate)
+    """One to be checked, on the first `few` samples, and one to be timed; given: start, X and y."""
+    start, X, y = given
+    return make(start, X[:few], y[:few], "sgd", rate), make(*given, "adam", adam_rate)
 
 
 def trainers(backends: list[Backend], peers: Peers) -> dict[str, tuple[str, Make]]:

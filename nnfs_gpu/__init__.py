@@ -17,7 +17,7 @@ from .activations import (
     Activation_Tanh,
 )
 from .backend import available_backends, get_backend, use_backend
-from .data.sources import Blocks, spiral_blocks
+from .data.sources import Blocks, Rows, spiral_blocks, spiral_rows
 from .datasets import init, sine_data, spiral_bayes_limit, spiral_data, vertical_data
 from .files.model_file import ModelFileError
 from .files.vocabulary import register
@@ -38,6 +38,8 @@ from .optimizers import (
     Optimizer_RMSprop,
     Optimizer_SGD,
 )
+from .ranks.devices import choose_device
+from .ranks.world import World
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping, History
 from .training.checkpoint_file import CheckpointError
@@ -74,8 +76,11 @@ __all__ = [
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "Rows",
+    "World",
     "__version__",
     "available_backends",
+    "choose_device",
     "get_backend",
     "init",
     "register",
@@ -83,6 +88,7 @@ __all__ = [
     "spiral_bayes_limit",
     "spiral_blocks",
     "spiral_data",
+    "spiral_rows",
     "use_backend",
     "vertical_data",
 ]

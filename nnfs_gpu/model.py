@@ -16,9 +16,12 @@ from .data.held import data_of, validation_of
 from .files import model_file as storage
 from .files.tensor_file import AnyPath
 from .network.network import Network
+from .ranks.failures import together
+from .ranks.world import World
 from .training import inference
 from .training.callbacks import Callback, History
 from .training.loop import Training
+from .training.ranks import RankTraining
 from .training.run import Run
 
 Array = Any
@@ -49,6 +52,7 @@ class Model(Network):
         checkpoint: Any = None,
         checkpoint_every: int | None = None,
         engine: str = "auto",
+        world: World | None = None,
     ) -> History:
         """Train on X (N, features) and targets y; returns the history, epoch by epoch.
 
@@ -75,19 +79,33 @@ class Model(Network):
                           one at the start and at the end, too
         engine            "layers": one layer after the other, as the book; "fused": a whole
                           step at once; "auto": fused where it can be, else layers
+        world             ranks that train this model together (`nnfs_gpu.World`): each calls
+                          this with the same model and data and does some of the rows of every
+                          batch, in fused steps. Parameters, history and files are the same
+                          bits for any number of ranks; rank 0 alone prints and writes
 
         Raises ValueError or TypeError for data that does not fit the network (blocks are
         looked at when they first come; nothing changes in a step that fails), RuntimeError
-        before `set`, CheckpointError for a checkpoint of another run (see `checkpoint.py`).
+        before `set`, CheckpointError for a checkpoint of another run (see `checkpoint.py`);
+        over ranks RankError where another rank has failed or was given something else, and
+        CannotFuse where the network cannot be fused.
         Warns once where a loss, weight or bias becomes NaN or infinite (`divergence.py`).
         """
-        self._require("train", "loss", "optimizer", "accuracy")
-        data = data_of(self, X, y, "train", check_finite)
-        validation = None
-        if validation_data is not None:
-            validation = validation_of(self, validation_data, check_finite)
-        run = Run(self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed)
-        return Training(run, engine, checkpoint, checkpoint_every).train()
+
+        def prepared() -> Training:
+            self._require("train", "loss", "optimizer", "accuracy")
+            data = data_of(self, X, y, "train", check_finite)
+            validation = None
+            if validation_data is not None:
+                validation = validation_of(self, validation_data, check_finite)
+            run = Run(
+                self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed
+            )
+            if world is not None:
+                return RankTraining(run, engine, checkpoint, checkpoint_every, world)
+            return Training(run, engine, checkpoint, checkpoint_every)
+
+        return together(world or World(), prepared).train()
 
     # ---- using ----
     def evaluate(
@@ -98,26 +116,43 @@ class Model(Network):
         batch_size: int | None = None,
         check_finite: bool = False,
         verbose: bool = True,
+        world: World | None = None,
     ) -> dict[str, float]:
         """Loss and accuracy on X_val, y_val: printed in the book's format and returned.
 
-        Memory maps and sources of blocks as in `train`. Raises as `train`; needs a loss and an
-        accuracy, no optimizer.
+        Memory maps, sources of blocks and ranks as in `train`: each rank measures some of the
+        batches, all get the same numbers. Raises as `train`; needs a loss and an accuracy, no
+        optimizer.
         """
-        self._require("evaluate", "loss", "accuracy")
-        data = data_of(self, X_val, y_val, "evaluate", check_finite)
-        return inference.evaluate(self, data, batch_size, verbose)
+
+        def prepared() -> Any:
+            self._require("evaluate", "loss", "accuracy")
+            return data_of(self, X_val, y_val, "evaluate", check_finite)
+
+        ranks = world or World()
+        data = together(ranks, prepared)
+        return inference.evaluate(self, data, batch_size, verbose, ranks)
 
     def predict(
-        self, X: Any, *, batch_size: int | None = None, check_finite: bool = False
+        self,
+        X: Any,
+        *,
+        batch_size: int | None = None,
+        check_finite: bool = False,
+        world: World | None = None,
+        gather: bool = True,
     ) -> Array:
         """Outputs of the last layer for X (N, features): for a softmax, probabilities (N, C).
 
         A NumPy array for a NumPy array or a list, else an array of the backend. A memory map
         is read in blocks; its outputs are an array in memory.
+
+        world   ranks that share the rows of X, which each is given whole
+        gather  True: every rank gets all outputs; False: those of its own rows, from row
+                N rank // size on, as many as N (rank + 1) // size is beyond that
         """
         self._require("predict")
-        return inference.predict(self, X, batch_size, check_finite)
+        return inference.predict(self, X, batch_size, check_finite, world or World(), gather)
 
     # ---- files ----
     def save_parameters(self, path: AnyPath) -> None:

@@ -98,15 +98,15 @@ def spiral_row(i, row, samples, g, unit, points, labels):
 
 
 @jit
-def spiral(start, stop, samples, first, seed, stream, points, labels):
-    """Places start..stop-1 of the result, which are the rows `first` + start... of the whole.
+def spiral(start, stop, samples, first, step, seed, stream, points, labels):
+    """Places start..stop-1 of the result: place i is row `first` + i step of the whole.
 
     A block of words serves two rows. Angles are whole numbers (`turns.py`); the rest is in the
     dtype of the points, in float32 within 1e-6 of the specification's float64.
     """
     unit = points.dtype.type(HALF_TURN)
     for i in range(start, stop):
-        row = first + i
+        row = first + i * step
         four = philox_block(row // TWO, seed, stream, np.uint64(0))
         odd = row % TWO == np.uint64(1)
         word, other = (four[2], four[3]) if odd else (four[0], four[1])

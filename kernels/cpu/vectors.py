@@ -124,6 +124,26 @@ class Emitter:
         stored = self.builder.store(value, self._place(data, at))
         stored.align = self.bytes
 
+    def load_integers(self, data, at):
+        """As `load`, of whole numbers of the same size."""
+        loaded = self.builder.load(self._place(data, at, self.integers()))
+        loaded.align = self.bytes
+        return loaded
+
+    def store_some(self, value, data, at, mask):
+        """Write the lanes of a mask; the memory of the others need not exist."""
+        place = self._place(data, at)
+        kinds = [self.type, place.type, LANE, mask.type]
+        name = f"llvm.masked.store.v{self.lanes}{self.element.intrinsic_name}.p0"
+        kind = ir.FunctionType(ir.VoidType(), kinds)
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        self.builder.call(function, [value, place, LANE(self.bytes), mask])
+
+    def store_integers(self, value, data, at):
+        """As `store`, of whole numbers of the same size."""
+        stored = self.builder.store(value, self._place(data, at, self.integers()))
+        stored.align = self.bytes
+
     def prefetch(self, data, at, *, write=False):
         """Ask for the line at this place, which need not exist, to be read or written soon."""
         place = self.builder.bitcast(self.builder.gep(data, [at]), ir.IntType(8).as_pointer())
@@ -132,9 +152,9 @@ class Emitter:
         keep, of_data = 3, 1  # in the first-level cache; not instructions
         self.builder.call(function, [place] + [LANE(int(v)) for v in (write, keep, of_data)])
 
-    def _place(self, data, at):
+    def _place(self, data, at, kind=None):
         place = self.builder.gep(data, [at])
-        return self.builder.bitcast(place, self.type.as_pointer())
+        return self.builder.bitcast(place, (kind or self.type).as_pointer())
 
     # ---- registers ----
     def constant(self, number):
@@ -148,6 +168,11 @@ class Emitter:
     def integer(self, number):
         """A whole number of the same size in every lane."""
         return self._constant(self.integers(), number)
+
+    @property
+    def no(self):
+        """False in every lane, as comparisons give it."""
+        return self._constant(self.shaped(ir.IntType(1)), 0)
 
     def _constant(self, kind, number):
         return ir.Constant(kind, [number] * self.lanes if self.lanes else number)
@@ -195,6 +220,10 @@ class Emitter:
     def negative(self, a):
         """-a."""
         return self.builder.fneg(a)
+
+    def copy_sign(self, a, b):
+        """|a| with the sign of b."""
+        return self._call("copysign", a, b)
 
     def fma(self, a, b, c):
         """a b + c, rounded once: the same number in every caller, which a product and a sum that

@@ -123,7 +123,7 @@ __device__ __forceinline__ real normal(word32 word, word32 other) {
   return sqrt_(real(-2) * log_u) * cosine;
 }
 
-// spiral: rows first, first + 1, ... of the whole: class c = row / samples, r = (row % samples) /
+// spiral: rows first, first + step, ... of the whole: class c = row / samples, r = (row % samples) /
 // (samples - 1), angle = 10 c + 10 r + 0.5 g, point (r sin angle, r cos angle), label c
 //   points (rows, 2) real, labels (rows,) int32; g is normal, from words 2 row and 2 row + 1
 //   threads   a row each
@@ -133,11 +133,11 @@ __device__ __forceinline__ real normal(word32 word, word32 other) {
 //   launch    grid ceil(rows / 256), block 256; any grid is right
 extern "C" __global__ void __launch_bounds__(256)
 spiral(real* __restrict__ points, int* __restrict__ labels, index_t rows, index_t samples, index_t first,
-       word64 seed, word32 stream) {
+       index_t step, word64 seed, word32 stream) {
   const word64 last = samples > 1 ? samples - 1 : 1;
   const index_t threads = (index_t)gridDim.x * blockDim.x;
   for (index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x; i < rows; i += threads) {
-    const word64 row = first + i, c = row / (word64)samples, j = row - c * samples;
+    const word64 row = first + i * step, c = row / (word64)samples, j = row - c * samples;
     const Words four = philox_block(row / 2, seed, stream, 0);
     const real g = row % 2 ? normal(four.w[2], four.w[3]) : normal(four.w[0], four.w[1]);
     // Half a radian; |g| < 7 keeps the product below 2^62.

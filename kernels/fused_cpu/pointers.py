@@ -22,6 +22,8 @@ from ..cpu import activations
 from ..cpu.common import pointer, row
 from . import losses, tables as k, update as updates
 from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
+from .collect import collect
+from .exact import WORDS
 from .tiles import apply, apply_gradient, dropout_rows, multiply_tile, to_columns
 from .vectors import GATE, PLAIN, RELU
 
@@ -120,13 +122,30 @@ def _finish(rule, tables, p, groups, scale, iteration, like):
     head = head_of(tables)
     factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
     rules = vector(head[k.RULES], k.RULE_FIELDS, 0.0)
-    gradient = vector(head[k.GRADIENT], head[k.GRADIENTS], 0.0)
-    sums = vector(head[k.SUMS], groups * head[k.GRADIENTS], like)
+    size = head[k.GRADIENTS]
+    words = vector(head[k.EXACT], WORDS * size, np.int64(0))
+    sums = vector(head[k.SUMS], groups * size, like)
     piece = matrix(head[k.PIECES], head[k.PIECE_COUNT], k.PIECE_FIELDS, np.int64(0))[p]
     table = table_of(head)
     return updates.finish(
-        rule, table, factors, rules, groups, sums, gradient, piece, scale, iteration, like
+        rule, table, factors, rules, groups, sums, size, words, piece, scale, iteration, like
     )
+
+
+@pointer
+def collect_piece(tables, p, groups, fresh, like):
+    """Piece p of a batch that comes in several calls: see `collect`. A kernel of its own, which
+    only such batches need.
+    """
+    head = head_of(tables)
+    size, table = head[k.GRADIENTS], table_of(head)
+    words = vector(head[k.EXACT], WORDS * size, np.int64(0))
+    sums = vector(head[k.SUMS], groups * size, like)
+    piece = matrix(head[k.PIECES], head[k.PIECE_COUNT], k.PIECE_FIELDS, np.int64(0))[p]
+    at, wide = table[piece[k.STAGE], k.GRADIENT_AT], table[piece[k.STAGE], k.PADDED]
+    begin, end = at + piece[k.FIRST_ROW] * wide, at + piece[k.STOP_ROW] * wide
+    collect(groups, sums, size, words, begin, end, fresh)
+    return 0
 
 
 @pointer

@@ -5,8 +5,8 @@
     shapes    X (N, I) rows in memory; in a tile samples are columns, (features, width)
     threads   a step is cut into groups of samples by their number alone. Each group sums its
               gradient in a row of its own; then the network is cut into pieces, by its widths
-              alone, and the rows are added in order, piece by piece. Threads take groups, wait
-              for each other, and take pieces.
+              alone, and the rows are added without rounding, piece by piece. Threads take groups,
+              wait for each other, and take pieces.
     traffic   X and the targets are read once; everything else stays in a core's cache
     launch    `train` on one thread, for one step or many; other threads may run it as
               followers, and stay for the calls to come
@@ -23,9 +23,9 @@ from ..cpu.common import jit, row
 from ..cpu.waiting import APART, FOREVER, SHIFT, add, claim, clock, look, put, reached, wait
 from . import tables as k
 from .addresses import call, head_of, itemsize, matrix, table_of, vector
-from .collect import collect
+from .exact import LOSS_WORDS, WORDS, add_losses, losses_of
 from .products import pack
-from .update import place_of, rate_at
+from .update import rate_at
 
 WHOLE_GRADIENT = k.COLLECT | k.FRESH | k.FINISH  # goes from the groups' sums into the update
 LOST = 30_000_000  # ns for a step that nobody opens
@@ -51,15 +51,22 @@ def _pack_weights(head, table, like):
 
 
 @row
-def _sum_up(groups, totals, pieces, penalties, rules, measured, iteration, what):
-    """What a step has measured, from the groups' totals and the pieces' penalties, in order."""
+def _sum_up(totals, counts, pieces, penalties, rules, measured, iteration, what):
+    """What a step has measured, from the groups' totals and the pieces' penalties.
+
+    counts  the end of the words: those of the losses, and right answers
+    """
+    right = LOSS_WORDS + k.RIGHT_ANSWERS
     if what & k.COLLECT:
-        for at in range(2):
-            total = 0.0 if what & k.FRESH else measured[at]
-            for g in range(groups):
-                total += totals[g, at]
-            measured[at] = total
+        if what & k.FRESH:
+            for i in range(right + 1):
+                counts[i] = 0
+        add_losses(totals, counts)
+        for g in range(totals.shape[0]):
+            counts[right] += np.int64(totals[g, 1])
     if what & k.FINISH:
+        measured[k.LOSSES] = losses_of(counts)
+        measured[k.RIGHT] = counts[right]
         penalty = 0.0
         for p in range(pieces):
             penalty += penalties[p]
@@ -126,8 +133,8 @@ def train(
 
     GROUPS    take groups of `per` of the n samples at X, y until none is left, sum their
               gradients, and wait until all groups are done; sample 0 is row `row` of the batch
-    COLLECT   take pieces of the network and add the groups' sums to their gradient; with FRESH
-              the gradient starts from 0
+    COLLECT   take pieces of the network and add the groups' sums to the words; with FRESH these
+              start from 0
     FINISH    gradients and penalties of the pieces to the layers, and the update, step `iteration`
 
     role ALONE   this thread does all
@@ -154,8 +161,7 @@ def train(
     cells = vector(head[k.CELLS], k.CELLS_FIELDS * APART, np.int64(0))
     calls = vector(head[k.CALL_TABLE], k.CALL_FIELDS, np.int64(0))
     pieces, size = head[k.PIECE_COUNT], head[k.GRADIENTS]
-    gradient = vector(head[k.GRADIENT], size, 0.0)
-    piece = matrix(head[k.PIECES], pieces, k.PIECE_FIELDS, np.int64(0))
+    counts = vector(head[k.EXACT] + WORDS * size * 8, LOSS_WORDS + k.AFTER, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
     shape = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
     wide = shape[0] * itemsize(like)
@@ -181,7 +187,6 @@ def train(
         if head[k.SOFT]:
             target_bytes = shape[1] * itemsize(like)
         groups, scale = (n + per - 1) // per, 1.0 / count
-        sums = vector(head[k.SUMS], groups * size, like)
         at_once = what & WHOLE_GRADIENT == WHOLE_GRADIENT
         if leads and steps and what & k.GROUPS:  # none when it is called to be compiled
             _pack_weights(head, table, like)
@@ -215,8 +220,7 @@ def train(
                 if p < 0:
                     break
                 if what & k.COLLECT and not at_once:
-                    begin, end = place_of(table, piece[p])
-                    collect(groups, sums, size, gradient, begin, end, what & k.FRESH)
+                    call(head[k.COLLECT_POINTER], 0, (tables, p, groups, what & k.FRESH, like))
                 if what & k.FINISH:
                     summed = groups if at_once else 0
                     penalties[p] = call(
@@ -226,6 +230,6 @@ def train(
             if leads:
                 if what & (k.COLLECT | k.FINISH):
                     reached(cells, k.PIECES_DONE * APART, (now << SHIFT) + pieces, FOREVER)
-                _sum_up(groups, totals, pieces, penalties, rules, measured[step], t, what)
+                _sum_up(totals, counts, pieces, penalties, rules, measured[step], t, what)
         if role != k.FOLLOW:
             break

@@ -14,7 +14,7 @@ of a module as a constant. A name stands in one list only, which a test looks af
 (  # ---- head: the network ----
     STAGES, TILE, PITCH, SOFT, GRADIENTS,
     TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT,  # places in the workspace
-    TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, GRADIENT, MEASURED,  # addresses
+    TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, EXACT, MEASURED,  # addresses
     PIECES, PENALTIES, CALL_TABLE,  # addresses
     PIECE_COUNT,
     LOSS_POINTER, UPDATE_POINTER, DROPOUT_POINTER,  # of functions: pointers.py
@@ -22,9 +22,9 @@ of a module as a constant. A name stands in one list only, which a test looks af
     NARROW,  # the units of a network with one hidden layer, and some more: narrow.py
     ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT,
     GATHERED_AT,  # the targets of a tile whose samples come in an order
-    GATHER_POINTER,
+    GATHER_POINTER, COLLECT_POINTER,
     HEAD_FIELDS,
-) = range(37)
+) = range(38)
 
 (  # ---- table: a stage ----
     INPUTS, OUTPUTS, DROPOUT, BY_LANES,
@@ -72,6 +72,9 @@ of a module as a constant. A name stands in one list only, which a test looks af
     MEASURED_FIELDS,
 ) = range(5)
 # fmt: on
+
+# ---- at the address EXACT: the words of all numbers and of the losses (exact.py), and then ----
+RIGHT_ANSWERS, ROWS_GIVEN, AFTER = range(3)
 
 # ---- what the fields can hold ----
 GROUPS, COLLECT, FRESH, FINISH = 1, 2, 4, 8  # what `train` does, added up

@@ -1,9 +1,9 @@
 """The end of a fused step: the groups' sums become the gradient, the gradient an update.
 
-Both are done piece by piece, some rows of a stage's weights at a time, and threads take pieces
-as they take groups. The groups are added in order, in float64 (collect.py), so the bits
-depend on how a batch was cut into groups and a network into pieces, not on the threads that took
-them. The new weights are packed for the products of the next step while they are in the cache.
+Both are done piece by piece, some rows of a stage's weights at a time, and threads take pieces as
+they take groups. The groups are added without rounding (collect.py), so the bits depend on how a
+batch was cut into groups, not on the threads that took them. The new weights are packed for the
+products of the next step while they are in the cache.
 """
 
 import numpy as np
@@ -42,13 +42,6 @@ from .tables import (
     B,
     W,
 )
-
-
-@jit
-def place_of(table, piece):
-    """Where the sums of a piece begin and end among those of the network."""
-    at, wide = table[piece[STAGE], GRADIENT_AT], table[piece[STAGE], PADDED]
-    return at + piece[FIRST_ROW] * wide, at + piece[STOP_ROW] * wide
 
 
 # ---- rules: one optimizer step for flat arrays; `first` and `second` are its state, if any ----
@@ -148,13 +141,13 @@ def rate_at(rules, iteration):
 
 
 @jit
-def finish(rule, table, factors, rules, groups, sums, gradient, piece, scale, iteration, like):
+def finish(rule, table, factors, rules, groups, sums, size, words, piece, scale, iteration, like):
     """dw, db = gradient * scale + the penalties' in one piece, and its update; the penalty.
 
-    The gradient is the sum of the groups' sums; without groups, it has been collected.
+    The gradient is the sum of the groups' sums; without groups, that of the words.
     """
     stay_apart()
-    s, first, stop, size = piece[STAGE], piece[FIRST_ROW], piece[STOP_ROW], gradient.shape[0]
+    s, first, stop = piece[STAGE], piece[FIRST_ROW], piece[STOP_ROW]
     inputs, outputs, padded = table[s, INPUTS], table[s, OUTPUTS], table[s, PADDED]
     rows = min(stop, inputs) - first
     begin, wide = first * outputs, itemsize(like)
@@ -166,7 +159,7 @@ def finish(rule, table, factors, rules, groups, sums, gradient, piece, scale, it
         runs, run = (1, count) if padded == outputs else (rows, outputs)
         for i in range(runs):
             from_, to = at + i * padded, i * outputs
-            collect_scaled(groups, sums, size, gradient, from_, scale, dw, to, run)
+            collect_scaled(groups, sums, size, words, from_, scale, dw, to, run)
         penalty += penalize(w, dw, factors[s, W_L1], factors[s, W_L2], like)
         m = vector(table[s, W_FIRST] + begin * wide, count, like)
         cache = vector(table[s, W_SECOND] + begin * wide, count, like)
@@ -177,7 +170,7 @@ def finish(rule, table, factors, rules, groups, sums, gradient, piece, scale, it
     if stop > inputs:
         b, db = vector(table[s, B], outputs, like), vector(table[s, DB], outputs, like)
         at = table[s, GRADIENT_AT] + inputs * padded
-        collect_scaled(groups, sums, size, gradient, at, scale, db, 0, outputs)
+        collect_scaled(groups, sums, size, words, at, scale, db, 0, outputs)
         penalty += penalize(b, db, factors[s, B_L1], factors[s, B_L2], like)
         m = vector(table[s, B_FIRST], outputs, like)
         cache = vector(table[s, B_SECOND], outputs, like)

@@ -162,9 +162,24 @@ __device__ __forceinline__ void finish_step(const Arguments& a, Get total, real*
   if (threadIdx.x == THREADS - 1) record(a, total(PARAMETERS), total(PARAMETERS + 1), penalty);
 }
 
+#if PART
+// The end of a leaf, in all threads of one block: its sums, of a leaf, to `words`.
+template <class Get> __device__ __forceinline__ void add_leaf(const Arguments& a, Get total) {
+#pragma unroll 1
+  for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) {
+    index_t* w = a.words + p;
+    add_exactly(w[0], w[PARAMETERS], w[2 * PARAMETERS], (double)total(p));
+  }
+  if (threadIdx.x != THREADS - 1) return;
+  add_loss(a.words + LOSS_WORDS, (double)total(PARAMETERS));
+  a.words[RIGHT_WORD] += (index_t)total(PARAMETERS + 1);
+  a.words[ROWS_WORD] += a.rows;
+}
+#endif
+
 // The end of a launch's rows, in all threads of all blocks: sum_of(p) is this block's sum at place
 // p of a slot; where STORED, it already stands in the block's row of `partials`. What follows is
-// the last block's: the end of the step, or with PART an addition to `sums`.
+// the last block's: the end of the step, or with PART of a leaf.
 template <bool STORED, class Get>
 __device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* weights, real* scratch, int* flag) {
   const real* sum = nullptr;
@@ -177,8 +192,7 @@ __device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* wei
   }
   const auto total = [&](int p) { return sum ? column(sum, count, p) : sum_of(p); };
   if constexpr (PART) {
-#pragma unroll 1
-    for (int p = threadIdx.x; p < SLOT; p += THREADS) add_to(a.sums + p, a.sums + SLOT + p, total(p), a.before == 0);
+    add_leaf(a, total);
   } else {
     finish_step(a, total, weights, scratch);
   }

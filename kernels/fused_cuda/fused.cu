@@ -19,26 +19,33 @@
 //   records    (rows, 3) real: mean loss, penalty, accuracy of each step
 //   totals     (4,) real: sum of the losses, what its rounding lost, and the same of right
 //              predictions, since the last step that began a pass
-//   sums       (2, P + 2) real: only with PART, see there
+//   words      (3 P + 20,) int64: only with PART, see there
 //   step k takes rows [k batch, (k + 1) batch) of the samples, beginning anew after the last; it
 //   begins a pass where it takes row 0, and the first step of a launch where `fresh` is not 0
 //
-//   PART       the samples are rows `before`, before + 1, ... of a step over `all` rows, which comes
-//              in several launches: this one adds its gradients, losses and right predictions to
-//              the first row of `sums`, and what rounding loses of them to the second; it begins
-//              anew at row 0. The kernel of fused_end.cu then ends the step
+//   PART       the samples [first, first + batch) are the rows `before`, before + 1, ... of a step over
+//              `all` rows, which comes in several launches, of this process or of several: a leaf of
+//              it. Its gradients, divided by `all`, its losses and right predictions are added to
+//              `words` without rounding (exact.cuh), which holds w0 (P,), w1 (P,), w2 (P,), losses
+//              (4, 3), right predictions, rows, and 6 numbers that no kernel touches. The leaves may
+//              come in any order; the kernel of fused_end.cu then ends the step. No parameter changes
 //
 //   threads    NARROW: one hidden layer and few inputs and outputs. Forward a sample belongs to a
 //              thread, back a thread owns hidden units and goes through samples; the hidden
 //              layer is computed twice and never stored. Otherwise: a tile of samples in shared
 //              memory, products from 4 x 4 values in each thread's registers
-//   traffic    4 I + 4 bytes a sample (float32, int32 labels): each is read once
+//   traffic    4 I + 4 bytes a sample (float32, int32 labels): each is read once. With PART 48 bytes
+//              a parameter besides: its words are read and written
 //   launch     grid any number of blocks for one step, 1 block for several; block THREADS; the
-//              same grid gives the same bits. SHARED bytes of dynamic shared memory where it is
-//              defined
+//              same grid gives the same bits. With PART one step, and the grid follows from sizes
+//              alone (nnfs_gpu/fused/cuda/leaf.py): leaves are the same on every GPU. SHARED bytes
+//              of dynamic shared memory where it is defined
 //   source     last block: "threadFenceReduction" of the CUDA samples
 
 #include "plan.cuh"
+#if PART
+#include "exact.cuh"
+#endif
 #include "finish.cuh"
 #if NARROW
 #include "narrow.cuh"
@@ -51,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 fused_step(const real* __restrict__ x, const int* __restrict__ labels, const unsigned char* __restrict__ bytes,
            const real* __restrict__ targets, real* parameters, real* gradients, real* momentums, real* caches,
            real* partials, unsigned* counters, unsigned* dropouts, const real* __restrict__ schedule,
-           const real* __restrict__ settings, real* records, real* totals, real* sums, index_t samples,
+           const real* __restrict__ settings, real* records, real* totals, index_t* words, index_t samples,
            index_t batch, index_t first, index_t steps, index_t fresh, index_t before, index_t all) {
 #ifdef SHARED
   extern __shared__ __align__(16) real pool[];
@@ -61,7 +68,7 @@ fused_step(const real* __restrict__ x, const int* __restrict__ labels, const uns
   __shared__ real scratch[WARPS];
   __shared__ int flag;
   Arguments a = {x,        labels,   bytes,   targets, parameters, gradients, momentums, caches,      partials, counters,
-                 dropouts, schedule, settings, records, totals,     sums,      first,     0,           0,        before,
+                 dropouts, schedule, settings, records, totals,     words,     first,     0,           0,        before,
                  counters[0], fresh != 0};
   if (!PART && beyond_schedule(counters, steps)) return;
   const real* weights = parameters;
@@ -75,7 +82,7 @@ fused_step(const real* __restrict__ x, const int* __restrict__ labels, const uns
     weights = copy;
     __syncthreads();
   }
-  for (index_t step = 0; step < steps; step++) {
+  for (index_t step = 0; step < (PART ? 1 : steps); step++) {  // what a loop keeps costs registers
     a.rows = samples - a.first < batch ? samples - a.first : batch;
     a.all = PART ? all : a.rows;
 #if NARROW

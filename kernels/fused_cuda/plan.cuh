@@ -21,7 +21,7 @@
 #define ROOM 49152         // bytes of shared memory for a block; SHARED: the same, given by the launch
 #endif
 #ifndef PART
-#define PART 0             // 1: a launch does a part of a step's rows
+#define PART 0             // 1: a launch does a leaf, a part of a step's rows
 #endif
 
 // Names of nnfs_gpu/fused/vocabulary.py in capitals. A plan with any other does not compile.
@@ -54,6 +54,7 @@ __device__ __forceinline__ constexpr int most(int a, int b) { return a > b ? a :
 constexpr int OUTPUTS = width(STAGES);
 constexpr int PARAMETERS = first_parameter(STAGES);
 constexpr int SLOT = PARAMETERS + 2;  // a block's sums: gradients, losses, right predictions
+constexpr int LOSS_WORDS = 3 * PARAMETERS, RIGHT_WORD = LOSS_WORDS + 12, ROWS_WORD = RIGHT_WORD + 1;  // of `words`
 constexpr int WARPS = THREADS / WARP;
 constexpr int MOST_SHARED = ROOM / (int)sizeof(real) - 64;  // reals
 
@@ -74,9 +75,10 @@ struct Arguments {
   real *parameters, *gradients, *momentums, *caches, *partials;
   unsigned *counters, *dropouts;
   const real *schedule, *settings;
-  real *records, *totals, *sums;
+  real *records, *totals;
+  index_t* words;
   index_t first, rows;  // of this step, or of the part of it that this launch does
-  index_t all, before;  // rows of the whole step; those that earlier launches have done, if PART
+  index_t all, before;  // rows of the whole step; with PART the number in it of the first of ours
   unsigned position;    // of this step in schedule and records
   bool fresh;           // this step begins a pass
 };

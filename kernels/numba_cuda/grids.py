@@ -174,12 +174,12 @@ def dropout_forward(x, keep_below, scale, seed, stream, call, y, mask):
 
 
 @cuda.jit
-def spiral(samples, first, seed, stream, points, labels):
-    """Thread i makes point i, row `first` + i of the whole spiral.
+def spiral(samples, first, step, seed, stream, points, labels):
+    """Thread i makes point i, row `first` + i step of the whole spiral.
 
     In float64 even for float32 points, as on the CPU: the angle grows to 10 C and the points
-    are to be the same on every backend. It runs once, before training.
+    are to be the same on every backend.
     """
     i = np.uint64(cuda.grid(1))
     if i < np.uint64(labels.shape[0]):
-        _spiral(i, i + _ONE, samples, first, seed, stream, points, labels)
+        _spiral(i, i + _ONE, samples, first, step, seed, stream, points, labels)

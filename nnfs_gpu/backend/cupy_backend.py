@@ -229,6 +229,17 @@ class CupyBackend(KernelBackend):
         self.calls.run("totals", "sum_final", 1, (partial, total, partial.size))
         return total
 
+    # ---- sums without rounding ----
+    def exact_add(self, w0: Array, w1: Array, w2: Array, x: Array) -> None:
+        if not self.calls.exact("exact_add", (w0, w1, w2), x):
+            super().exact_add(w0, w1, w2, x)
+
+    def exact_value(self, w0: Array, w1: Array, w2: Array) -> Array:
+        value = self.xp.empty(w0.shape)
+        words = tuple(map(self.xp.ascontiguousarray, (w0, w1, w2)))
+        self.calls.exact("exact_value", words, value)
+        return value
+
     # ---- random numbers ----
     @staticmethod
     def _counter(seed: int, stream: int, call: int) -> tuple[Any, Any, Any]:

@@ -351,14 +351,20 @@ class KernelBackend(NumpyBackend):
         return words
 
     def spiral(
-        self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
+        self,
+        samples: int,
+        classes: int,
+        seed: int,
+        start: int = 0,
+        stop: int | None = None,
+        step: int = 1,
     ) -> tuple[Array, Array]:
         seed_word, stream, _ = self._counter(seed, streams.STREAM_SPIRAL, 0)
-        samples, start, stop = streams.spiral_rows(samples, classes, start, stop)
-        rows = stop - start
-        points, labels = self.xp.empty((rows, 2), self.dtype), self.xp.empty(rows, np.int32)
-        numbers = (samples, start, seed_word, stream)
-        self._launch("spiral", rows, rows, (), (points, labels), numbers)
+        samples, rows = streams.spiral_rows(samples, classes, start, stop, step)
+        n = len(rows)
+        points, labels = self.xp.empty((n, 2), self.dtype), self.xp.empty(n, np.int32)
+        numbers = (samples, rows.start, step, seed_word, stream)
+        self._launch("spiral", n, n, (), (points, labels), numbers)
         return points, labels
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import identity, philox
+from . import exact, identity, philox
 from .arrays import check_shapes, mean_over, to_host
 from .protocol import Array, Backend, DTypeLike
 
@@ -301,25 +301,45 @@ class NumpyBackend(Backend):
     def sum(self, a: Array) -> Array:
         return a.sum(dtype=np.float64)
 
+    # ---- sums without rounding ----
+    def exact_add(self, w0: Array, w1: Array, w2: Array, x: Array) -> None:
+        exact.add(self.xp, w0, w1, w2, x)
+
+    def exact_value(self, w0: Array, w1: Array, w2: Array) -> Array:
+        return exact.value(self.xp, w0, w1, w2)
+
     # ---- random numbers ----
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:
         return philox.words(self.xp, 0, count, seed, stream, call)
 
     def spiral(
-        self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
+        self,
+        samples: int,
+        classes: int,
+        seed: int,
+        start: int = 0,
+        stop: int | None = None,
+        step: int = 1,
     ) -> tuple[Array, Array]:
         xp = self.xp
-        samples, start, stop = philox.spiral_rows(samples, classes, start, stop)
-        points = xp.empty((stop - start, 2), self.dtype)
-        labels = xp.empty(stop - start, np.int32)
-        for first in range(start, stop, BLOCK_ROWS):
-            row = xp.arange(first, min(first + BLOCK_ROWS, stop))
-            words = philox.words(xp, 2 * first, 2 * row.size, seed, philox.STREAM_SPIRAL, 0)
-            u = words.reshape(-1, 2).astype(np.float64) / 2.0**32
+        samples, rows = philox.spiral_rows(samples, classes, start, stop, step)
+        points, labels = xp.empty((len(rows), 2), self.dtype), xp.empty(len(rows), np.int32)
+        for first in range(0, len(rows), BLOCK_ROWS):
+            here = rows[first : first + BLOCK_ROWS]
+            row = xp.arange(here.start, here.stop, step)
+            u = self._pairs(row, here.start, step, seed).astype(np.float64) / 2.0**32
             g = xp.sqrt(-2 * xp.log(u[:, 0] + 2.0**-33)) * xp.cos(2 * np.pi * u[:, 1])
             c, r = row // samples, (row % samples) / max(samples - 1, 1)
             angle = 10.0 * c + 10.0 * r + 0.5 * g
-            at = slice(first - start, first - start + row.size)
+            at = slice(first, first + row.size)
             points[at, 0], points[at, 1] = r * xp.sin(angle), r * xp.cos(angle)
             labels[at] = c
         return points, labels
+
+    def _pairs(self, row: Array, first: int, step: int, seed: int) -> Array:
+        """The two words of each row of the spiral, (rows, 2): a block has those of two rows."""
+        stream = philox.STREAM_SPIRAL
+        if step == 1:
+            return philox.words(self.xp, 2 * first, 2 * row.size, seed, stream, 0).reshape(-1, 2)
+        four = philox.blocks(self.xp, (row // 2).astype(np.uint64), seed, stream, 0)
+        return self.xp.where((row % 2 == 1)[:, None], four[:, 2:], four[:, :2])

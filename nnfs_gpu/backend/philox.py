@@ -18,7 +18,7 @@ ROUNDS = 10
 MASK = 0xFFFFFFFF
 
 # What the words are for: a number in the counter keeps the uses apart.
-STREAM_PLAIN, STREAM_DROPOUT, STREAM_SPIRAL = 0, 1, 2
+STREAM_PLAIN, STREAM_DROPOUT, STREAM_SPIRAL, STREAM_ORDER = 0, 1, 2, 3
 
 
 def counter(seed: int, stream: int, call: int) -> tuple[int, int, int]:
@@ -43,10 +43,19 @@ def words(xp: Any, first: int, count: int, seed: int, stream: int, call: int) ->
 
     Raises as `counter`.
     """
-    seed, stream, call = counter(seed, stream, call)
     first, count = operator.index(first), operator.index(count)
     first_block, last_block = first // 4, (first + count + 3) // 4
     block = xp.arange(first_block, last_block, dtype=xp.uint64)
+    flat = blocks(xp, block, seed, stream, call).reshape(-1)
+    skip = first - 4 * first_block
+    return flat[skip : skip + count]
+
+
+def blocks(xp: Any, block: Any, seed: int, stream: int, call: int) -> Any:
+    """The four words of each block, uint32 (count, 4), whose numbers are in `block`, uint64
+    (count,). Raises as `counter`.
+    """
+    seed, stream, call = counter(seed, stream, call)
     mask = xp.uint64(MASK)
     shift = xp.uint64(32)
     c0, c1 = block & mask, block >> shift
@@ -61,9 +70,7 @@ def words(xp: Any, first: int, count: int, seed: int, stream: int, call: int) ->
             low & mask,
         )
         k0, k1 = (k0 + KEY_STEPS[0]) & MASK, (k1 + KEY_STEPS[1]) & MASK
-    flat = xp.stack([c0, c1, c2, c3], axis=1).reshape(-1).astype(xp.uint32)
-    skip = first - 4 * first_block
-    return flat[skip : skip + count]
+    return xp.stack([c0, c1, c2, c3], axis=1).astype(xp.uint32)
 
 
 def keep_below(keep: float) -> int:
@@ -77,13 +84,17 @@ def keep_below(keep: float) -> int:
     return below
 
 
-def spiral_rows(samples: int, classes: int, start: int, stop: int | None) -> tuple[int, int, int]:
-    """(samples, start, stop) as Python ints; ValueError for rows that the spiral has not."""
+def spiral_rows(
+    samples: int, classes: int, start: int, stop: int | None, step: int
+) -> tuple[int, range]:
+    """(samples, rows) of Python ints; ValueError for rows that the spiral has not."""
     samples, whole = int(samples), int(samples) * int(classes)
-    start, stop = int(start), whole if stop is None else int(stop)
+    start, stop, step = int(start), whole if stop is None else int(stop), int(step)
+    if step < 1:
+        raise ValueError(f"spiral: got a step of {step}, expected 1 or more: every step-th row")
     if not 0 <= start <= stop <= whole:
         raise ValueError(
             f"spiral: got rows {start} to {stop}, expected a range within 0 to {whole}, "
             f"the {samples} samples of each of {classes} classes"
         )
-    return samples, start, stop
+    return samples, range(start, stop, step)

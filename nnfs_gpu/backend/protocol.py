@@ -288,6 +288,20 @@ class Backend(Protocol):
     def sum(self, a: Array) -> Array:
         """Sum of all elements (numbers or bools), a float64 scalar: epochs add many up."""
 
+    # ---- sums without rounding: the same bits in any order, in any grouping (exact.py) ----
+    def exact_add(self, w0: Array, w1: Array, w2: Array, x: Array) -> None:
+        """w0, w1, w2 += the words of x, any shape: x = (w2 2^102 + w1 2^51 + w0) 2^-70, to the
+        nearest multiple of 2^-70.
+
+        Words are int64 and carried; those of zeros are 0. |x| >= 2^62 and NaN make w2 2^52, for
+        good. Writes w0, w1 and w2. A superaccumulator of three limbs: Kulisch (2013).
+        """
+
+    def exact_value(self, w0: Array, w1: Array, w2: Array) -> Array:
+        """((w2 2^51 + w1) 2^51 + w0) 2^-70 of the words once carried, float64; NaN where
+        |w2| >= 2^51. Words of up to 1,024 processes may have been added.
+        """
+
     # ---- random numbers: functions of (seed, position), not of a hidden state ----
     def random_words(self, count: int, seed: int, stream: int, call: int = 0) -> Array:
         """`count` random uint32 words of Philox4x32-10 (Salmon et al., SC 2011).
@@ -298,12 +312,19 @@ class Backend(Protocol):
         """
 
     def spiral(
-        self, samples: int, classes: int, seed: int, start: int = 0, stop: int | None = None
+        self,
+        samples: int,
+        classes: int,
+        seed: int,
+        start: int = 0,
+        stop: int | None = None,
+        step: int = 1,
     ) -> tuple[Array, Array]:
-        """Rows start..stop-1 of the spiral: points (rows, 2), labels (rows,) int32.
+        """Rows start, start + step, ... below stop of the spiral: points (rows, 2), labels (rows,)
+        int32.
 
         Row i is class c = i // samples, at r = (i % samples) / (samples - 1) and angle
         10 c + 10 r + 0.5 g, as (r sin, r cos); g is normal (Box and Muller, 1958) from the
         words 2i and 2i + 1 of stream SPIRAL. Equal on all backends to rounding. Raises
-        ValueError for a range that is not within 0..samples * classes.
+        ValueError for a range that is not within 0..samples * classes, and for a step below 1.
         """

@@ -13,7 +13,6 @@ train.py, use.py and others do the work and are imported when a command runs, so
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -21,7 +20,8 @@ import typer
 from typer import Argument, Option
 
 from .._version import __version__
-from .common import run_command
+from .errors import run_command
+from .options import BackendName, DtypeName, JsonTarget, ModelPath, OptimizerName, whole_number
 
 app = typer.Typer(
     name="nnfs-gpu",
@@ -30,53 +30,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class OptimizerName(StrEnum):
-    """The optimizers of the book, and AdamW."""
-
-    sgd = "sgd"
-    adagrad = "adagrad"
-    rmsprop = "rmsprop"
-    adam = "adam"
-    adamw = "adamw"
-
-
-class DtypeName(StrEnum):
-    """The number formats a network can compute in."""
-
-    float32 = "float32"
-    float64 = "float64"
-
-
-# Options that several commands share.
-ModelPath = Annotated[
-    Path,
-    Argument(
-        metavar="DIR_OR_FILE",
-        help="A folder that train has written, or a model file in it.",
-        show_default=False,
-    ),
-]
-BackendName = Annotated[
-    str,
-    Option(
-        "--backend",
-        metavar="NAME",
-        envvar="NNFS_GPU_BACKEND",
-        help="What computes: auto takes the fastest that works here; nnfs-gpu info lists all.",
-    ),
-]
-JsonTarget = Annotated[
-    str | None,
-    Option(
-        "--json",
-        metavar="FILE",
-        help="Also write the results as JSON to FILE. With - they go to standard output, and "
-        "everything for people to standard error.",
-        show_default=False,
-    ),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -101,7 +54,8 @@ def _top(
 def train(
     context: typer.Context,
     samples: Annotated[
-        int, Option(metavar="N", min=1, max=10**9, help="Training points of each class.")
+        int,
+        Option(metavar="N", parser=whole_number, help="Training points of each class, as 1e6."),
     ] = 100_000,
     classes: Annotated[
         int, Option(metavar="N", min=1, max=10**5, help="Classes: as many spiral arms.")
@@ -176,6 +130,17 @@ def train(
     ] = 500,
     json_target: JsonTarget = None,
     no_plot: Annotated[bool, Option("--no-plot", help="Draw no decision.png.")] = False,
+    distributed: Annotated[
+        bool,
+        Option(
+            "--distributed",
+            help="Share every step with the other ranks that mpiexec or srun has started.",
+        ),
+    ] = False,
+    timeout: Annotated[
+        float,
+        Option(metavar="SECONDS", help="How long a rank waits for the others, distributed."),
+    ] = 600.0,
 ) -> int:
     """Train a classifier of interleaved spirals.
 
@@ -184,35 +149,47 @@ def train(
     with the Bayes limit, the best that any classifier can do.
 
     Ctrl-C ends training early and keeps what was learned; --resume goes on.
-    """
-    from . import config as cli_config, train as cli_train
 
-    rule = cli_config.RULES[optimizer.value]
-    config = cli_config.Config(
-        samples=samples,
-        classes=classes,
-        hidden=cli_config.parse_widths(hidden),
-        epochs=epochs or cli_config.default_epochs(samples * classes, batch_size),
-        batch_size=batch_size,
-        optimizer=optimizer.value,
-        learning_rate=rule.learning_rate if learning_rate is None else learning_rate,
-        decay=rule.decay if decay is None else decay,
-        backend=backend,
-        dtype=dtype.value,
-        seed=seed,
-    )
-    outputs = cli_config.outputs_for(
-        context, out, resume, json_target, not no_plot, checkpoint_every
-    )
-    config = cli_config.resumed(config, cli_config.given(context), outputs)
-    return cli_train.run(config, outputs)
+    On several GPUs or machines: mpiexec -n 4 nnfs-gpu train --distributed.
+    The model is the same, to the bit, for any number of ranks, and a run may
+    go on with another number.
+    """
+    from ..ranks.failures import on_first
+    from . import config as cli_config, train as cli_train
+    from .distributed import ranks
+
+    def asked() -> tuple[cli_config.Config, cli_config.Outputs]:
+        rule = cli_config.RULES[optimizer.value]
+        config = cli_config.Config(
+            samples=samples,
+            classes=classes,
+            hidden=cli_config.parse_widths(hidden),
+            epochs=epochs or cli_config.default_epochs(samples * classes, batch_size),
+            batch_size=batch_size,
+            optimizer=optimizer.value,
+            learning_rate=rule.learning_rate if learning_rate is None else learning_rate,
+            decay=rule.decay if decay is None else decay,
+            backend=backend,
+            dtype=dtype.value,
+            seed=seed,
+        )
+        outputs = cli_config.outputs_for(
+            context, out, resume, json_target, not no_plot, checkpoint_every
+        )
+        config = cli_config.resumed(config, cli_config.given(context), outputs)
+        cli_config.check_rates(config.learning_rate, config.decay)
+        return config, outputs
+
+    with ranks(distributed, timeout) as world:
+        config, outputs = on_first(world, asked)
+        return cli_train.run(config, outputs, world, distributed)
 
 
 @app.command()
 def evaluate(
     model: ModelPath,
     samples: Annotated[
-        int, Option(metavar="N", min=1, max=10**9, help="Fresh points of each class.")
+        int, Option(metavar="N", parser=whole_number, help="Fresh points of each class, as 1e6.")
     ] = 100_000,
     seed: Annotated[
         int | None,

@@ -28,7 +28,8 @@ from ..selftest.timing import (
     threads,
     time_in_turns,
 )
-from .common import CommandError, check_target, choose_backend, console_for, to_json, write
+from .common import check_target, choose_backend, console_for, to_json, write
+from .errors import CommandError
 
 SIZES = ((1_000_000, 3), (300_000, 10), (3_000, 1_000))
 BATCHES = (300, 30_000)

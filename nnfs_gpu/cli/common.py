@@ -1,7 +1,7 @@
-"""What the commands of `nnfs-gpu` share: errors with exit codes, consoles, files, models.
+"""What the commands of `nnfs-gpu` share: consoles, files, models, words.
 
-Everything that can be wrong with what the user gave is found here before any work begins and
-raised as `InputError`; `cli.main` turns each error into one line and an exit code.
+What is wrong with a file or a name is found here and raised as `InputError`, before any work
+begins (`errors.py`).
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 import platform
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..backend import Backend, BackendUnavailableError, get_backend, use_backend
-from ..backend.cuda.errors import DeviceError, DeviceMemoryError
 from ..files import model_file as storage, tensor_file
 from ..model import Model
+from .errors import CommandError, InputError, describe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,34 +28,16 @@ if TYPE_CHECKING:
 
 MODEL_FILE, METRICS_FILE, PICTURE_FILE = "model.safetensors", "metrics.json", "decision.png"
 BATCH = 16_384  # rows at a time where nothing is learned: bounds memory, changes no result
-TRACEBACK_VARIABLE = "NNFS_GPU_TRACEBACK"  # set it to see where an unexpected error comes from
 
 
-class CommandError(Exception):
-    """A failure at run time."""
+def console_for(json_target: str | None, quiet: bool = False) -> Console:
+    """Where people read: stdout, or stderr while `--json -` keeps stdout for the machine.
 
-    exit_code = 1
-
-
-class InputError(CommandError):
-    """What the user gave cannot be used."""
-
-    exit_code = 2
-
-
-class Interrupted(BaseException):
-    """A signal ended the command. Not an Exception, so that nothing takes it for an error."""
-
-    def __init__(self, signum: int):
-        super().__init__(signum)
-        self.exit_code = 128 + signum  # what a shell reports for a process that a signal ended
-
-
-def console_for(json_target: str | None) -> Console:
-    """Where people read: stdout, or stderr while `--json -` keeps stdout for the machine."""
+    quiet  nowhere: of several ranks, one prints
+    """
     from rich.console import Console
 
-    return Console(stderr=json_target == "-", highlight=False, emoji=False)
+    return Console(stderr=json_target == "-", highlight=False, emoji=False, quiet=quiet)
 
 
 def choose_backend(name: str, dtype: str | None = None, option: str = "--backend") -> Backend:
@@ -90,63 +69,6 @@ def load_model(path: Path, backend: str) -> tuple[Model, Path]:
             "with categorical cross-entropy as the loss"
         )
     return model, file
-
-
-# ---- running ----
-def run_command(command: Any, arguments: list[str]) -> int:
-    """Run a Click command; returns its exit code, after one line on stderr if it failed."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, _interrupt)
-    try:
-        code = command.main(arguments, prog_name="nnfs-gpu", standalone_mode=False)
-        if sys.stdout is not None:  # None where it was closed before the start
-            sys.stdout.flush()
-        return code or 0
-    except CommandError as error:
-        return _fail(describe(error), error.exit_code)
-    except Interrupted as stop:
-        return _fail("interrupted; no results were written", stop.exit_code)
-    except OSError as error:
-        # What is still in stdout's buffer cannot be written; Python would complain at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
-            return 1
-        return _fail(describe(error), 1)
-    except (DeviceError, DeviceMemoryError) as error:
-        return _fail(describe(error), 1)
-    except MemoryError as error:
-        return _fail(
-            f"not enough memory ({describe(error)}); try fewer --samples, a smaller --hidden", 1
-        )
-    except Exception as error:
-        return _fail_unexpectedly(error)
-
-
-def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
-    raise Interrupted(signum)
-
-
-def _fail(message: str, code: int) -> int:
-    from rich.console import Console
-    from rich.text import Text
-
-    text = Text("error: " + " ".join(message.split()), style="red")
-    Console(stderr=True).print(text, soft_wrap=True)
-    return code
-
-
-def _fail_unexpectedly(error: Any) -> int:
-    """A mistake in the command, or one in this program."""
-    if hasattr(error, "format_message"):  # Click's errors; newer Typer has its own copy of Click
-        return _fail(f"{error.format_message()} (see nnfs-gpu --help)", error.exit_code)
-    if os.environ.get(TRACEBACK_VARIABLE):
-        raise error
-    return _fail(
-        f"{type(error).__name__}: {describe(error)} (this should not happen; "
-        f"{TRACEBACK_VARIABLE}=1 shows where)",
-        1,
-    )
 
 
 # ---- files ----
@@ -240,13 +162,6 @@ def two_columns(rows: dict[str, str]) -> Table:
     for name, value in rows.items():
         table.add_row(name, Text(value))
     return table
-
-
-def describe(error: BaseException) -> str:
-    """An exception as a sentence; of an OSError the file and the reason, without the number."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
 
 
 def versions() -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from .. import checks, optimizers
 from ..files.model_file import NOT_A_MODEL, ModelFileError
 from ..files.tensor_reader import reason
 from ..training import checkpoint, checkpoint_file
-from .common import InputError, describe
+from .errors import InputError, describe
 
 STEPS = 4_000  # what the default number of epochs aims at
 EPOCHS = (5, 500)  # and its bounds

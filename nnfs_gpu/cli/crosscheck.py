@@ -10,7 +10,8 @@ from rich.text import Text
 
 from ..backend import available_backends
 from ..selftest.crosscheck import Difference, as_records, crosscheck
-from .common import InputError, check_target, choose_backend, console_for, to_json, write
+from .common import check_target, choose_backend, console_for, to_json, write
+from .errors import InputError
 
 
 def run(backend: str, against: str, json_target: str | None) -> int:

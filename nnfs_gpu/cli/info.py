@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import subprocess
+import sys
 from typing import Any
 
 from rich.table import Table
@@ -13,7 +15,18 @@ from ..backend import available_backends, get_backend
 from ..backend.cuda.libraries import PATHFINDER, Found, find_libraries
 from ..backend.cuda.probe import installed_wheels
 from ..backend.driver import cuda_driver
+from ..ranks import nccl
 from .common import check_target, console_for, to_json, two_columns, versions, write
+
+# MPI is loaded and not started: its start would wait for other processes, or end this one where it
+# was started by a launcher of another MPI. So a process of its own looks, in which nothing follows.
+MPI_VERSION = """
+import mpi4py
+mpi4py.rc(initialize=False, finalize=False)
+from mpi4py import MPI
+print(MPI.Get_library_version())
+"""
+MPI_SECONDS = 30.0  # some machines load it over a network
 
 
 def run(json_target: str | None) -> int:
@@ -30,6 +43,8 @@ def run(json_target: str | None) -> int:
         "CPU cores": f"{found['cpus']}, of which this process may use {found['usable_cpus']}",
         "Numba threads": "-" if threads is None else str(threads),
         "CUDA driver": found["cuda_driver"],
+        "MPI": found["mpi"],
+        "NCCL": found["nccl"],
         "versions": ", ".join(f"{k} {v or 'missing'}" for k, v in found["versions"].items()),
     }
     console.print(two_columns(rows))
@@ -61,6 +76,8 @@ def information() -> dict[str, Any]:
         "cuda_version": version,
         "cuda_driver": driver,
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "mpi": _mpi(),
+        "nccl": nccl.version(),
         "versions": versions() | _gpu_versions(),
         "cuda_libraries": {found.library.name: _record(found) for found in find_libraries()},
     }
@@ -76,6 +93,34 @@ def _gpu_versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def _mpi() -> str:
+    """mpi4py and the library that it loads, or what is missing for train --distributed."""
+    try:
+        version = importlib.metadata.version("mpi4py")
+    except importlib.metadata.PackageNotFoundError:
+        return "mpi4py is not installed; pip install 'nnfs-gpu[mpi]' (and mpich, without an MPI)"
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", MPI_VERSION],
+            capture_output=True,
+            text=True,
+            timeout=MPI_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"mpi4py {version}; its MPI does not load ({error})"
+    lines = (asked.stdout if asked.returncode == 0 else asked.stderr).strip().splitlines()
+    if asked.returncode:
+        reason = lines[-1] if lines else f"exit code {asked.returncode}"
+        return f"mpi4py {version}; its MPI does not load ({reason}); pip install mpich, or load one"
+    return f"mpi4py {version}, {_short(lines[0]) if lines else 'an MPI without a name'}"
+
+
+def _short(library: str) -> str:
+    """What a library calls itself, in a few words: "MPICH 5.0.2"."""
+    return " ".join(library.replace("Version:", "").split(",")[0].split())
 
 
 def _record(found: Found) -> dict[str, Any]:

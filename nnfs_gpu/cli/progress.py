@@ -1,7 +1,7 @@
-"""What happens while `nnfs-gpu train` trains: speed, curve, live display, a request to stop.
+"""What happens while `nnfs-gpu train` trains: speed, curve, a request to stop.
 
 `TrainingWatch` is the callback that `Model.train` calls; it measures, and tells a display what
-to show: `BarDisplay` on a terminal, `LineDisplay` (one plain line an epoch) elsewhere.
+to show (`display.py`). Of several ranks each has one, as each may be asked to stop.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import os
 import signal
 import time
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+import numpy as np
 
 from .. import checks
+from ..ranks.world import World, everybody
 from ..training.callbacks import Callback
-from .common import CommandError
-
-REFRESH = 0.2  # seconds between two pictures of the progress bar
+from .display import Display
+from .errors import CommandError
 
 
 class DivergedError(CommandError):
@@ -38,10 +37,13 @@ class StopRequest:
 
     An exception in the middle of a step would leave a model of which some layers are updated
     and others not. The second signal does what signals did before: it ends at once.
+
+    signum  what this process was sent, or after `agree` any of the ranks; 0: nothing
+    says    whether it says so at once
     """
 
-    def __init__(self) -> None:
-        self.signum = 0
+    def __init__(self, says: bool = True) -> None:
+        self.signum, self.says = 0, says
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -54,8 +56,17 @@ class StopRequest:
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         self.signum = signum
         self._restore()
-        # Not print: the signal may have come in the middle of one.
-        os.write(2, b"\nstopping after this step; once more ends at once, without saving\n")
+        if self.says:  # Not print: the signal may have come in the middle of one.
+            os.write(2, b"\nstopping after this step; once more ends at once, without saving\n")
+
+    def agree(self, world: World) -> int | None:
+        """Let all ranks know which signal any of them was sent; the first one that was, or None."""
+        signums = everybody(world, (self.signum,))[:, 0]
+        if not signums.any():
+            return None
+        first = int(np.argmax(signums != 0))
+        self.signum = int(signums[first])
+        return first
 
     def __exit__(self, *exc: object) -> None:
         self._restore()
@@ -63,25 +74,6 @@ class StopRequest:
     def _restore(self) -> None:
         while self._before:
             signal.signal(*self._before.popitem())
-
-
-class Display(Protocol):
-    """Shows a training run to people."""
-
-    def begin(self, epochs: int, samples: int) -> None:
-        """Training begins: so many epochs over so many samples."""
-
-    def due(self) -> bool:
-        """Whether `step` would show anything now. Costs next to nothing."""
-
-    def step(self, epoch: int, samples: int, numbers: dict[str, float]) -> None:
-        """`samples` samples of `epoch` are done; loss, accuracy, samples_per_second so far."""
-
-    def epoch(self, epoch: int, numbers: dict[str, float]) -> None:
-        """An epoch is done: its logs and samples_per_second."""
-
-    def end(self) -> None:
-        """Training is over, well or not."""
 
 
 class TrainingWatch(Callback):
@@ -119,7 +111,7 @@ class TrainingWatch(Callback):
         self._samples_done += done - batch * self.batch_size
         if first:
             self._clock_in()
-            self._first_seconds = self.training_seconds - self._earlier_seconds
+            self._first_seconds = self.seconds
             self._first_samples = self._samples_done
         elif batch == self._last:
             self.model.backend.synchronize()  # once an epoch: its loss is fetched next anyway
@@ -139,9 +131,14 @@ class TrainingWatch(Callback):
         self._mark = time.perf_counter()
 
     @property
+    def seconds(self) -> float:
+        """Of `training_seconds` those since the command was started."""
+        return self.training_seconds - self._earlier_seconds
+
+    @property
     def samples_per_second(self) -> float:
         """See the class; what an earlier start measured where this one has made no step."""
-        samples, seconds = self._samples_done, self.training_seconds - self._earlier_seconds
+        samples, seconds = self._samples_done, self.seconds
         if not samples:
             return self._earlier_speed
         if samples > self._first_samples:
@@ -149,6 +146,7 @@ class TrainingWatch(Callback):
         return samples / max(seconds, 1e-9)
 
     def get_state(self) -> dict[str, Any]:
+        self._clock_in()  # another rank may have asked to stop in the middle of an epoch
         return {
             "config": self.config,
             "steps": self.steps,
@@ -177,94 +175,3 @@ class TrainingWatch(Callback):
             "accuracy": float(self.model.accuracy.calculate_accumulated()),
             "samples_per_second": self.samples_per_second,
         }
-
-
-class LineDisplay:
-    """One line an epoch, for files and pipes."""
-
-    def __init__(self, console: Console):
-        self.console = console
-
-    def begin(self, epochs: int, samples: int) -> None:
-        self.epochs = epochs
-
-    def due(self) -> bool:
-        return False
-
-    def step(self, epoch: int, samples: int, numbers: dict[str, float]) -> None:
-        """Nothing between epochs."""
-
-    def epoch(self, epoch: int, numbers: dict[str, float]) -> None:
-        width = len(str(self.epochs))
-        line = (
-            f"epoch {epoch:{width}}/{self.epochs}"
-            f"  loss {numbers['loss']:.4f}  accuracy {numbers['accuracy']:.4f}"
-            f"  val_loss {numbers['val_loss']:.4f}  val_accuracy {numbers['val_accuracy']:.4f}"
-            f"  {numbers['samples_per_second']:,.0f} samples/s"
-        )
-        self.console.print(line, soft_wrap=True, markup=False)
-
-    def end(self) -> None:
-        """Every line is out already."""
-
-
-class BarDisplay:
-    """A bar that moves within an epoch, redrawn by the training loop itself, without a thread."""
-
-    def __init__(self, console: Console):
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=console,
-            auto_refresh=False,
-            expand=True,
-        )
-        self._next = 0.0
-
-    def begin(self, epochs: int, samples: int) -> None:
-        self.epochs, self.samples = epochs, samples
-        self.task = self.progress.add_task("", total=epochs * samples, epoch="", numbers="")
-        self.progress.start()
-        self._show(0, 1, "first step: kernels are made ready")
-        self._next = 0.0  # the first numbers at once
-
-    def due(self) -> bool:
-        return time.perf_counter() >= self._next
-
-    def step(self, epoch: int, samples: int, numbers: dict[str, float]) -> None:
-        self._show(
-            (epoch - 1) * self.samples + samples,
-            epoch,
-            f"loss {numbers['loss']:.4f} accuracy {numbers['accuracy']:.4f} "
-            f"{_short(numbers['samples_per_second'])} samples/s",
-        )
-
-    def _show(self, completed: int, epoch: int, numbers: str) -> None:
-        place = f"{epoch:{len(str(self.epochs))}}/{self.epochs}"
-        self.progress.update(self.task, completed=completed, epoch=place, numbers=numbers)
-        self.progress.refresh()
-        self._next = time.perf_counter() + REFRESH
-
-    def epoch(self, epoch: int, numbers: dict[str, float]) -> None:
-        self.step(epoch, self.samples, numbers)
-
-    def end(self) -> None:
-        self.progress.stop()
-
-
-def display_for(console: Console) -> Display:
-    """The bar where it can be drawn, else lines."""
-    if console.is_terminal and not console.is_dumb_terminal:
-        return BarDisplay(console)
-    return LineDisplay(console)
-
-
-def _short(number: float) -> str:
-    """1234567 as "1.23M": three digits that do not jump about."""
-    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= unit:
-            return f"{number / unit:.3g}{suffix}"
-    return f"{number:.0f}"

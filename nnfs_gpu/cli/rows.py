@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import InputError, describe
+from .errors import InputError, describe
 
 SEPARATORS = "\t;,"  # the first of them that the last row has between its fields
 EMPTY = '\t;, "'  # what a row without anything consists of

@@ -1,99 +1,106 @@
 """`nnfs-gpu train`: make the data, train, measure, write the files.
 
-Which data      Training points are `spiral_data` of the seed, validation points of seed + 1,
-                about as many, within `VALIDATION_POINTS`; weights come from np.random.seed(seed).
-Accuracies      are those of the final model: on the validation points, and on at most 100,000
-                of the training points. The curve's training accuracy is a mean over the epoch,
-                measured while the model changes, as is usual.
+Which data      see `points.py`; weights come from np.random.seed(seed).
 Diverged        (loss NaN or infinite): nothing is written, because there is no model to keep
                 and an earlier one in DIR is worth more. Exit code 1.
-Checkpoints     see `config.py`.
+Checkpoints     see `config.py`; what is measured and written at the end, `results.py`.
+Ranks           see `distributed.py`. All of them come through all of this; rank 0 alone has the
+                folder, and the files are those of one process.
 """
 
 from __future__ import annotations
 
-import math
+import os
+import signal
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.console import Console
 
-from .. import datasets, layers, losses
+from .. import layers, losses
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_ReLU, Activation_Softmax
-from ..backend import get_backend
 from ..files import folder_lock
-from ..files.model_file import ModelFileError
 from ..model import Model
+from ..ranks import launchers
+from ..ranks.failures import together
+from ..ranks.world import World
 from ..training import divergence
 from ..training.callbacks import History
-from ..training.checkpoint_file import CheckpointError
-from .common import (
-    BATCH,
-    METRICS_FILE,
-    MODEL_FILE,
-    PICTURE_FILE,
-    InputError,
-    OutputFolder,
-    check_target,
-    choose_backend,
-    console_for,
-    naming,
-    to_json,
-    two_columns,
-    versions,
-    write,
-)
-from .config import RULES, Config, Outputs, check_rates
-from .progress import DivergedError, StopRequest, TrainingWatch, display_for
-
-# The standard error of an accuracy near 0.91 is then between 0.003 and 0.0009.
-VALIDATION_POINTS = (10_000, 100_000)
+from .common import OutputFolder, check_target, console_for, naming
+from .config import RULES, Config, Outputs
+from .display import display_for
+from .distributed import backend_for, check_shared, on_rank_0, who_computes
+from .errors import DISTRIBUTED, InputError
+from .points import step_size, training_points, validation_points
+from .progress import DivergedError, StopRequest, TrainingWatch
+from .results import measure, table, write_files
 
 
-def run(config: Config, outputs: Outputs) -> int:
-    """The whole command; returns the exit code."""
+def run(config: Config, outputs: Outputs, world: World, distributed: bool) -> int:
+    """The whole command, on one of the ranks; returns the exit code."""
     started = time.perf_counter()
-    check_rates(config.learning_rate, config.decay)
-    console = console_for(outputs.json_target)
-    backend = choose_backend(config.backend, config.dtype)
-    check_target(outputs.json_target, "--json")
-    folder = OutputFolder(outputs.folder)
+    console = console_for(outputs.json_target, quiet=world.rank > 0)
+    backend = backend_for(config, world)
+    model = together(world, lambda: build_model(config))
+    if distributed:
+        together(world, lambda: check_shared(model))
+    folder = on_rank_0(world, lambda: claimed(outputs, distributed))
     try:
-        claim(outputs.folder)
-        training, validation = make_data(config)
-        model = build_model(config)
+        training, validation = together(
+            world, lambda: (training_points(config), validation_points(config))
+        )
+        title = on_rank_0(world, lambda: beginning(outputs))
         console.print(
-            f"{beginning(outputs)} {config.network} on {config.points:,} points with "
+            f"{title} {config.network} on {config.points:,} points with "
             f"{config.optimizer}, backend {backend.name} ({backend.version()})",
             soft_wrap=True,
         )
         # Overflow shows where it matters, in the loss, and is reported once.
-        with StopRequest() as stop, np.errstate(all="ignore"):
+        with StopRequest(says=world.rank == 0) as stop, np.errstate(all="ignore"):
             stored = asdict(config) | {"backend": backend.name}
-            watch = TrainingWatch(display_for(console), config.batch_size, stop, stored)
-            history = train(model, config, training, validation, watch, outputs)
-            metrics = measure(model, config, training, validation, watch, history)
+            watch = TrainingWatch(display_for(console), step_size(config), stop, stored)
+            shared = world if distributed else None
+            history = train(model, config, training, validation, watch, outputs, shared)
+            tell_of_stop(world, stop, console)
+            metrics = measure(model, config, training, validation, watch, history, world)
             metrics["interrupted"] = len(history.epoch) < config.epochs
             metrics["seconds"] = time.perf_counter() - started
-            files = write_files(model, config, metrics, validation, outputs)
+            who = who_computes(world, backend) if distributed else ""
+            files = on_rank_0(
+                world, lambda: write_files(model, config, metrics, validation, outputs)
+            )
+            stop.agree(world)  # one may have come since
     except BaseException:
-        folder.discard()
+        if folder is not None:
+            folder.discard()
         raise
-    console.print(table(config, metrics, files))
+    if files is not None:
+        console.print(table(config, metrics, watch.seconds, files, who))
     return 128 + stop.signum if stop.signum else 0
 
 
 # ---- before ----
-def claim(folder: Path) -> None:
-    """Keep other runs out of the folder until this process ends. Raises InputError."""
+def claimed(outputs: Outputs, distributed: bool) -> OutputFolder:
+    """The folder, which other runs are kept out of until this process ends. Raises InputError."""
+    check_target(outputs.json_target, "--json")
+    folder = OutputFolder(outputs.folder)
     try:
-        folder_lock.lock(folder)
+        folder_lock.lock(outputs.folder)
     except folder_lock.FolderLockedError as error:
-        raise InputError(str(error)) from error
+        folder.discard()
+        raise InputError(f"{error}{_several(distributed)}") from error
+    return folder
+
+
+def _several(distributed: bool) -> str:
+    """What to do where a launcher has started one command several times, which train apart."""
+    promise = launchers.promised(os.environ)
+    if distributed or promise is None or promise.size == 1:
+        return ""
+    return f"; {promise.launcher} has started several of this: give {DISTRIBUTED} to share one run"
 
 
 def beginning(outputs: Outputs) -> str:
@@ -105,19 +112,6 @@ def beginning(outputs: Outputs) -> str:
     with naming(outputs.checkpoint):
         outputs.checkpoint.unlink(missing_ok=True)
     return "training"
-
-
-def make_data(config: Config) -> tuple[Any, Any]:
-    """((X, y), (X, y)): training points in mixed order, validation points."""
-    X, y = datasets.spiral_data(config.samples, config.classes, seed=config.seed)
-    # The classes come one after the other, and Model.train keeps the order it is given: a
-    # batch would hold one class and unlearn the others. Mixed once, each holds them all.
-    mixed = np.random.default_rng(config.seed).permutation(config.points)
-    rows = get_backend().asarray(mixed, np.int64)
-    training = X[rows], y[rows]
-    fresh = min(max(config.points, VALIDATION_POINTS[0]), VALIDATION_POINTS[1])
-    samples = math.ceil(fresh / config.classes)
-    return training, datasets.spiral_data(samples, config.classes, seed=config.seed + 1)
 
 
 def build_model(config: Config) -> Model:
@@ -151,23 +145,24 @@ def train(
     validation: Any,
     watch: TrainingWatch,
     outputs: Outputs,
+    world: World | None,
 ) -> History:
     """Train to the end, or until a signal ends it. Raises DivergedError."""
-    new = not outputs.checkpoint.exists()
+    writes = world is None or world.rank == 0
+    new = writes and not outputs.checkpoint.exists()
     try:
         with divergence.reported_by_caller():
             return model.train(
                 *training,
                 epochs=config.epochs,
-                batch_size=config.batch_size,
+                batch_size=step_size(config),
                 print_every=None,
                 validation_data=validation,
                 callbacks=[watch],
                 checkpoint=outputs.folder,
                 checkpoint_every=outputs.checkpoint_every,
+                world=world,
             )
-    except (CheckpointError, ModelFileError) as error:
-        raise InputError(str(error)) from error
     except DivergedError:
         if new:
             outputs.checkpoint.unlink(missing_ok=True)
@@ -176,78 +171,10 @@ def train(
         watch.display.end()
 
 
-# ---- after ----
-def measure(
-    model: Model,
-    config: Config,
-    training: Any,
-    validation: Any,
-    watch: TrainingWatch,
-    history: History,
-) -> dict[str, Any]:
-    """What metrics.json holds, but for "interrupted" and "seconds". Raises DivergedError."""
-    X, y = training
-    rows = slice(0, VALIDATION_POINTS[1])  # of mixed points: a fair sample of all classes
-    seen = model.evaluate(X[rows], y[rows], batch_size=BATCH, verbose=False)
-    fresh = model.evaluate(*validation, batch_size=BATCH, verbose=False)
-    if not math.isfinite(seen["loss"] + fresh["loss"]):
-        raise DivergedError(seen["loss"] + fresh["loss"], config.learning_rate)
-    return {
-        "train_accuracy": seen["accuracy"],
-        "validation_accuracy": fresh["accuracy"],
-        "bayes_limit": datasets.spiral_bayes_limit(config.classes),
-        "samples_per_second": watch.samples_per_second,
-        "train_loss": seen["loss"],
-        "validation_loss": fresh["loss"],
-        "epochs_finished": len(history.epoch),
-        "steps": watch.steps,
-        "training_seconds": watch.training_seconds,
-        "backend": model.backend.name,
-        "backend_version": model.backend.version(),
-        "config": asdict(config),
-        "versions": versions(),
-        "curve": {"epoch": history.epoch, **history.history},
-    }
-
-
-def write_files(
-    model: Model, config: Config, metrics: dict[str, Any], validation: Any, outputs: Outputs
-) -> list[Path]:
-    """Write the results, the model first: it is the one that cannot be made again."""
-    files = [outputs.folder / MODEL_FILE, outputs.folder / METRICS_FILE]
-    with naming(files[0]):
-        model.save(files[0])
-    write(to_json(metrics), files[1])
-    if outputs.json_target is not None:
-        write(to_json(metrics), outputs.json_target)
-    if outputs.plot:
-        from . import picture  # Matplotlib takes longer to import than a small run to train
-
-        png = picture.draw(
-            model,
-            model.backend.to_numpy(validation[0]),
-            model.backend.to_numpy(validation[1]),
-            metrics["curve"],
-            metrics["bayes_limit"],
-            f"Spiral classifier: network {config.network}, {config.points:,} training points",
-        )
-        files.append(outputs.folder / PICTURE_FILE)
-        write(png, files[2])
-    return files
-
-
-def table(config: Config, metrics: dict[str, Any], files: list[Path]) -> Table:
-    """What a person wants to know at the end."""
-    epochs = f"{metrics['epochs_finished']} of {config.epochs} epochs"
-    if metrics["interrupted"]:
-        epochs += ", interrupted"
-    rows = {
-        "train accuracy": f"{metrics['train_accuracy']:.4f}",
-        "validation accuracy": f"{metrics['validation_accuracy']:.4f}",
-        "Bayes limit": f"{metrics['bayes_limit']:.4f}  (no classifier can do better)",
-        "samples/s": f"{metrics['samples_per_second']:,.0f}",
-        "backend": f"{metrics['backend']}, {config.dtype}  ({metrics['backend_version']})",
-        "time": f"{metrics['seconds']:.1f} s  ({epochs})",
-        "files written": "\n".join(str(file) for file in files),
-    }
-    return two_columns(rows)
+def tell_of_stop(world: World, stop: StopRequest, console: Console) -> None:
+    """All know of the signal that one was sent. Where that was another rank, rank 0 says so."""
+    heard = stop.signum
+    rank = stop.agree(world)
+    if rank is not None and not heard:
+        name = signal.Signals(stop.signum).name
+        console.print(f"rank {rank} was sent {name}: all have stopped after the same step")

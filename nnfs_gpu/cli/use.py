@@ -12,7 +12,6 @@ from .. import datasets
 from ..backend import use_backend
 from .common import (
     BATCH,
-    InputError,
     check_target,
     console_for,
     load_model,
@@ -21,6 +20,8 @@ from .common import (
     versions,
     write,
 )
+from .errors import InputError
+from .points import fresh_points
 from .rows import read_rows
 
 # Seeds of `train` end below 2^32, those of its validation points at 2^32: points drawn with
@@ -40,7 +41,7 @@ def evaluate(path: Path, samples: int, seed: int, backend: str, json_target: str
     if model.accuracy is None:
         raise InputError(f"{file}: was saved without an accuracy; expected Accuracy_Categorical")
     with use_backend(model.backend), np.errstate(all="ignore"):
-        points = datasets.spiral_data(samples, classes, seed=seed)
+        points = fresh_points(samples, classes, seed)
         measured = model.evaluate(*points, batch_size=BATCH, verbose=False)
     result = {
         "loss": measured["loss"],

@@ -1,27 +1,27 @@
-"""Data whose blocks are read or made when their turn comes: memory maps and sources.
+"""Data whose blocks come when their turn does: how each is checked and moved, and sources.
 
-See `held.py` for what they have in common with arrays.
+See `held.py` for what they have in common with arrays, `ranges.py` for data whose rows can be had
+in any order.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from .. import checks, remedies
+from .. import checks
 from ..accuracy import Accuracy
-from ..backend.arrays import incoming, on_gpu, plain, prefixed, to_host
+from ..backend.arrays import incoming, on_gpu, plain, prefixed
 from ..backend.protocol import DTypeLike
 from ..backend.remedies import no_array
 from ..network.measures import OwnAccuracy
 from ..network.network import Network
 from ..own.values import as_given
 from ..targets import Labels, Targets
-from .fingerprint import hashed
-from .passes import gathered, stand_in
+from .passes import stand_in
 from .sources import fingerprint_of, pair, runs_out
 
 Array = Any
@@ -39,7 +39,10 @@ def block_rows(model: Network) -> int:
 
 
 class InBlocks:
-    """What memory maps and sources share: blocks are checked, converted and moved one by one."""
+    """What memory maps and sources share: blocks are checked, converted and moved one by one.
+
+    Blocks have at most `block` rows.
+    """
 
     samples: int
 
@@ -48,6 +51,7 @@ class InBlocks:
         self.check_finite = check_finite
         self.block = block_rows(model)
         self._form: Targets | None = None  # some targets as the loss wants them
+        self._kind: tuple[str, int] = ("", 0)  # of the targets: their dtype's, and dimensions
         self._seen = False  # a whole pass: later ones are looked at more quickly
 
     def _converted(self, x: Any, dtype: DTypeLike, name: str) -> Array:
@@ -98,6 +102,27 @@ class InBlocks:
         targets.values = values.reshape(-1, *form.values.shape[1:])
         return X, targets
 
+    def _block(self, block: Any, start: int) -> tuple[Array, Targets]:
+        """Arrays (X, y) as they were given, whose first row is `start`: as `_checked`, and quickly
+        where all rows came before and these are of the same kind.
+        """
+        where = f"{self.what}, the block at row {start}"
+        given = pair(block, where)
+        try:
+            X = given[0] if on_gpu(given[0]) else plain(given[0], "X")
+            y = raw(given[1]) if on_gpu(raw(given[1])) else plain(raw(given[1]), "y")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, where) from error
+        for name, one, array in zip(("X", "y"), given, (X, y), strict=True):
+            if not array.ndim:
+                remedy = no_array(one, name)
+                raise ValueError(f"{where}: got no rows, expected arrays: {remedy}")
+        kind = str(y.dtype).rstrip("0123456789"), y.ndim
+        if self._seen and kind == self._kind:
+            return self._known(X, y, start)
+        self._kind = kind
+        return self._checked(X, y, start, raw(given[1]))
+
     def _targets(self) -> Iterator[np.ndarray]:
         """All targets, block by block, on the host."""
         raise NotImplementedError
@@ -118,71 +143,6 @@ class InBlocks:
             accuracy.init(stand_in(self._targets()))
 
 
-class Mapped(InBlocks):
-    """Memory maps of data and targets (one of the two may be an array in memory).
-
-    One pass, when it is made, checks the targets. `order` takes rows from all over the
-    files: from a disk that costs a seek each, and the order itself 8 bytes a sample.
-    """
-
-    runs_out = False
-
-    def __init__(self, model: Network, X: Any, y: Any, what: str, check_finite: bool):
-        super().__init__(model, what, check_finite)
-        try:
-            self.X, self.y = to_host(X, "X"), plain(_raw(y), "y")
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise prefixed(error, what) from error
-        if not self.X.size or self.X.ndim < 2:
-            model.checked_rows(self.X, what, "X")  # raises
-        if not isinstance(y, np.memmap):
-            model.checked_targets(self.X, _raw(y), what)  # raises, in words for what was given
-        if self.y.shape[:1] != self.X.shape[:1]:
-            raise ValueError(
-                f"{what}: got X of shape {self.X.shape} and y of shape {self.y.shape}, expected "
-                f"one target a sample: {remedies.same_rows(self.y.shape, self.X.shape[0])}"
-            )
-        self.samples = self.X.shape[0]
-        for rows in self._blocks():
-            self._checked(self.X[rows], self.y[rows], rows.start)
-        self._seen = True
-
-    def _blocks(self) -> Iterator[slice]:
-        for start in range(0, self.samples, self.block):
-            yield slice(start, min(start + self.block, self.samples))
-
-    def blocks(
-        self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
-    ) -> Iterator[Block]:
-        """See `held.py`. Rows are read when their block is asked for."""
-        size = min(batch_size or self.samples, self.samples)
-        for batch in range(first * size, self.samples, size):
-            end = min(batch + size, self.samples)
-            for start in range(batch, end, self.block):
-                stop = min(start + self.block, end)
-                if order is None:
-                    X, y = self.X[start:stop], self.y[start:stop]
-                else:
-                    X, y = gathered(self.X, order[start:stop]), self.y[order[start:stop]]
-                total = None if stop - start == end - batch else end - batch
-                yield total, *self._known(X, y, start)
-
-    def _targets(self) -> Iterator[np.ndarray]:
-        return (self.y[rows] for rows in self._blocks())
-
-    def fingerprints(self) -> tuple[Any, Any]:
-        """As those of the same data in memory, read block by block."""
-        form: Any = self._form
-        found = []
-        for values, dtype, shape in (
-            (self.X, self.backend.dtype, self.X.shape),
-            (self.y, form.values.dtype, (self.samples, *form.values.shape[1:])),
-        ):
-            parts = (np.ascontiguousarray(values[rows], dtype) for rows in self._blocks())
-            found.append(hashed(shape, dtype, parts) | {"block": self.block})
-        return found[0], found[1]
-
-
 class Streamed(InBlocks):
     """A source of blocks. Each is checked when it comes for the first time.
 
@@ -193,7 +153,6 @@ class Streamed(InBlocks):
     def __init__(self, model: Network, source: Any, what: str, check_finite: bool):
         super().__init__(model, what, check_finite)
         self.source, self.runs_out = source, runs_out(source)
-        self._kind: tuple[str, int] = ("", 0)  # of the targets: their dtype's, and dimensions
         if source.samples is None:
             source.samples = self._count()
         self.samples = checks.positive_int(source.samples, f"{what}, samples of the blocks")
@@ -207,24 +166,6 @@ class Streamed(InBlocks):
         if not rows:
             raise ValueError(f"{self.what}: got no blocks, expected pairs (X, y)")
         return rows
-
-    def _block(self, block: Any, start: int) -> tuple[Array, Targets]:
-        where = f"{self.what}, the block at row {start}"
-        given = pair(block, where)
-        try:
-            X = given[0] if on_gpu(given[0]) else plain(given[0], "X")
-            y = _raw(given[1]) if on_gpu(_raw(given[1])) else plain(_raw(given[1]), "y")
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise prefixed(error, where) from error
-        for name, one, array in zip(("X", "y"), given, (X, y), strict=True):
-            if not array.ndim:
-                remedy = no_array(one, name)
-                raise ValueError(f"{where}: got no rows, expected arrays: {remedy}")
-        kind = str(y.dtype).rstrip("0123456789"), y.ndim
-        if self._seen and kind == self._kind:
-            return self._known(X, y, start)
-        self._kind = kind
-        return self._checked(X, y, start, _raw(given[1]))
 
     def _pass(self) -> Iterator[tuple[Array, Targets]]:
         """The blocks of one pass; the last one comes only when it is known to be the last."""
@@ -247,6 +188,7 @@ class Streamed(InBlocks):
         batch_size: int | None = None,
         order: np.ndarray | None = None,  # noqa: ARG002 - the others have it
         first: int = 0,
+        align: Callable[[int], int] | None = None,  # noqa: ARG002 - blocks are as they come
     ) -> Iterator[Block]:
         """See `held.py`. `order` must be None; blocks before `first` are passed over."""
         size = min(batch_size or self.samples, self.samples)
@@ -263,6 +205,13 @@ class Streamed(InBlocks):
                 done += here.stop - at
                 at = here.stop
 
+    def shares(self, *_: Any) -> Iterator[Any]:
+        """Refused: only whoever takes all blocks knows where one begins."""
+        raise TypeError(
+            f"{self.what}: got blocks, which come in their own order: ranks cannot divide them; "
+            "give Rows(make, samples), memory maps or arrays"
+        )
+
     def _targets(self) -> Iterator[np.ndarray]:
         if self.runs_out:
             raise ValueError(
@@ -276,6 +225,6 @@ class Streamed(InBlocks):
         return fingerprint_of(self.source) | {"block": self.block}, None
 
 
-def _raw(y: Any) -> Any:
+def raw(y: Any) -> Any:
     """Targets as they were given: the values of checked ones."""
     return y.values if isinstance(y, Targets) else y

@@ -3,18 +3,25 @@
 `data_of` looks at what `Model.train` and `evaluate` were given and makes one of
     Held      arrays, moved to the backend as a whole
     Mapped    NumPy memory maps: rows are read, converted and moved when their turn comes
-    Streamed  a source of blocks (`sources.py`)
-the last two of them in `blockwise.py`. All have `samples` and
-    blocks(batch_size, order, first) -> (total, X, y), ...
+    Made      rows that a function makes (`sources.Rows`)
+    Streamed  another source of blocks (`sources.py`)
+those two in the middle in `ranges.py`, the last in `blockwise.py`. All have `samples` and
+    blocks(batch_size, order, first, align) -> (total, X, y), ...
 the samples in batches, from batch number `first` on. `total` is None where X, y are a
 whole batch; else they are one block of a batch of `total` rows, which is larger than `block`
 rows or than the blocks of the source: a step then adds the blocks up. X (n, features) and y
-(`targets.Targets`) are checked and on the backend.
+(`targets.Targets`) are checked and on the backend. Blocks that are read or made are cut at
+multiples of align(total) rows, so that what is added up alone lies in one. For ranks, which
+divide a batch, there is
+    shares(batch_size, order, first, share, align) -> (total, ((row, X, y), ...)), ...
+of each batch from `first` on the rows start to stop - 1, share(total) -> (start, stop), in blocks
+of which `row` is the first one's number in the batch. Nothing is read or made of other rows.
+`Streamed` refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,9 +30,11 @@ from ..backend import Backend
 from ..network import checks as network_checks
 from ..network.network import Network
 from ..targets import Targets
-from .blockwise import Block, Mapped, Streamed
+from .blockwise import Block, Streamed
 from .fingerprint import fingerprint
-from .sources import as_source, holds_pairs, is_source, pair, targets_inside
+from .order import Order
+from .ranges import Made, Mapped, Share
+from .sources import Rows, as_source, holds_pairs, is_source, pair, targets_inside
 
 Array = Any
 
@@ -33,13 +42,15 @@ ARGUMENT = {"train": "X", "evaluate": "X_val"}  # what a call's data are called 
 
 
 def data_of(model: Network, X: Any, y: Any, what: str, check_finite: bool) -> Any:
-    """`Held`, `Mapped` or `Streamed`: checked as far as can be done now.
+    """`Held`, `Mapped`, `Made` or `Streamed`: checked as far as can be done now.
 
     Raises TypeError or ValueError, with `what` in front, for data that do not fit the network.
     """
     if is_source(X):
         if y is not None:
             raise TypeError(f"{what}: got blocks and y; the blocks (X, y) hold y: leave it out")
+        if isinstance(X, Rows):
+            return Made(model, X, what, check_finite)
         try:
             source = as_source(X, ARGUMENT.get(what, what))
         except ValueError as error:
@@ -96,12 +107,16 @@ class Held:
         self._batches: tuple[int, list[slice]] = (0, [])  # of the size asked for last
 
     def blocks(
-        self, batch_size: int | None = None, order: np.ndarray | None = None, first: int = 0
+        self,
+        batch_size: int | None = None,
+        order: Order | None = None,
+        first: int = 0,
+        align: Callable[[int], int] | None = None,  # noqa: ARG002 - the others have it
     ) -> Iterator[Block]:
         """See the module docstring. `order`: the samples are gathered on the backend."""
         X, y = self.X, self.y
         if order is not None:
-            rows = self.backend.asarray(order, np.int64)
+            rows = self.backend.asarray(np.asarray(order), np.int64)
             X, y = X[rows], y[rows]
         if batch_size is None or batch_size >= self.samples:
             if first == 0:
@@ -112,6 +127,27 @@ class Held:
             self._batches = batch_size, [slice(start, start + batch_size) for start in starts]
         for batch in self._batches[1][first:]:
             yield None, X[batch], y[batch]
+
+    def shares(
+        self,
+        batch_size: int | None,
+        order: Order | None,
+        first: int,
+        share: Callable[[int], tuple[int, int]],
+        align: Callable[[int], int],  # noqa: ARG002 - the others have it
+    ) -> Iterator[tuple[int, Share]]:
+        """See the module docstring. A share is one block; with `order`, gathered alone."""
+        size = min(batch_size or self.samples, self.samples)
+        for batch in range(first * size, self.samples, size):
+            total = min(size, self.samples - batch)
+            yield total, self._share(batch, *share(total), order)
+
+    def _share(self, batch: int, start: int, stop: int, order: Order | None) -> Share:
+        if start < stop:
+            rows: Any = slice(batch + start, batch + stop)
+            if order is not None:
+                rows = self.backend.asarray(order[rows], np.int64)
+            yield start, self.X[rows], self.y[rows]
 
     def init_accuracy(self, accuracy: Any) -> None:
         """Show the targets to the accuracy."""

@@ -7,6 +7,7 @@ pairs (X, y) of some rows each, whose rows add up to `samples` in every pass. A 
                            and where checkpoints are written `fingerprint()`
     a function             without arguments that returns an iterator: its rows are counted
                            in a pass of their own
+    Rows(...)              around a function that makes any rows: what ranks can divide
 
 A pass is one epoch, in the order given: mix the data first where classes come one after the
 other and a step does not take all. Every pass must give the same rows.
@@ -14,14 +15,17 @@ other and a step does not take all. Every pass must give the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .. import checks
-from ..backend import get_backend
-from ..backend.tables import is_table
+import numpy as np
 
-BLOCK = 1 << 18  # rows of a block of `spiral_blocks`
+from .. import checks
+from ..backend import Backend, get_backend
+from ..backend.tables import is_table
+from .spread import Spread
+
+BLOCK = 1 << 18  # rows of a block of `spiral_blocks`, and of a pass over `Rows`
 
 
 class Blocks:
@@ -59,6 +63,89 @@ class Blocks:
     def fingerprint(self) -> Any:
         """What a checkpoint keeps of these data: as given, else where they come from."""
         return self._fingerprint or {"source": _name(self.source)}
+
+
+class Rows:
+    """A source of which any rows can be had, in any order: ranks make their own each.
+
+    make         a function make(start, stop) that returns (X, y) of the rows start to stop - 1,
+                 the same whenever and wherever it is called: read from files, say, or drawn by a
+                 generator that counts
+    samples      how many rows there are
+    fingerprint  numbers and texts that tell these data from others, for checkpoints
+
+    X (stop - start, features) and y are arrays as `Model.train` takes them. Raises TypeError for
+    another `make`, TypeError or ValueError for `samples` that are not positive and whole.
+    """
+
+    def __init__(self, make: Callable[[int, int], Any], samples: int, *, fingerprint: Any = None):
+        if not callable(make):
+            raise TypeError(
+                f"Rows: got {type(make).__name__}, expected a function make(start, stop) that "
+                "returns (X, y) of these rows; where X and y are arrays, give them to train"
+            )
+        self.make, self.samples = make, checks.positive_int(samples, "Rows samples")
+        self._fingerprint = fingerprint
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        """A pass over all rows, in blocks."""
+        for start in range(0, self.samples, BLOCK):
+            yield self.make(start, min(start + BLOCK, self.samples))
+
+    def __repr__(self) -> str:
+        return f"<Rows of {self.samples} samples from {_name(self.make)}>"
+
+    def fingerprint(self) -> Any:
+        """What a checkpoint keeps of these data: as given, else where they come from."""
+        return self._fingerprint or {"source": _name(self.make)}
+
+
+def spiral_rows(samples: int, classes: int, *, seed: int = 0, spread: int | None = None) -> Rows:
+    """The points of `spiral_data(samples, classes, seed=seed)`, any rows of them.
+
+    They are made on the default backend when they are asked for.
+
+    spread  None: classes come one after the other, for steps over all samples. A number: in an
+            order of which each batch of so many rows is an even sample of all classes (`Spread`)
+
+    Raises TypeError or ValueError for numbers that are not positive and whole.
+    """
+    samples = checks.positive_int(samples, "samples")
+    classes, seed = checks.positive_int(classes, "classes"), checks.seed(seed, "seed")
+    backend, rows = get_backend(), samples * classes
+    described: dict[str, Any] = {"spiral": [samples, classes], "seed": seed}
+    if spread is None:
+
+        def make(start: int, stop: int) -> tuple[Any, Any]:
+            return backend.spiral(samples, classes, seed, start, stop)
+    else:
+        order = Spread(rows, checks.positive_int(spread, "spread"))
+        described["strata"] = order.strata
+
+        def make(start: int, stop: int) -> tuple[Any, Any]:
+            return _joined(
+                backend,
+                [
+                    backend.spiral(samples, classes, seed, part.start, part.stop, part.step)
+                    for part in order.parts(start, stop)
+                ],
+            )
+
+    return Rows(make, rows, fingerprint=described)
+
+
+def _joined(backend: Backend, parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Points and labels of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = sum(len(y) for _, y in parts)
+    points, labels = backend.zeros((rows, 2)), backend.zeros((rows,), np.int32)
+    first = 0
+    for X, y in parts:
+        here = slice(first, first + len(y))
+        points[here], labels[here] = X, y
+        first = here.stop
+    return points, labels
 
 
 def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLOCK) -> Blocks:

@@ -5,6 +5,9 @@ the others, but a tile is thousands of rows, and it goes through the backend's o
 some of which are fused: bias with ReLU, the ReLU's gradient with the bias gradient, softmax with
 cross-entropy and its gradient. Memory does not grow with the batch. Chosen by
 `fused/cuda/choose.py`; array code and operations alone, so that it runs on every backend.
+
+Tiles are added up in order, in the network's dtype; those of a batch that other processes have
+rows of without rounding (`tile_sums.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ import numpy as np
 
 from ..backend.cuda.errors import reported
 from ..backend.interrupts import insist, new_pass
-from ..network.engine import Batch, Sums
 from ..network.network import Network
 from ..parameters import add_penalties
 from ..undo import Undo
 from .plan import Plan
+from .shared import SharedBatch
 from .stages import stage_parts
+from .tile_sums import SharedSums
 from .vocabulary import ACTIVATIONS, CannotFuse, refuse_unknown
 
 Array = Any
@@ -33,7 +37,7 @@ LEAST_ROWS = 1024  # of a tile: fewer would not fill a GPU
 class TiledSteps:
     """Whole training steps, a tile of rows at a time.
 
-    step, run, accumulate, finish   as `cuda.engine.KernelSteps` has them
+    step, run, leaf, begin, accumulate, message, finish   as `cuda.engine.KernelSteps` has them
 
     Raises CannotFuse for a network with dropout: a mask is a function of the row in the batch,
     and the operation that makes it begins at row 0; and for an activation or a loss for which the
@@ -60,7 +64,8 @@ class TiledSteps:
         self._gradients: list[tuple[Array, Array]] = []  # of the batch under way, as what follows
         self._loss: Any = 0.0
         self._right: Any = 0.0
-        self._batch = Batch()
+        self._batch = SharedBatch()
+        self._shared: SharedSums | None = None  # made at the first shared batch
 
     def describe(self) -> str:
         """How a step runs, for people."""
@@ -75,48 +80,78 @@ class TiledSteps:
         finally:
             self._batch.forget()
 
-    def accumulate(self, X: Array, y: Any, total: int) -> None:
-        """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
+    # ---- a batch in blocks ----
+    def leaf(self, total: int) -> int:
+        """Rows of a batch of `total` that are summed alone: a tile. Of sizes alone."""
+        return min(self._tile, total)
 
-        Memory does not grow with `total`. Raises ValueError for more rows than `total`.
+    def begin(self, total: int) -> None:
+        """A batch of `total` rows of which others may have some; its sums are 0.
+
+        Raises RuntimeError while another is under way, ValueError for less than a row.
+        """
+        self._batch.begin(total)
+        if self._shared is None:
+            self._shared = SharedSums(self.backend, self.plan)
+        self._shared.clear()
+
+    def accumulate(self, X: Array, y: Any, total: int, first: int | None = None) -> None:
+        """Add the gradient of the samples X, y: rows of a batch of `total`.
+
+        first   number in a batch that `begin` has begun of the first of them, a multiple of
+                leaf(total); None: they follow those given before
+
+        Memory does not grow with `total`. Raises ValueError for rows that are not in the batch,
+        or, where others may have the rest, no whole leaves.
         """
         n, t = X.shape[0], getattr(y, "values", y)
-        if self._batch.first(n, total) == 0:
+        at = self._batch.place(n, total, first, self.leaf(total))
+        if not self._batch.total:
             self._gradients, self._loss, self._right = [], 0.0, 0.0
+        shared = self._shared if self._batch.shared else None
+        add = self._add if shared is None else shared.add
         try:
             for start in range(0, n, self._tile):
                 rows = slice(start, min(start + self._tile, n))
                 outputs = self._forward(X[rows])
                 losses, comparisons, dz = self._end(outputs[-1], t[rows], total)
-                self._loss = self._loss + self.backend.sum(losses)
-                if comparisons is not None:
-                    self._right = self._right + self.backend.sum(comparisons)
-                self._add(self._backward(dz, outputs))
-            self._batch.add(n, total)
+                loss = self.backend.sum(losses)
+                right = 0.0 if comparisons is None else self.backend.sum(comparisons)
+                add(self._backward(dz, outputs), loss, right)
+            if shared is not None:
+                shared.count(n)
+            self._batch.given(at, n, total)
         except BaseException:
             self._batch.forget()
             raise
 
-    def summed(self) -> Sums:
-        """See `Engine`."""
-        self._batch.under_way("summed")
-        rows = self._batch.rows
-        pairs = [(dw.astype(np.float64), db.astype(np.float64)) for dw, db in self._gradients]
-        return Sums(pairs, self._loss, self._right, rows, rows * self.plan.answers)
+    def fingerprint(self) -> int:
+        """0: a number made of the parameters would wait for the device."""
+        return 0
 
-    def replace(self, sums: Sums) -> None:
-        """See `Engine`."""
-        self._batch.replace(sums.rows)
-        dtype = self.backend.dtype  # `astype` copies: the sums stay the caller's
-        self._gradients = [(dw.astype(dtype), db.astype(dtype)) for dw, db in sums.gradients]
-        self._loss, self._right = sums.losses, sums.right
+    def message(self) -> Array:
+        """What has been accumulated since `begin`, a `Message` where the engine keeps it: what
+        others have may be added to it in place, on the current stream. Waits for nothing.
+
+        Raises RuntimeError where `begin` has begun no batch.
+        """
+        if self._shared is None or not self._batch.shared:
+            raise RuntimeError("message: no shared batch is under way; call begin(total) first")
+        return self._shared.message()
 
     def finish(self) -> tuple[Array, Array, Array]:
-        """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
+        """The update from all rows: mean loss, penalty, accuracy of the batch before it.
+
+        Raises RuntimeError where rows are missing that nobody else can have. What others have is
+        known to the device alone: where it is not of all rows then, everything becomes NaN.
+        """
+        shared = self._shared if self._batch.shared else None
         n = self._batch.end()
         penalty = self.model.loss.regularization_loss()
         try:
             self._undo.begin()
+            if shared is not None:
+                self._gradients, self._loss, self._right = shared.sums(n)
             self._update(self._gradients)
             measured = self._measured(self._loss, self._right, penalty, n)
             self._undo.done()
@@ -125,8 +160,10 @@ class TiledSteps:
             raise
         return measured
 
-    def _add(self, found: list[tuple[Array, Array]]) -> None:
-        """A tile's gradients to those of the tiles before it, in order."""
+    # ---- a tile ----
+    def _add(self, found: list[tuple[Array, Array]], loss: Any, right: Any) -> None:
+        """A tile's sums to those of the tiles before it, in order."""
+        self._loss, self._right = self._loss + loss, self._right + right
         if not self._gradients:
             self._gradients = found
             return

@@ -1,38 +1,16 @@
-"""What every engine has: a step at once or from blocks of rows, and the sums in between.
+"""What every engine has: a step at once or from blocks of rows; and what some share with others.
 
 Engines are `training.engines.LayerSteps` and those of `fused/`. `Batch` counts the rows of a
-batch that comes in blocks, and refuses those that do not belong to it.
+batch that comes in blocks, and refuses those that do not belong to it. `Message` is what the
+sums of a shared batch look like on their way to other processes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 Array = Any
 Measured = Any  # mean loss, penalty and accuracy of the batch before the update: three numbers
-
-
-@dataclass
-class Sums:
-    """What the rows of a batch given so far add up to. Sums of several add up, too.
-
-    gradients  (dweights, dbiases) of each trainable layer: of the losses of these rows, divided
-               by all rows of the batch; without penalties. From all rows: of the mean loss
-    losses     sum of the rows' losses
-    right      sum of their right answers
-    rows       how many
-    compared   answers among them
-
-    Arrays are float64, the caller's to change, and where the model's are; nothing waits for a
-    device.
-    """
-
-    gradients: list[tuple[Array, Array]]
-    losses: Any
-    right: Any
-    rows: int
-    compared: int
 
 
 class Engine(Protocol):
@@ -54,34 +32,93 @@ class Engine(Protocol):
         memory does not grow with `total`. Raises ValueError for more rows than `total`.
         """
 
-    def summed(self) -> Sums:
-        """What has been accumulated. Raises RuntimeError where no batch is under way."""
-
-    def replace(self, sums: Sums) -> None:
-        """Go on as if `sums` had been accumulated: with rows that others have added, say.
-
-        Raises ValueError for more rows than the batch has, RuntimeError where none is under way.
-        """
-
     def finish(self) -> Measured:
         """The update from all rows. Raises RuntimeError where some are missing."""
+
+
+class SharedEngine(Engine, Protocol):
+    """An engine whose batches may be shared: other processes have some of the rows.
+
+    A batch is cut into leaves, whose sums are rounded as they come; leaves are added up without
+    rounding. So whoever has which leaves, the update is the same to the bit.
+    """
+
+    def leaf(self, total: int) -> int:
+        """Rows of a leaf of a batch of `total`: of sizes alone."""
+
+    def begin(self, total: int) -> None:
+        """A shared batch: all that has been added up is 0. Raises RuntimeError where another is
+        under way.
+        """
+
+    def accumulate(self, X: Array, y: Any, total: int, first: int | None = None) -> None:
+        """As `Engine.accumulate`. first: the number of row 0 of X in a shared batch, a multiple of
+        `leaf`.
+        """
+
+    def fingerprint(self) -> int:
+        """A number below 2^32 made of all weights and biases, as the batch under way began; 0
+        where that would wait for a device.
+        """
+
+    def message(self) -> Array:
+        """What has been added up, a `Message` in the engine's own memory: that of others may be
+        added to it. Raises RuntimeError where no batch is under way.
+        """
+
+
+class Message:
+    """Where things stand in a message: int64, to be added to those of others.
+
+    numbers  of a gradient; three words of each, word after word
+    words    of the gradient and, behind them, of the sum of losses
+    right    right answers; rows: how many rows these are sums of
+    extras   what others want to add up along with them
+
+    The words are those of kernels/fused_cpu/exact.py.
+    """
+
+    LOSS_WORDS, EXTRAS = 12, 6
+
+    def __init__(self, numbers: int):
+        self.right = 3 * numbers + self.LOSS_WORDS
+        self.rows = self.right + 1
+        self.extras = slice(self.rows + 1, self.rows + 1 + self.EXTRAS)
+        self.words, self.size = slice(0, self.right), self.extras.stop
 
 
 class Batch:
     """The rows of a batch that comes in blocks.
 
-    rows   given so far
-    total  expected; 0 where no batch is under way
+    rows    given so far
+    total   expected; 0 where no batch is under way
+    shared  whether others may have given some
     """
 
     def __init__(self) -> None:
         self.rows = self.total = 0
+        self.shared = False
 
-    def first(self, rows: int, total: int) -> int:
+    def begin(self, total: int) -> None:
+        """A shared batch. Raises RuntimeError where one is under way, ValueError for no rows."""
+        self.none("begin")
+        if total < 1:
+            raise ValueError(f"begin: got a batch of {total} rows, expected at least 1")
+        self.total, self.shared = total, True
+
+    def first(self, rows: int, total: int, at: int | None = None, leaf: int = 1) -> int:
         """The number of the first of `rows` more, which are not given yet.
 
+        at    the number as the caller has it, of rows in a shared batch; a multiple of `leaf`
         Raises ValueError where they do not fit into a batch of `total`.
         """
+        if at is not None:
+            if not self.shared or total != self.total or at % leaf or not 0 <= at <= total - rows:
+                raise ValueError(
+                    f"accumulate: got rows {at} to {at + rows} of a batch of {total}, expected a "
+                    f"multiple of {leaf} first, in a batch of {self.total} that `begin` has begun"
+                )
+            return at
         last = self.rows + rows
         if (self.total and total != self.total) or last > total:
             raise ValueError(
@@ -94,22 +131,19 @@ class Batch:
         """They are given. Whoever fails at them calls `forget`: half of them may be added."""
         self.rows, self.total = self.rows + rows, total
 
-    def end(self) -> int:
-        """All are there, and the next batch may come; how many. Raises RuntimeError else."""
-        if self.rows != self.total or not self.total:
+    def end(self, rows: int | None = None) -> int:
+        """All are there, and the next batch may come; how many. Raises RuntimeError else.
+
+        rows  those given by all, where that is known
+        """
+        rows = self.rows if rows is None else rows
+        if rows != self.total or not self.total:
             raise RuntimeError(
-                f"finish: got {self.rows} of {self.total} samples; accumulate the rest first"
+                f"finish: got {rows} of {self.total} samples; accumulate the rest first"
             )
         total = self.total
         self.forget()
         return total
-
-    def replace(self, rows: int) -> None:
-        """`rows` in place of those given. Raises as `Engine.replace`."""
-        self.under_way("replace")
-        if not 0 <= rows <= self.total:
-            raise ValueError(f"replace: got {rows} rows, expected at most {self.total}")
-        self.rows = rows
 
     def under_way(self, what: str) -> None:
         """Raises RuntimeError where no batch is under way."""
@@ -124,3 +158,4 @@ class Batch:
     def forget(self) -> None:
         """No batch is under way."""
         self.rows = self.total = 0
+        self.shared = False

@@ -233,12 +233,30 @@ def _summed(d: Draw) -> Arguments:
     return {"a": d.normal() if d.edges else d.uniform()}
 
 
+def _exact(d: Draw) -> Arguments:
+    """Numbers of every size, some of them poison, as are some of the words."""
+    x = d.put(d.normal() * 2.0 ** d.rng.randint(-90, 63, (d.rows, d.c)), 0.1, 0.0)
+    x = d.put(x, 0.02, np.nan)
+    words = _exact_words(d)
+    return words | {"w2": d.put(words["w2"], 0.05, 2**52), "x": x}
+
+
+def _exact_words(d: Draw) -> Arguments:
+    """As they are when others' have been added: not carried."""
+    sizes = (("w0", 2**59), ("w1", 2**59), ("w2", 2**48))
+    return {name: d.rng.randint(-most, most, (d.rows, d.c)) for name, most in sizes}
+
+
 def _words(d: Draw) -> Arguments:
     return {"count": d.n * d.c, "seed": 2**40 + 7, "stream": 2, "call": 5}
 
 
 def _spiral(d: Draw) -> Arguments:
     return {"samples": d.n, "classes": d.c, "seed": 7}
+
+
+def _spread(d: Draw) -> Arguments:
+    return _spiral(d) | {"start": d.n * d.c // 3, "step": 3}
 
 
 def matrices(count: float, vectors: float = 0) -> Elements:
@@ -407,6 +425,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("sum", _whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
     Operation("sum", _whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"),
+    Operation("exact_add", _exact, "exact", SAME, (), ("w0", "w1", "w2"), moved=matrices(13)),
+    Operation("exact_value", _exact_words, "exact", SAME, ("float64",), moved=matrices(8)),
     Operation(
         "random_words", _words, "exact", SAME, ("uint32",), moved=matrices(1), positional=True
     ),
@@ -417,4 +437,5 @@ OPERATIONS: tuple[Operation, ...] = (
         rows=lambda elements, _: elements // 3,
         positional=True,
     ),
+    Operation("spiral", _spread, "angle", SAME, ("own", "int32"), variant="every third row"),
 )

@@ -17,9 +17,14 @@ class Callback:
     validation data, val_loss and val_accuracy, as Python floats.
     `self.model.stop_training = True` ends training: after an epoch, or after the step, whose
     epoch is then left unfinished and is not in the history.
+
+    rank_0  True for one that prints or writes: of several ranks (`world=`) the first alone calls
+            it. Others are called on all ranks, with the same numbers; one that stops training
+            stops all, after the same step.
     """
 
     model: Any = None
+    rank_0 = False
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         """Before the first step. logs: epochs, steps (an epoch), samples, metrics (names)."""
@@ -89,11 +94,15 @@ class History:
 
     epoch    the epochs' numbers, from 1
     history  the lists by name, as in Keras
+    communication
+             seconds that this rank has spent in the sums of this call's steps, waiting for the
+             others included; 0 where one process has trained
     """
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
+        self.communication = 0.0
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
         """Add numbers of `epoch`, which is the last one or the one after it."""

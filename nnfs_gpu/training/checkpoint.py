@@ -56,10 +56,18 @@ class Checkpoint:
     fetch   brings the run's history up to date
     folder  made where it is missing
     every   steps between two checkpoints; None: one after every epoch
+    writes  False on ranks beside the first: they read what it has written, and write nothing
     """
 
-    def __init__(self, run: Run, fetch: Callable[[], None], folder: Any, every: int | None):
-        self._run, self._fetch = run, fetch
+    def __init__(
+        self,
+        run: Run,
+        fetch: Callable[[], None],
+        folder: Any,
+        every: int | None,
+        writes: bool = True,
+    ):
+        self._run, self._fetch, self._writes = run, fetch, writes
         self.every = None if every is None else checks.positive_int(every, "checkpoint_every")
         self.path = Path(folder).absolute() / FILE  # the same wherever a callback goes
         self._folder = folder_lock.TrainingFolder(self.path.parent)
@@ -75,11 +83,17 @@ class Checkpoint:
         Raises CheckpointError for another run's checkpoint, ModelFileError for a damaged
         file, FolderLockedError while another training is at work there.
         """
-        self._made = tensor_file.make_folder(self.path.parent)
-        self._folder.enter()
+        if self._writes:
+            self._made = tensor_file.make_folder(self.path.parent)
+            self._folder.enter()
         self._settings = settings_of(self._run)
         if self.path.exists():
             self._found = self._read()
+
+    @property
+    def document(self) -> Document | None:
+        """That of the file which `open` has read; None where there was none."""
+        return None if self._found is None else self._found[0]
 
     def begin(self) -> bool:
         """Resume from the file and return True, or write the first one of a new run.
@@ -91,8 +105,8 @@ class Checkpoint:
         if self._found is not None:
             self._resume(*self._found)
             self._found = None
-        for left in self.path.parent.glob(f".{FILE}.*"):  # of a run killed while it wrote
-            with contextlib.suppress(OSError):
+        for left in self.path.parent.glob(f".{FILE}.*") if self._writes else ():
+            with contextlib.suppress(OSError):  # of a run killed while it wrote
                 left.unlink()
         if not resumed:
             self._save()
@@ -117,12 +131,18 @@ class Checkpoint:
 
     def leave(self) -> None:
         """Let others have the folder. One that was made and has stayed empty is removed."""
-        self._folder.leave()
+        if self._writes:
+            self._folder.leave()
         tensor_file.remove_empty(self._made)
 
     # ---- writing ----
     def _save(self) -> None:
         self._fetch()
+        if self._writes:
+            self._write()
+        self._saved = self._run.epochs_done, self._run.steps_done
+
+    def _write(self) -> None:
         run = self._run
         document, tensors = storage.contents(run.model)
         random_state.add(document, tensors)
@@ -145,7 +165,6 @@ class Checkpoint:
             for name, values in arrays.items():
                 tensors[f"training.callbacks.{number}.{name}"] = values
         tensor_file.write(self.path, document, tensors)
-        self._saved = run.epochs_done, run.steps_done
 
     # ---- reading ----
     def _read(self) -> tuple[Document, Tensors]:
@@ -240,8 +259,11 @@ def _callback_states(
             ) from error
 
     actions: list[Callable[[], None]] = []
+    called = set(map(id, run.called))
     pairs = zip(with_memory(run.callbacks), states, strict=True)
     for number, (callback, state) in enumerate(pairs):
+        if id(callback) not in called:  # on another rank
+            continue
         prefix = f"training.callbacks.{number}."
         arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
         actions.append(functools.partial(give, callback, state | arrays))

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import fused
 from ..backend.interrupts import insist
-from ..network.engine import Batch, Engine, Measured, Sums
+from ..network.engine import Batch, Engine, Measured
 from ..network.network import Network, accuracy_of, loss_of, optimizer_of
 from ..undo import Undo
 
@@ -98,31 +98,6 @@ class LayerSteps:
         self._loss = self._loss + losses
         self._right = self._right + backend.sum(comparisons)
         self._compared += comparisons.size
-
-    def summed(self) -> Sums:
-        """See `Engine`. Layers add their penalties themselves: those are subtracted again."""
-        self._batch.under_way("summed")
-        found, batch = [dw.copy() for dw in self._gradients], self._batch
-        self._penalize(found, -batch.rows / batch.total)
-        pairs = list(zip(found[::2], found[1::2], strict=True))
-        return Sums(pairs, self._loss, self._right, batch.rows, self._compared)
-
-    def replace(self, sums: Sums) -> None:
-        """See `Engine`."""
-        self._batch.replace(sums.rows)
-        found = [dw.copy() for pair in sums.gradients for dw in pair]
-        self._penalize(found, sums.rows / self._batch.total)
-        self._gradients = found
-        self._loss, self._right, self._compared = sums.losses, sums.right, sums.compared
-
-    def _penalize(self, gradients: list[Array], share: float) -> None:
-        """Add a share of the penalties' gradients."""
-        backend = self.model.backend
-        for given, one in zip(gradients, self.model.parameters(), strict=True):
-            if one.penalized:
-                dw = backend.zeros(one.values.shape)
-                backend.regularization_step(dw, one.values, one.l1, one.l2)
-                given += share * dw
 
     def finish(self) -> Measured:
         """The update from all rows. Raises RuntimeError where some are missing."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..data.held import Held
+from ..data.order import Order
 from ..parameters import penalized
 from .callbacks import Callback
 from .run import METRICS, Run
@@ -32,12 +33,14 @@ def swept(run: Run, engine: Any) -> int:
     return int(engine.sweeps(run.batch_size))
 
 
-def sweep(run: Run, engine: Any, order: np.ndarray | None) -> None:
+def sweep(run: Run, engine: Any, order: Order | None) -> None:
     """The steps of an epoch that are left. A call ends with a step that is printed, and before
     the last batch where it is smaller.
     """
     X, y, n = run.data.X, run.data.y, run.data.samples
     batch = run.batch_size or n
+    if order is not None:
+        order = np.asarray(order)  # of very many samples, it was none yet
     whole = n // batch
     while run.steps_done < run.steps:
         first = run.steps_done

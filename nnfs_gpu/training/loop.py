@@ -12,12 +12,14 @@ Where an epoch is one step of a fused engine, one call does many of them.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from ..backend.interrupts import new_pass
+from ..data.order import order_of
 from ..files.random_state import stream_kept
+from ..network.engine import Measured
+from ..ranks.world import World
 from ..rollback import all_or_nothing
 from . import blas, divergence, long_calls
 from .callbacks import History, tell_of_exceptions
@@ -29,23 +31,27 @@ from .run import METRICS, Run
 MOST_PENDING = 1000  # epochs whose numbers wait on the device
 
 
-def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the samples in `epoch`: a function of (seed, epoch), with no state between.
-
-    NumPy's PCG64 (O'Neill, 2014), seeded by both numbers, shuffles 0..samples-1.
-    """
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(samples)
-
-
 class Training:
-    """One call of `Model.train`: a run, the engine that does its steps, its checkpoint."""
+    """One call of `Model.train`: a run, the engine that does its steps, its checkpoint.
 
-    def __init__(self, run: Run, engine: str, checkpoint: Any, checkpoint_every: int | None):
+    Over ranks it is a `ranks.RankTraining`, which does its steps and its validation with others.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        engine: str,
+        checkpoint: Any,
+        checkpoint_every: int | None,
+        world: World | None = None,
+    ):
         self.run, self.engine_name = run, engine
+        self.world = world or World()
         self.engine = steps_for(run.model, engine)
         self.checkpoint = None
         if checkpoint is not None:
-            self.checkpoint = Checkpoint(run, self.fetch, checkpoint, checkpoint_every)
+            writes = self.world.rank == 0
+            self.checkpoint = Checkpoint(run, self.fetch, checkpoint, checkpoint_every, writes)
         elif checkpoint_every is not None:
             raise ValueError("checkpoint_every: needs checkpoint, the folder to write to")
         self._pending: list[tuple[int, Any, Any, Any, float]] = []
@@ -66,14 +72,12 @@ class Training:
                     else:  # no products by BLAS
                         self._epochs()
                 if self.checkpoint is not None:
-                    self.checkpoint.end()
+                    self._together(self.checkpoint.end)
             finally:
                 if self.checkpoint is not None:
                     self.checkpoint.leave()
-            logs = run.history.last()
-            for callback in run.callbacks:
-                callback.on_train_end(logs)
-        run.finite.end(run.model, run.epochs_done)
+            self._together(self._tell_of_end)
+        self._together(lambda: run.finite.end(run.model, run.epochs_done))
         return run.history
 
     def _begin(self, ending: contextlib.ExitStack) -> None:
@@ -83,23 +87,41 @@ class Training:
         with all_or_nothing(model, *model.layers, *parts, *run.callbacks), stream_kept():
             for callback in run.callbacks:
                 callback.model = model
-            if self.checkpoint is not None:
-                run.settle(self.engine.name)
-                self.checkpoint.open()
-            run.data.init_accuracy(run.accuracy)
-            model.stop_training = False
-            logs = {
-                "epochs": run.epochs,
-                "steps": run.steps,
-                "samples": run.data.samples,
-                "metrics": run.metrics,
-            }
-            for callback in run.callbacks:
-                callback.on_train_begin(dict(logs))
-            if self.checkpoint is not None and self.checkpoint.begin():
-                self.engine = steps_for(model, self.engine_name)  # for the parameters just read
-                run.data.init_accuracy(run.accuracy)  # where the file has no precision
-            tell_of_exceptions(run.callbacks, ending)
+            self._open()
+            self._together(self._prepare)
+            tell_of_exceptions(run.called, ending)
+
+    def _prepare(self) -> None:
+        """Accuracy, callbacks and checkpoint begin."""
+        run = self.run
+        run.data.init_accuracy(run.accuracy)
+        run.model.stop_training = False
+        logs = {
+            "epochs": run.epochs,
+            "steps": run.steps,
+            "samples": run.data.samples,
+            "metrics": run.metrics,
+        }
+        for callback in run.called:
+            callback.on_train_begin(dict(logs))
+        if self.checkpoint is not None and self.checkpoint.begin():
+            self._renew()
+            run.data.init_accuracy(run.accuracy)  # where the file has no precision
+
+    def _tell_of_end(self) -> None:
+        logs = self.run.history.last()
+        for callback in self.run.called:
+            callback.on_train_end(logs)
+
+    def _together(self, act: Callable[[], None]) -> None:
+        """Do what each rank does by itself: over ranks, all hear whether it went well."""
+        act()
+
+    def _open(self) -> None:
+        """What can be said against this run before anything changes."""
+        if self.checkpoint is not None:
+            self.run.settle(self.engine.name)
+            self.checkpoint.open()
 
     def _epochs(self) -> None:
         """The epochs that are left."""
@@ -119,40 +141,58 @@ class Training:
 
     def _steps(self) -> bool:
         """The steps of an epoch that are left; False where a callback stopped between two."""
-        run, engine, epoch = self.run, self.engine, self.run.epochs_done + 1
+        run, epoch = self.run, self.run.epochs_done + 1
         if run.steps_done == run.steps:  # killed between the last step and the epoch's end
             return True
         if run.print_every:
             print(f"epoch: {epoch}")
         if not run.steps_done:
             new_pass(run.loss, run.accuracy)
-        order = epoch_order(run.data.samples, run.seed, epoch) if run.shuffle else None
-        within = self.checkpoint is not None and self.checkpoint.every is not None
-        if not within and long_calls.swept(run, engine):
-            long_calls.sweep(run, engine, order)
+        order = order_of(run.data.samples, run.seed, epoch) if run.shuffle else None
+        if self._swept():
+            long_calls.sweep(run, self.engine, order)
             return True
-        step, last, rows = run.steps_done, run.steps - 1, 0
-        for total, X, y in run.data.blocks(run.batch_size, order, step):
-            if total is None:
-                measured = engine.step(X, y)
-            else:
-                engine.accumulate(X, y, total)
-                rows += X.shape[0]
-                if rows < total:
-                    continue
-                measured, rows = engine.finish(), 0
+        step, last = run.steps_done, run.steps - 1
+        for measured in self._measured(order, step):
             run.steps_done = step + 1
             if run.printed(step):
                 data_loss, penalty, accuracy = measured
                 run.print_line(f"step: {step}", accuracy, float(data_loss), float(penalty))
-            for callback in run.callbacks:
+            for callback in run.called:
                 callback.on_train_batch_end(step, {"epoch": epoch})
             if self.checkpoint is not None:
                 self.checkpoint.step_done()
-            if run.model.stop_training and step < last:
+            if self._stops() and step < last:
                 return False
             step += 1
-        return True
+        return bool(run.steps_done == run.steps)
+
+    def _measured(self, order: Any, first: int) -> Iterator[Measured]:
+        """Do the steps of an epoch from number `first` on: what each has measured."""
+        engine, run, rows = self.engine, self.run, 0
+        leaf = getattr(engine, "leaf", None)
+        for total, X, y in run.data.blocks(run.batch_size, order, first, leaf):
+            if total is None:
+                yield engine.step(X, y)
+                continue
+            engine.accumulate(X, y, total)
+            rows += X.shape[0]
+            if rows == total:
+                rows = 0
+                yield engine.finish()
+
+    def _swept(self) -> bool:
+        """Whether many batches go into one call of the engine."""
+        within = self.checkpoint is not None and self.checkpoint.every is not None
+        return not within and long_calls.swept(self.run, self.engine) > 0
+
+    def _stops(self) -> bool:
+        """Whether training ends after the step that was just done, as far as is known here."""
+        return bool(self.run.model.stop_training)
+
+    def _renew(self) -> None:
+        """An engine for the parameters just read."""
+        self.engine = steps_for(self.run.model, self.engine_name)
 
     # ---- the end of an epoch ----
     def _finish_epoch(self) -> None:
@@ -183,11 +223,15 @@ class Training:
         if run.print_every:
             run.print_line("training", logs["accuracy"], logs["data_loss"], logs["reg_loss"])
         if run.validation is not None:
-            verbose = bool(run.print_every)
-            measured = evaluate(run.model, run.validation, run.batch_size, verbose)
-            measured = {f"val_{key}": value for key, value in measured.items()}
+            measured = {f"val_{key}": value for key, value in self._validated().items()}
             run.finite.look(epoch, measured["val_loss"], "val_loss")
             run.history.append(epoch, measured)
             logs = logs | measured
-        for callback in run.callbacks:
+        for callback in run.called:
             callback.on_epoch_end(epoch, logs)
+
+    def _validated(self) -> dict[str, float]:
+        """Loss and accuracy on the validation data."""
+        run = self.run
+        verbose = bool(run.print_every)
+        return evaluate(run.model, run.validation, run.batch_size, verbose, self.world)

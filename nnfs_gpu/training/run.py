@@ -26,6 +26,7 @@ class Run:
     data, validation  as `data/held.py` makes them; validation may be None
     loss, accuracy, optimizer
                       of the model, as engines call them: they hold the epoch's sums
+    called            callbacks that are called here: all, but for ranks beside the first
     steps             of an epoch
     metrics           the names in the history
     settings          what must be equal for a checkpoint to be of this run, beside the model
@@ -57,7 +58,7 @@ class Run:
             self.batch_size = checks.positive_int(self.batch_size, "batch_size")
         every = self.print_every
         self.print_every = checks.positive_int(every, "print_every") if every else 0
-        self.callbacks = checked_callbacks(self.callbacks)
+        self.callbacks = self.called = checked_callbacks(self.callbacks)
         self.shuffle, self.seed = bool(self.shuffle), checks.seed(self.seed, "seed")
         self._check_data()
         self.steps = -(-self.data.samples // (self.batch_size or self.data.samples))

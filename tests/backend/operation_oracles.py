@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import exact_numbers
 import numpy as np
 import operation_formulas as formulas
 from helpers import philox_words, summing
@@ -121,19 +122,31 @@ def spiral_point(first, second, c, k, samples):
     return [r * math.sin(angle), r * math.cos(angle)], angle
 
 
-def spiral(dtype, samples, classes, seed):
+def spiral(dtype, samples, classes, seed, start=0, step=1):
     words = philox_words(0, 2 * samples * classes, seed, 2).tolist()
     points, labels, angles = [], [], []
-    for c in range(classes):
-        for k in range(samples):
-            i = c * samples + k
-            point, angle = spiral_point(*words[2 * i : 2 * i + 2], c, k, samples)
-            points.append(point)
-            labels.append(c)
-            angles.append([abs(angle) + 10])
+    for i in range(start, samples * classes, step):
+        c, k = divmod(i, samples)
+        point, angle = spiral_point(*words[2 * i : 2 * i + 2], c, k, samples)
+        points.append(point)
+        labels.append(c)
+        angles.append([abs(angle) + 10])
     # The angle is computed in float64; its rounding moves a point by as much.
     magnitude = 1 + np.array(angles) * EPS64 / np.finfo(dtype).eps
     return [Expected(points, magnitude, 2), exact(labels)]
+
+
+def exact_add(dtype, w0, w1, w2, x):
+    numbers = (map(int, a.ravel().tolist()) for a in (w0, w1, w2))
+    found = [
+        exact_numbers.added(words, one)
+        for *words, one in zip(*numbers, x.ravel().tolist(), strict=True)
+    ]
+    return [exact(np.array(word).reshape(x.shape)) for word in zip(*found, strict=True)]
+
+
+def exact_value(dtype, w0, w1, w2):
+    return [exact(each(lambda *words: exact_numbers.value_of(words), w0, w1, w2))]
 
 
 def unchanged(dtype, **arguments):
@@ -188,6 +201,8 @@ ORACLES = {
     "close": close,
     "mean": mean,
     "sum": sum_,
+    "exact_add": exact_add,
+    "exact_value": exact_value,
     "random_words": random_words,
     "spiral": spiral,
 }

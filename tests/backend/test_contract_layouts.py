@@ -70,7 +70,7 @@ def test_a_step_writes_into_the_view_and_nothing_beside_it(backend, operation):
     arguments = operation.arguments(backend.dtype, 6, 5)
     for name in operation.writes:
         moved = to_backend(backend, arguments)
-        large = backend.asarray(np.full((13, 11), 123.0), backend.dtype)
+        large = backend.asarray(np.full((13, 11), 123.0), arguments[name].dtype)
         large[1::2, 1::2] = moved[name]
         moved[name] = large[1::2, 1::2]
         getattr(backend, operation.name)(**moved)

@@ -56,6 +56,8 @@ UNTHREADED = {
     "threshold",
     "equal",
     "close",
+    "exact_add",
+    "exact_value",
     "sum-bools",
     "mean-bools",
 }

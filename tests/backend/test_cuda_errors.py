@@ -19,7 +19,7 @@ from nnfs_gpu.backend.cuda.errors import LOST, DeviceError, DeviceMemoryError, i
 from nnfs_gpu.backend.cupy_backend import CupyBackend
 from nnfs_gpu.backend.numba_cuda_backend import NumbaCudaBackend
 from nnfs_gpu.backend.numpy_backend import NumpyBackend
-from nnfs_gpu.cli import common as cli_common
+from nnfs_gpu.cli import errors as cli_errors
 from nnfs_gpu.fused import make_plan
 from nnfs_gpu.fused.cuda import build as cuda_build
 from nnfs_gpu.fused.cuda.engine import KernelSteps
@@ -224,6 +224,6 @@ def test_commands_end_with_what_to_do(error, monkeypatch, capsys):
     def fail(*arguments, **options):
         raise in_words(error) from error
 
-    monkeypatch.setattr(cli_common.signal, "signal", lambda *arguments: None)
-    assert cli_common.run_command(SimpleNamespace(main=fail), []) == 1
+    monkeypatch.setattr(cli_errors.signal, "signal", lambda *arguments: None)
+    assert cli_errors.run_command(SimpleNamespace(main=fail), []) == 1
     assert capsys.readouterr().err == f"error: {in_words(error)}\n"

@@ -94,6 +94,22 @@ def test_spiral_blocks_equal_the_whole(backend, samples, classes):
                 assert part_labels.tobytes() == labels[start:stop].tobytes(), (start, stop)
 
 
+@pytest.mark.parametrize(("samples", "classes"), [(1, 5), (257, 3), (7, 300)])
+def test_spiral_rows_some_of_which_are_left_out(backend, samples, classes):
+    """The bits of the whole, from odd and even rows, by odd and even steps, and larger ones."""
+    points, labels = spiral_points(backend, samples, classes, 11)
+    rows = samples * classes
+    for start in {0, 1, rows // 2, rows}:
+        for step in (1, 2, 3, 100, rows, 2 * rows):
+            for stop in (rows, max(rows - 1, start)):
+                part, of = spiral_points(backend, samples, classes, 11, start, stop, step)
+                assert part.tobytes() == points[start:stop:step].tobytes(), (start, stop, step)
+                assert of.tobytes() == labels[start:stop:step].tobytes(), (start, stop, step)
+    for step in (0, -1):
+        with pytest.raises(ValueError, match=f"spiral: got a step of {step}, expected 1 or more"):
+            backend.spiral(samples, classes, 11, 0, None, step)
+
+
 def test_spiral_blocks_far_out(backend):
     """Rows beyond 2^32 of a spiral that nobody could hold whole."""
     samples, start = 2**31, 2**32 + 1

@@ -170,7 +170,7 @@ def test_every_part_of_the_counter_and_the_key_counts(backend):
 
 def test_streams_keep_the_uses_apart():
     streams = (philox.STREAM_PLAIN, philox.STREAM_DROPOUT, philox.STREAM_SPIRAL)
-    assert streams == (0, 1, 2)
+    assert (*streams, philox.STREAM_ORDER) == (0, 1, 2, 3)
 
 
 # ---- numbers that do not fit ----

@@ -90,9 +90,10 @@ def numba(monkeypatch):
     monkeypatch.setattr(launch, "numba", made)
     monkeypatch.setattr(quota, "cores", lambda: 2)
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
-    launch._quota.cache_clear()
+    monkeypatch.setattr(quota, "_sharing", 1)
+    launch._alone.cache_clear()
     yield made
-    launch._quota.cache_clear()
+    launch._alone.cache_clear()
 
 
 def test_our_default_keeps_within_the_quota(numba):
@@ -102,6 +103,17 @@ def test_our_default_keeps_within_the_quota(numba):
 def test_a_quota_above_the_cores_changes_nothing(numba, monkeypatch):
     monkeypatch.setattr(quota, "cores", lambda: 100)
     assert launch.threads_allowed() == 64
+
+
+@pytest.mark.parametrize(("allowed", "ranks", "threads"), [(2, 1, 2), (2, 2, 1), (100, 5, 12)])
+def test_processes_on_the_same_cores_share_them(numba, monkeypatch, allowed, ranks, threads):
+    monkeypatch.setattr(quota, "cores", lambda: allowed)
+    quota.share(ranks)
+    assert launch.threads_allowed() == launch.default_threads() == threads
+    quota.share(1000)
+    assert launch.threads_allowed() == 1
+    numba.get_num_threads = lambda: 7  # chosen from inside
+    assert launch.threads_allowed() == 7
 
 
 @pytest.mark.parametrize("threads", [1, 8, 63])
@@ -115,6 +127,7 @@ def test_what_the_user_sets_from_outside_counts(numba, monkeypatch, threads):
     monkeypatch.setenv("NUMBA_NUM_THREADS", str(threads))
     numba.config.NUMBA_NUM_THREADS = threads
     numba.get_num_threads = lambda: threads
+    quota.share(2)
     assert launch.threads_allowed() == launch.default_threads() == threads
 
 

@@ -336,7 +336,7 @@ def test_report_from_json_alone(quick, capsys):
 # ---- the installed command ----
 def test_installed_suite_measures_and_checks(monkeypatch, tmp_path, capsys):
     from nnfs_gpu.cli import bench as cli_bench
-    from nnfs_gpu.cli.common import CommandError
+    from nnfs_gpu.cli.errors import CommandError
 
     monkeypatch.setattr(cli_bench, "SIZES", ((200, 3),))
     monkeypatch.setattr(cli_bench, "BATCHES", (300,))

@@ -34,10 +34,17 @@ def command(*arguments) -> list[str]:
     return [sys.executable, "-m", "nnfs_gpu.cli", *map(str, arguments)]
 
 
-def run(*arguments, stdin: bytes = b"", cwd=None) -> subprocess.CompletedProcess:
-    """One run of the real command; stdout and stderr as text."""
+def run(
+    *arguments, stdin: bytes = b"", cwd=None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess:
+    """One run of the real command; stdout and stderr as text. `env`: variables beside its own."""
     done = subprocess.run(
-        command(*arguments), input=stdin, capture_output=True, cwd=cwd, env=ENVIRONMENT, timeout=120
+        command(*arguments),
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env=ENVIRONMENT | (env or {}),
+        timeout=120,
     )
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done

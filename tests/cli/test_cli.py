@@ -207,6 +207,10 @@ def test_info_lists_backends_and_versions():
     assert found["auto"] == usable[0]
     assert 1 <= found["usable_cpus"] <= found["cpus"] == os.cpu_count()
     assert found["versions"]["numpy"] == np.__version__
+    assert found["mpi"].startswith("mpi4py ")  # its version, or what is missing
+    assert found["nccl"]
+    for row in ("MPI", "NCCL"):
+        assert re.search(rf"│ {row} +│ \S", done.stdout)
     assert ESCAPE not in done.stdout
     for name in found["backends"]:
         assert name in done.stdout

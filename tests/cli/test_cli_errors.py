@@ -23,6 +23,8 @@ BAD = {
     "command": ("bogus", 2, "bogus"),
     "option": ("train --bogus 1", 2, "--bogus"),
     "samples": ("train --samples 0", 2, "--samples"),
+    "no whole number": ("train --samples 2.5e-1", 2, "'2.5e-1': expected a whole number from 1"),
+    "too many samples": ("evaluate {model} --samples 1e10", 2, "from 1 to 1,000,000,000, such as"),
     "classes": ("train --classes 0", 2, "--classes"),
     "hidden text": ("train --hidden 64,x", 2, "--hidden '64,x'"),
     "hidden zero": ("train --hidden 0", 2, "--hidden '0'"),

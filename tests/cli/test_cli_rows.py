@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cli_runs import run, trained_once
 
-from nnfs_gpu.cli.common import InputError
+from nnfs_gpu.cli.errors import InputError
 from nnfs_gpu.cli.rows import read_rows
 
 ROWS = [[0.5, -2.0], [1e-3, 4.0]]

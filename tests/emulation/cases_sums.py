@@ -1,4 +1,4 @@
-"""Cases of reductions.cu, dense.cu, totals.cu and philox.cu."""
+"""Cases of reductions.cu, dense.cu, totals.cu, exact.cu and philox.cu."""
 
 from __future__ import annotations
 
@@ -110,6 +110,22 @@ def regularization_loss(gpu, rng, n, c):
     return [Result(loss, ORACLE.regularization_loss(wide(w), 0.01, 0.3), summing(w.size))]
 
 
+# ---- exact.cu ----
+@case("exact.exact_add", "exact.exact_value")
+def exact(gpu, rng, n, c):
+    """Twice, so that what the first has carried is added to; the value of the words."""
+    x = gpu.array(normal(rng, n, c) * 2.0 ** rng.randint(-90, 70, (n, c)))
+    words = [gpu.array(np.zeros((n, c)), np.int64) for _ in range(3)]
+    expected = [np.zeros((n, c), np.int64) for _ in range(3)]
+    for _ in range(2):
+        gpu.flat("exact", "exact_add", x.size, *words, x, x.size)
+        ORACLE.exact_add(*expected, wide(x))
+    value = gpu.empty((n, c), np.float64)
+    gpu.flat("exact", "exact_value", x.size, *words, value, x.size)
+    results = zip(words, expected, strict=True)
+    return [*(Result(*pair) for pair in results), Result(value, ORACLE.exact_value(*expected))]
+
+
 # ---- philox.cu ----
 SEED = 2**40 + 12345
 
@@ -138,20 +154,22 @@ def dropout_forward(gpu, rng, n, c):
     return results
 
 
-def spiral_points(gpu, samples, start, stop):
-    points, labels = gpu.empty((stop - start, 2)), gpu.empty(stop - start, np.int32)
-    scalars = (stop - start, samples, start, np.uint64(SEED), np.uint32(philox.STREAM_SPIRAL))
-    gpu.launch("philox", "spiral", gpu.blocks(-(-(stop - start) // 256)), points, labels, *scalars)
+def spiral_points(gpu, samples, start, stop, step=1):
+    rows = len(range(start, stop, step))
+    points, labels = gpu.empty((rows, 2)), gpu.empty(rows, np.int32)
+    scalars = (rows, samples, start, step, np.uint64(SEED), np.uint32(philox.STREAM_SPIRAL))
+    gpu.launch("philox", "spiral", gpu.blocks(-(-rows // 256)), points, labels, *scalars)
     return points, labels
 
 
 @case("philox.spiral", shapes=((1, 1), (2, 3), (1, 5), (257, 3), (31, 100)))
 def spiral(gpu, rng, samples, classes):
-    """Whole, and rows in the middle that begin at an odd and at an even one."""
+    """Whole, rows in the middle that begin at an odd and at an even one, and some of all."""
     rows, results = samples * classes, []
-    for start, stop in {(0, rows), (rows // 3, rows), (rows // 3 + 1, rows)}:
-        points, labels = spiral_points(gpu, samples, start, stop)
-        expected = ORACLE.spiral(samples, classes, SEED, start, stop)
+    third = rows // 3
+    for part in {(0, rows, 1), (third, rows, 1), (third + 1, rows, 1), (0, rows, 7), (1, rows, 4)}:
+        points, labels = spiral_points(gpu, samples, *part)
+        expected = ORACLE.spiral(samples, classes, SEED, *part)
         ulps = spiral_error(gpu.dtype, classes)
         results += [Result(points, expected[0], ulps, 1.0), Result(labels, expected[1])]
     return results

@@ -38,6 +38,7 @@ ELEMENTS = {
     "unsigned": ("uint32",),
     "unsigned char": ("uint8", "bool"),
     "double": ("float64",),
+    "index_t": ("int64",),
 }
 SCALARS = {
     "index_t": ctypes.c_longlong,

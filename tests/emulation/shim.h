@@ -65,6 +65,12 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
 static inline float __uint2float_rn(unsigned a) { return (float)a; }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __frcp_rn(float a) { return 1 / a; }
+static inline double __dadd_rn(double a, double b) { return a + b; }
+static inline double __dsub_rn(double a, double b) { return a - b; }
+static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
+static inline long long __double2ll_rn(double a) { return llrint(a); }
+static inline double __ll2double_rn(long long a) { return (double)a; }
 static inline float rsqrtf(float a) { return 1 / sqrtf(a); }
 static inline int __float_as_int(float x) { int i; memcpy(&i, &x, 4); return i; }
 static inline float __int_as_float(int i) { float x; memcpy(&x, &i, 4); return x; }

@@ -42,7 +42,7 @@ def memory(sharing, engine, model):
     """The bits of everything that `train` could write, when nobody follows any more."""
     sharing.sleep()
     assert present(engine) == 0
-    shared = *engine.groups.arrays, engine._gradient, engine._measured
+    shared = *engine.groups.arrays, engine._words, engine._measured
     tables = engine.layout.cells, engine.layout.call, engine.layout.penalties
     spaces = [room for room, _ in engine._workspaces.values()]
     return [a.tobytes() for a in (*shared, *tables, *spaces)], everything(model)

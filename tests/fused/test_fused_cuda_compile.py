@@ -2,8 +2,9 @@
 
 Proves, for every architecture, the networks of the performance goals and some awkward ones: the
 build that is chosen for a device compiles for it, moves no register to memory, holds no float64
-instruction in float32 and stays within the device's shared memory; and that the inner loops of
-the tiles are what they are meant to be: 16-byte accesses of shared memory. With `-s` it prints
+instruction in float32 and stays within the device's shared memory; that sums without rounding,
+which are in float64, consist of instructions that name their rounding; and that the inner loops
+of the tiles are what they are meant to be: 16-byte accesses of shared memory. With `-s` it prints
 the registers.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,6 +39,7 @@ DEVICES = {  # multiprocessors, shared memory that a block can ask for
     "sm_120": Device(170, 99 * KILO),
 }
 SINGLE_BLOCK, MANY_BLOCKS = 300, 1_000_000
+ARITHMETIC = re.compile(r"(?<![\w.])(?!mov|selp|setp|abs|ld|st)([a-z]+[\w.]*f64[\w.]*)\s")
 
 
 def plan(*widths: int, dtype: str = "float32", loss: str = "softmax_cross_entropy", **kw) -> Plan:
@@ -110,13 +113,28 @@ def assert_one(job: Job, built) -> None:
     blocks = definitions["BLOCKS"] if job.file == "fused" else 1
     assert count * launch.threads * blocks <= 1 << 16
     if of.dtype == "float32":
-        assert ".f64" not in built.ptx, f"{of.name}: float64 in {built.what}"
+        assert_exact(built.ptx, in_words=job.part, of_words=job.file == "fused_end")
         assert not INEXACT.findall(built.ptx), f"{of.name}: {built.what}"
     fixed = re.search(r"(\d+) bytes smem", built.log)
     shared = (int(fixed[1]) if fixed else 0) + definitions.get("SHARED", 0)
     assert shared <= DEVICES[job.architecture].shared
     what = f"{job.file} {of.name} {of.dtype} at {job.rows:,}{' in parts' * job.part}"
     print(f"{job.architecture} {what}: {count} registers, {shared} bytes shared")
+
+
+def assert_exact(ptx: str, in_words: bool, of_words: bool) -> None:
+    """Float64 instructions are those of sums without rounding, where there are some: no product is
+    contracted with a sum but where the formula of `value` says so, twice in each.
+    """
+    found = Counter(ARITHMETIC.findall(ptx))
+    expected = set()
+    if in_words:
+        expected = {"cvt.f64.f32", "mul.rn.f64", "sub.rn.f64", "cvt.rni.s64.f64", "cvt.rn.f64.s64"}
+    if of_words:
+        expected = {"cvt.rn.f64.s64", "fma.rn.f64", "mul.rn.f64", "add.rn.f64", "cvt.rn.f32.f64"}
+        assert found["fma.rn.f64"] % 2 == 0
+        assert found["cvt.rn.f64.s64"] == 3 * found["fma.rn.f64"] / 2
+    assert set(found) == expected
 
 
 @pytest.mark.parametrize("architecture", DEVICES)
@@ -131,7 +149,21 @@ def test_every_architecture(nvrtc, architecture):
     jobs += [Job(plan(2, 64, 64, 3), architecture, rows) for rows in (small, many)]
     jobs += [Job(plan(2, 128, 128, 3, dtype=dtype), architecture, many) for dtype in REALS]
     jobs += [Job(plan(2, 64, 3), architecture, many, file="fused_end")]
+    parts = (plan(2, 64, 3), plan(2, 64, 64, 3), plan(2, 128, 128, 3), OTHERS[6])
+    jobs += [Job(of, architecture, many, part=True) for of in parts]
     assert_good(nvrtc, jobs)
+
+
+@pytest.mark.parametrize("real", REALS.values())
+def test_sums_without_rounding_alone(nvrtc, real):
+    """exact.cu holds nothing else, so that here float64 builds can be looked at, too."""
+    for name, ptx in build(nvrtc, "exact", real, "sm_90").entries().items():
+        more = {"fma.rn.f64"}
+        if name == "exact_add":
+            more = {"sub.rn.f64", "cvt.rni.s64.f64"} | (
+                {"cvt.f64.f32"} if real == "float" else set()
+            )
+        assert set(ARITHMETIC.findall(ptx)) == {"mul.rn.f64", "cvt.rn.f64.s64"} | more
 
 
 def test_the_goals_networks(nvrtc):

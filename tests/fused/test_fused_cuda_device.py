@@ -2,7 +2,8 @@
 
 Proves on the device: steps equal those layer by layer in float64, in one block of threads and in
 many, for every loss, activation and optimizer, with dropout, penalties and soft labels; wide
-layers by tiles of rows; blocks of a step give the step; the same bits from the same call.
+layers by tiles of rows; blocks of a step give the step; the same bits from the same call, and
+from ranks that share a batch, however they share it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from fused_cuda_networks import (
     net,
     state,
 )
+from rank_steps import SHARES, everything, step
 
 from nnfs_gpu import available_backends, get_backend
 from nnfs_gpu.fused import make_plan
-from nnfs_gpu.fused.cuda import build as cuda_build
+from nnfs_gpu.fused.cuda import build as cuda_build, engine as cuda_engine
 from nnfs_gpu.fused.cuda.choose import FusedSteps
 from nnfs_gpu.fused.tiles import TiledSteps
 
@@ -85,3 +87,27 @@ def test_blocks_and_steps_together_are_the_same_steps(rows):
     for key, value in state(whole).items():
         assert np.array_equal(state(together)[key], value), key
     assert_near(gradients(together), gradients(whole), 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["the book's", "dropout", "wide"])
+def test_ranks_that_share_a_batch(name, dtype, monkeypatch):
+    """All on this device: a leaf is the same whoever has it, and the rest is whole numbers."""
+    of = net(5, 140, 130, 4) if name == "wide" else NETS[name]
+    of, leaf = replace(of, rows=9_001), 1_024
+    monkeypatch.setattr(cuda_engine, "leaf_of", lambda *_: leaf)
+
+    def make(model):
+        return TiledSteps(model, make_plan(model), tile=leaf) if name == "wide" else engine(model)
+
+    found = []
+    for share in SHARES.values():
+        shares = share(of.rows, leaf)
+        models = [of.model(on_device(dtype)) for _ in shares]
+        ranks = [(make(model), of.data(model)) for model in models]
+        measured = [step(ranks, shares, of.rows) for _ in range(5)]
+        found += [
+            (one, everything(model))
+            for one, model in zip(zip(*measured, strict=True), models, strict=True)
+        ]
+    assert all(one == found[0] for one in found)

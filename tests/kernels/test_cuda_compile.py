@@ -2,9 +2,10 @@
 
 Proves: each kernels/*.cu of an operation compiles in float32 and float64 from sm_75 to sm_120,
 with the definitions that its host side may give; no kernel spills registers to memory; float32
-kernels hold no float64 instruction (but totals.cu, whose results are float64); every instruction
-rounds as IEEE 754 says, flushes no denormal number and is one of the text; and flat kernels load
-and store each array once, 16 bytes at a time. With `-s` it prints the registers of every kernel.
+kernels hold no float64 instruction (but totals.cu and exact.cu, whose results need it); every
+instruction rounds as IEEE 754 says, flushes no denormal number and is one of the text; and flat
+kernels load and store each array once, 16 bytes at a time. With `-s` it prints the registers of
+every kernel.
 
 Compiler and options are those of a launch: CuPy's bindings of NVRTC, `cuda_compile.options`.
 """
@@ -34,7 +35,7 @@ DTYPES = {real: dtype for dtype, real in cuda_compile.REALS.items()}
 # fused_cuda/ is built for a plan and a device: test_fused_cuda_compile.py
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(p.stem for p in (ROOT / "kernels" / "cuda").glob("*.cu"))
-FLOAT64_RESULTS = {"totals"}
+FLOAT64_RESULTS = {"totals", "exact"}
 WITHOUT_FMA = {"dense", "reductions", "softmax_jacobian", "totals"}  # no product meets a sum
 
 

@@ -66,10 +66,11 @@ def test_no_kernel_is_without_a_case():
 # ---- what cases do not reach ----
 def test_spiral_rows_beyond_2_to_the_32(dtype):
     """Positions whose upper half counts, and a class with more samples than 32 bits hold."""
-    for samples, start in ((2**31, 2**32 + 1), (2**33 + 1, 2**34 - 2)):
-        gpu = Gpu(dtype, SETUPS[0])
-        points, labels = spiral_points(gpu, samples, start, start + 5)
-        expected = ORACLE.spiral(samples, 3, SEED, start, start + 5)
+    far = ((2**31, 2**32 + 1, 1), (2**33 + 1, 2**34 - 2, 1), (2**31, 5, 2**30 + 1))
+    for samples, start, step in far:
+        gpu, stop = Gpu(dtype, SETUPS[0]), start + 5 * step
+        points, labels = spiral_points(gpu, samples, start, stop, step)
+        expected = ORACLE.spiral(samples, 3, SEED, start, stop, step)
         assert_close(points, expected[0], dtype, ulps=spiral_error(dtype, 3), magnitude=1.0)
         assert_close(labels, expected[1], np.int32)
 

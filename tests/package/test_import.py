@@ -15,7 +15,18 @@ import pytest
 
 import nnfs_gpu
 
-HEAVY = ("numba", "llvmlite", "matplotlib", "cupy", "typer", "click", "rich", "torch", "jax")
+HEAVY = (
+    "numba",
+    "llvmlite",
+    "matplotlib",
+    "cupy",
+    "typer",
+    "click",
+    "rich",
+    "torch",
+    "jax",
+    "mpi4py",
+)
 
 
 def run(code, *options, **environment):

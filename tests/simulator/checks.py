@@ -270,7 +270,9 @@ def random_numbers_are_the_specifications():
             strict=True,
         ):
             assert same_bits(one, two)
-        for range_ in ((7, 3, 11, 0, None), (7, 3, 11, 5, 12), (2**31, 3, 5, 2**32 + 1, 2**32 + 4)):
+        far = 2**32 + 1
+        ranges = (0, None), (5, 12), (0, None, 4), (1, 20, 3)
+        for range_ in (*((7, 3, 11, *one) for one in ranges), (2**31, 3, 5, far, far + 3)):
             points, labels = backend.spiral(*range_)
             expected, expected_labels = specification.spiral(*range_)
             ulps = spiral_error(backend.dtype, 3)

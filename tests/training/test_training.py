@@ -13,6 +13,7 @@ from nnfs_gpu import (
     Optimizer_SGD,
     use_backend,
 )
+from nnfs_gpu.data.order import order_of
 from nnfs_gpu.training import engines, loop as training
 
 pytestmark = pytest.mark.default_backend
@@ -64,7 +65,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(backend):
         )
         assert runs.setdefault(seed, history.history) == history.history
     assert len({tuple(history["loss"]) for history in runs.values()}) == 3
-    orders = {tuple(training.epoch_order(50, seed, epoch)) for seed in (0, 1) for epoch in (1, 2)}
+    orders = {tuple(order_of(50, seed, epoch)) for seed in (0, 1) for epoch in (1, 2)}
     assert len(orders) == 4
 
 

@@ -4,8 +4,8 @@ A CPU kernel is a function kernel(start, stop, *inputs, *scalars, *outputs) over
 rows (kernels/cpu/common.py). `launch` gives every thread a range; small work stays on the calling
 thread. As many threads run as `numba.get_num_threads()` says (NUMBA_NUM_THREADS sets it from
 outside, `numba.set_num_threads` from inside), and where nobody has set it, no more than
-the process's quota allows. Kernels hold no lock and share no output row, so results do not depend
-on the number of threads.
+the process's quota allows, shared with the ranks on the same cores. Kernels hold no lock and share
+no output row, so results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -121,16 +121,17 @@ def threads_allowed() -> int:
 
 def default_threads() -> int:
     """Threads that work is shared among where `numba.set_num_threads` was not called."""
-    return min(max_threads(), _quota() or max_threads())
+    threads, chosen = _alone()
+    return threads if chosen else max(1, threads // quota.sharing())
 
 
 @functools.cache
-def _quota() -> int | None:
-    """Cores that the process has a quota for, unless the user has said how many threads to use."""
+def _alone() -> tuple[int, bool]:
+    """Threads of a process that has its cores to itself, and whether the user has said so."""
     default = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined]
     if "NUMBA_NUM_THREADS" in os.environ or max_threads() != default:
-        return None
-    return quota.cores()
+        return max_threads(), True
+    return min(max_threads(), quota.cores() or max_threads()), False
 
 
 def _scalars(values: Sequence[Any], dtype: np.dtype) -> list[Any]:

@@ -1,4 +1,4 @@
-"""How many cores the system's control groups allow this process.
+"""How many cores the system's control groups allow this process, and who shares them.
 
 A container with a quota of two cores on a machine of 64 sees all 64, and 64 threads there stand
 still most of the time: the kernel stops them all when the quota of a period is used up.
@@ -13,6 +13,19 @@ import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+_sharing = 1
+
+
+def share(processes: int) -> None:
+    """So many processes of one program, this one too, run on the same cores (`ranks/cores.py`)."""
+    global _sharing
+    _sharing = processes
+
+
+def sharing() -> int:
+    """How many processes of this program run on this one's cores."""
+    return _sharing
 
 
 def cores(root: Path = Path("/")) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import check_reals, check_shapes, common_dtype
+from ..exact import check_words
 from ..kernel_backend import BY_CLASS
 from ..protocol import Array, DTypeLike
 from .softmax_plan import softmax_plan
@@ -93,6 +94,19 @@ class Calls:
         first = arrays[0]
         arguments = (*arrays, first.size, *scalars)
         self.run("optimizers", kernel, blocks_for(first.size), arguments, dtype=first.dtype)
+
+    def exact(self, kernel: str, words: tuple[Array, ...], x: Array) -> bool:
+        """A kernel of exact.cu, with what words become numbers or the other way; False where the
+        words' layout forbids.
+        """
+        check_shapes(x, *words)
+        check_reals(x)
+        check_words(*words)
+        if not all(word.flags.c_contiguous for word in words):
+            return False
+        arguments = (*words, self.xp.ascontiguousarray(x), x.size)
+        self.run("exact", kernel, blocks_for(x.size), arguments, dtype=x.dtype)
+        return True
 
     def softmax(
         self,

@@ -31,7 +31,8 @@ WORTH_FOLLOWING = 20_000_000  # and which have been done alone
 WATCH = 1_000_000  # ns that those who help look for more to do
 NO_CALL = (0,) * 12
 ENGINE = "the CPU's fused step"
-ORDER = -1  # where a call has the order of its samples
+ORDER, WHAT = -1, 8  # where a call has the order of its samples, and what is to be done
+BLOCKS = k.COLLECT | k.FINISH  # of what: a call that collects and does not finish is a block
 
 
 class StepCalls:
@@ -58,10 +59,11 @@ class StepCalls:
 
     def _load_pointers(self) -> None:
         """The functions that this plan needs: compiled, or loaded from the disk."""
-        head, plan, real = self.layout.head, self.plan, numba.typeof(self._like)
+        head, plan = self.layout.head, self.plan
         soft = bool(head[k.SOFT])
         if self._soft == soft:
             return
+        real = numba.typeof(self._like)
         whole, precise = numba.int64, numba.float64
         loss = plan.loss
         if soft and plan.classes:
@@ -95,6 +97,12 @@ class StepCalls:
         real = numba.typeof(self._like)
         self.layout.head[k.GATHER_POINTER] = gather.address(*[numba.int64] * 8, real)
 
+    def _load_collect(self) -> None:
+        """The function that adds up a batch which comes in several calls."""
+        real, whole = numba.typeof(self._like), numba.int64
+        address = pointers.collect_piece.address(whole, whole, whole, whole, real)
+        self.layout.head[k.COLLECT_POINTER] = address
+
     def _train(
         self, thread: int, role: int, call: tuple[Any, ...], watch: tuple[int, int, int] = (0, 0, 0)
     ) -> None:
@@ -103,6 +111,8 @@ class StepCalls:
             self._load_pointers()
             if call[ORDER] and not self.layout.head[k.GATHER_POINTER]:
                 self._load_gather()
+            if call[WHAT] & BLOCKS == k.COLLECT and not self.layout.head[k.COLLECT_POINTER]:
+                self._load_collect()
         train(self._tables, self._workspace(thread), role, *call, *watch, self._like)
 
     def _shared(self, n: int, per: int, steps: int) -> bool:
@@ -128,6 +138,8 @@ class StepCalls:
             self._missed += work * steps
             if self._missed >= WORTH_FOLLOWING:
                 self._missed = 0
+                for number in range(1, threads):  # not when one of them comes, in a later step
+                    self._workspace(number)
                 pool.follow(self._follow, threads)
                 return True
         if present:

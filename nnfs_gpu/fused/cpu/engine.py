@@ -13,7 +13,6 @@ penalty's gradient, and the optimizer's state under the book's names. They do no
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from ...backend.cpu import launch
 from ...backend.interrupts import insist
 from ...kernels.cpu.waiting import APART
 from ...kernels.fused_cpu import tables as k
-from ...network.engine import Batch, Sums
+from ...kernels.fused_cpu.marks import fingerprint
+from ...network.engine import Batch, Message
 from ...network.network import Network
 from ..plan import Plan
 from ..stages import stage_parts
@@ -63,9 +63,10 @@ class FusedSteps(StepCalls):
         self.compared = plan.answers
         self._binding = Binding(model, self.layout, self.parts)
         self._ledger = Ledger(model, self.parts, self._binding.gradients, self.compared)
-        self._gradient = np.zeros(self.layout.gradients)
+        self._message = Message(self.layout.gradients)
+        self._words = np.zeros(self._message.size, np.int64)
         self._measured = np.zeros((1, k.MEASURED_FIELDS))
-        self.layout.head[k.GRADIENT] = self._gradient.ctypes.data
+        self.layout.head[k.EXACT] = self._words.ctypes.data
         self._measure_into(self._measured)
         self._batch = Batch()
         self._swept = MOST_SWEPT  # steps of the next sweep, by the clock
@@ -167,60 +168,62 @@ class FusedSteps(StepCalls):
         took = (time.perf_counter() - begun) / steps
         return max(1, min(most, int(HEARD / max(took, 1e-9))))
 
-    def accumulate(self, X: Array, y: Any, total: int) -> None:
-        """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
+    def accumulate(self, X: Array, y: Any, total: int, first: int | None = None) -> None:
+        """Add the gradient of the samples X, y: the next rows of a batch of `total` rows, or those
+        from number `first` on of one that is shared.
 
         Memory does not grow with `total`. Raises ValueError for more rows than `total`. Where
         Ctrl-C cuts it off, the batch is forgotten.
         """
         n, x_address, y_address = self._binding.addresses(X, y)
-        first = self._batch.first(n, total)
-        if first == 0:
+        per, most = self.groups.samples(total), self.groups.in_a_call(total)
+        at = self._batch.first(n, total, first, per)
+        if at % per or (n % per and at + n < total):  # as a source cuts: not where groups end
+            per, most = self.groups.samples(n), self.groups.in_a_call(n)
+        if not self._batch.total:
+            self._words[:] = 0
             self._binding.prepare()
-        most, per, what = self.groups.in_a_call(n), self.groups.samples(n), k.GROUPS | k.COLLECT
         try:
             for start in range(0, n, most):
-                rows, row = min(most, n - start), first + start
-                at = self._binding.at(x_address, y_address, start)
-                self._call(*at, rows, row, per, 1, what | (0 if row else k.FRESH), self._measured)
+                rows = min(most, n - start)
+                where = self._binding.at(x_address, y_address, start)
+                what = k.GROUPS | k.COLLECT
+                self._call(*where, rows, at + start, per, 1, what, self._measured)
             self._batch.add(n, total)
+            self._words[self._message.rows] = self._batch.rows
         except BaseException:
             self._batch.forget()
             raise
 
-    def summed(self) -> Sums:
-        """See `Engine`."""
-        self._batch.under_way("summed")
-        losses, right = self._measured[0, :2].tolist()
-        rows = self._batch.rows
-        count = self._batch.total * self.compared
-        pairs = [(dw / count, db / count) for dw, db in self._places()]
-        return Sums(pairs, losses, right, rows, rows * self.compared)
+    def leaf(self, total: int) -> int:
+        """See `SharedEngine`: a group of samples."""
+        return self.groups.samples(total)
 
-    def replace(self, sums: Sums) -> None:
-        """See `Engine`."""
-        self._batch.replace(sums.rows)
-        count = self._batch.total * self.compared
-        for places, given in zip(self._places(), sums.gradients, strict=True):
-            for place, values in zip(places, given, strict=True):
-                place[...] = values * count
-        self._measured[0, :2] = sums.losses, sums.right
+    def begin(self, total: int) -> None:
+        """See `SharedEngine`."""
+        self._batch.begin(total)
+        try:
+            self._words[:] = 0
+            self._binding.prepare()
+        except BaseException:
+            self._batch.forget()
+            raise
 
-    def _places(self) -> Iterator[tuple[Array, Array]]:
-        """Where the kernels sum the gradients of each stage's weights and biases."""
-        for row in self.layout.table:
-            inputs, outputs, wide, at = (
-                int(row[field]) for field in (k.INPUTS, k.OUTPUTS, k.PADDED, k.GRADIENT_AT)
-            )
-            found = self._gradient[at : at + (inputs + 1) * wide].reshape(inputs + 1, wide)
-            yield found[:inputs, :outputs], found[inputs:, :outputs]
+    def fingerprint(self) -> int:
+        """See `SharedEngine`."""
+        return int(fingerprint(self._tables, self._like))
+
+    def message(self) -> Array:
+        """See `SharedEngine`."""
+        self._batch.under_way("message")
+        return self._words
 
     def finish(self) -> tuple[float, float, float]:
         """The update from all blocks: (mean loss, penalty, accuracy) of the batch before it."""
         return self._finish(fresh=False)
 
     def _finish(self, fresh: bool) -> tuple[float, float, float]:
-        n = self._batch.end()
+        n = self._batch.end(int(self._words[self._message.rows]))
         return self._update(0, 0, n, n, 1, k.FINISH, self._measured, fresh)
 
     # ---- inside a step ----

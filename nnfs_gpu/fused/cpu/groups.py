@@ -1,8 +1,8 @@
 """How the CPU engine cuts a batch: into groups of samples, and the groups into calls.
 
-A group's gradient is summed alone, in float32, and the groups' are added in order, in float64. So
-the bits of a step depend on the samples of a group, which follow from the batch and the plan, and
-not on how many groups go into a call or which thread has one.
+A group's gradient is summed alone, in the network's dtype, and the groups' are added without
+rounding. So the bits of a step depend on the samples of a group, which follow from the batch and
+the plan, and not on how many groups go into a call, or which thread or process has one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Which build of kernels/fused_cuda/fused.cu a plan gets, and on how many threads it runs.
 
 `KernelSteps` calls `choose(plan, ...)` once for each kind of batch. Everything here is
-arithmetic on sizes: it needs no GPU and no CuPy.
+arithmetic on sizes: it needs no GPU and no CuPy. How a whole step in one launch is cut follows
+from the device, too: its multiprocessors, its shared memory. That of a leaf (`leaf.py`) follows
+from sizes alone: the cut is that of `REFERENCE`, whatever the device.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from ..vocabulary import OPTIMIZERS, CannotFuse
 WIDEST = 128  # units of a layer whose tile stays in shared memory
 MOST_STAGES = 5
 STATIC_SHARED = 48 * 1024  # bytes; more are asked for at the launch
+RESERVED = 1024  # bytes of it that the kernel itself has, and rounding
+MOST_ALONE = 4096  # samples of a leaf that one block does, however little work they are
 SMALL_WORK = 4_000_000  # operations of a step that one block does, so that it can do many
 GROUP = 16  # blocks whose sums are added up together: GROUP of fused.cu
 
@@ -34,6 +38,10 @@ class Device:
     processors: int
     shared: int
     dynamic: bool = True
+
+
+REFERENCE = Device(processors=132, shared=227 * 1024)  # of leaves: an H100 or H200
+LEAST_SHARED = 64 * 1024  # that every device has which we compile for
 
 
 @dataclass(frozen=True)
@@ -75,43 +83,49 @@ def _is_one_class(plan: Plan) -> bool:
 def choose(
     plan: Plan, targets: int, penalties: bool, rows: int, device: Device, part: bool = False
 ) -> Build:
-    """The build for steps over `rows` samples; with `part`, for parts of that many of a step.
+    """The build for steps over `rows` samples; with `part`, for leaves of that many.
 
-    Raises CannotFuse for a plan that does not fit.
+    A leaf has the tile, the threads and the blocks of `REFERENCE`. Of `device` it has what changes
+    no sum: whether weights stand in shared memory, and how many blocks a multiprocessor takes.
+
+    Raises CannotFuse for a plan that does not fit the device.
     """
     make = _narrow if is_narrow(plan, targets) else _tiles
-    build = make(plan, targets, penalties and not part, rows, device)
+    build = make(plan, targets, penalties and not part, rows, device, part)
     return replace(build, definitions=(*build.definitions, ("PART", 1))) if part else build
 
 
 def end_of(plan: Plan, penalties: bool, device: Device) -> Build:
-    """The build of fused_end.cu: the end of a step that came in parts."""
+    """The build of fused_end.cu: the end of a step that came in leaves."""
     return _build(plan, LABELS, penalties, device, 0, 256, 16, 1, 1)
 
 
-def small(plan: Plan, rows: int) -> bool:
-    """True where one block does a step soon enough to do all steps of a launch."""
-    return rows * plan.flops() <= SMALL_WORK
+def _one_block(plan: Plan, rows: int, part: bool) -> bool:
+    """True where one block does a step soon enough to do all steps of a launch; or a leaf."""
+    return rows * plan.flops() <= SMALL_WORK and (not part or rows <= MOST_ALONE)
 
 
-def _narrow(plan: Plan, targets: int, penalties: bool, rows: int, device: Device) -> Build:
+def _narrow(
+    plan: Plan, targets: int, penalties: bool, rows: int, device: Device, part: bool
+) -> Build:
     """Few samples: one block, a sample a thread. Many: up to four a thread, so that weights
     are read once for four; two blocks a multiprocessor, so that one computes while one waits.
     """
     groups = narrow_groups(plan, targets)
-    if small(plan, rows):
+    if _one_block(plan, rows, part):
         threads = _multiple(512, groups)
         while _narrow_bytes(plan, targets, threads, threads) > STATIC_SHARED:
             threads = _multiple(threads // 2, groups)
         return _build(plan, targets, penalties, device, 1, threads, threads, 1, 1)
+    processors = (REFERENCE if part else device).processors
     threads, each = _multiple(256, groups), 1
     while (
         2 * each * plan.itemsize <= 16
-        and rows >= 4 * each * threads * device.processors
+        and rows >= 4 * each * threads * processors
         and _narrow_bytes(plan, targets, threads, 2 * each * threads) <= STATIC_SHARED
     ):
         each *= 2
-    blocks = 2 * device.processors
+    blocks = 2 * processors
     return _build(plan, targets, penalties, device, 1, threads, each * threads, 2, blocks)
 
 
@@ -158,7 +172,9 @@ def _multiple(threads: int, groups: int) -> int:
     return max(step, threads // step * step)
 
 
-def _tiles(plan: Plan, targets: int, penalties: bool, rows: int, device: Device) -> Build:
+def _tiles(
+    plan: Plan, targets: int, penalties: bool, rows: int, device: Device, part: bool
+) -> Build:
     """The largest tile that fits, but not so large that multiprocessors have none."""
     widths = (plan.n_inputs, *(stage.n_outputs for stage in plan.stages))
     if len(plan.stages) > MOST_STAGES:
@@ -170,25 +186,37 @@ def _tiles(plan: Plan, targets: int, penalties: bool, rows: int, device: Device)
         raise CannotFuse(
             f"{plan.name} has a width of {max(widths)}, the GPU's fused step takes up to {WIDEST}"
         )
-    limit = device.shared - 1024  # what the kernel itself has, and rounding
-    one = small(plan, rows)
+    cut, shared = (REFERENCE, LEAST_SHARED) if part else (device, device.shared)
+    one = _one_block(plan, rows, part)
     for tile in (64, 32, 16):
-        activations = sum(widths) * (tile + 4) * plan.itemsize
-        enough = rows > tile // 2 if one else rows >= tile * device.processors // 2
-        if activations <= limit and (tile == 16 or enough):
+        enough = rows > tile // 2 if one else rows >= tile * cut.processors // 2
+        if tile == 16 or (enough and _activations(plan, widths, tile) <= shared - RESERVED):
             break
-    else:
+    room, per_processor = _placed(plan, widths, tile, device)
+    blocks = 1 if one else _placed(plan, widths, tile, cut)[1] * cut.processors
+    return _build(plan, targets, penalties, device, 0, 256, tile, per_processor, blocks, room)
+
+
+def _activations(plan: Plan, widths: tuple[int, ...], tile: int) -> int:
+    """Bytes that a tile's activations take."""
+    return sum(widths) * (tile + 4) * plan.itemsize
+
+
+def _placed(plan: Plan, widths: tuple[int, ...], tile: int, device: Device) -> tuple[int, int]:
+    """Bytes of shared memory for a block, with the weights where they fit; blocks that a
+    multiprocessor takes. Raises CannotFuse where not even the activations fit.
+    """
+    limit, activations = device.shared - RESERVED, _activations(plan, widths, tile)
+    if activations > limit:
         raise CannotFuse(
-            f"{plan.name}: the activations of 16 samples take {activations:,} bytes of shared "
+            f"{plan.name}: the activations of {tile} samples take {activations:,} bytes of shared "
             f"memory, this device has {limit:,}"
         )
     staged = sum((i + 1) * (-(-o // 4) * 4 + 4) for i, o in pairwise(widths))
     room = min(limit, activations + staged * plan.itemsize + 1024)
     both = 2 * (room + 2048) <= device.shared and plan.itemsize == 4
-    shallow = max(widths) <= 64 and len(plan.stages) <= 3 and tile == 64
-    per_processor = 2 if both and shallow else 1  # registers for two without spills
-    blocks = 1 if one else per_processor * device.processors
-    return _build(plan, targets, penalties, device, 0, 256, tile, per_processor, blocks, room)
+    shallow = max(widths) <= 64 and len(widths) <= 4 and tile == 64
+    return room, 2 if both and shallow else 1  # registers for two without spills
 
 
 def _symbol(name: str) -> str:

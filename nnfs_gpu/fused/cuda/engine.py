@@ -3,6 +3,9 @@
 All buffers are allocated when `KernelSteps` is made or when a new kind of batch comes; a step
 then starts one kernel and returns. Nothing waits for the device: losses and accuracies stay
 there until somebody reads them.
+
+A batch that comes in blocks, or that other processes have rows of, is a launch for each leaf
+(`leaf.py`), whose sums are added up without rounding: see kernels/fused_cuda/exact.cuh.
 """
 
 from __future__ import annotations
@@ -13,31 +16,34 @@ from typing import Any
 import numpy as np
 
 from ...backend.cuda.errors import reported
-from ...backend.numpy_backend import CLIP
-from ...network.engine import Batch, Sums
 from ...network.network import Network
 from ..plan import Plan
-from ..stages import stage_parts
-from . import build as cuda_kernel, device as cuda_device
-from .buffers import Parameters, Schedule, Settings
-from .build import BYTES, LABELS, NUMBERS, Build, Device
-from .data import Data, Measured, Ready, checked
-from .ledger import Ledger
+from ..shared import SharedBatch
+from . import build as cuda_kernel
+from .build import Device
+from .data import Data, Measured, checked
+from .launches import Launches
+from .leaf import leaf_of
 
 Array = Any
 
 GRAPH_STEPS = 32  # launches of a CUDA graph: a replay costs the CPU as much as one of them
-DATA, SIZES = 0, 16  # places of the kernel's arguments that change from launch to launch
 
 
 @reported
-class KernelSteps:
+class KernelSteps(Launches):
     """Whole training steps of `model` as `plan` describes it.
 
     step(X, y)               a step: forward, loss, accuracy, backward, update
     run(X, y, steps)         many steps, where one block does a step many in a launch
+    begin(total)             a batch that others have samples of, too; otherwise not needed
     accumulate(X, y, total)  a block of a batch of `total` samples ...
+    message()                ... what they add up to, for others to add to ...
     finish()                 ... and the update when all blocks have been given
+
+    A whole step in one launch is cut as the device is large, a step in blocks in leaves, which
+    follow from sizes alone: the two agree to rounding, and each to the bit with itself. Leaves on
+    several devices have the same bits where the devices are of one kind.
 
     X (n, I) of the backend's dtype; y what the model's targets are, or labels of uint8. Raises
     CannotFuse where the plan does not fit the device (widths above 128 but for a single hidden
@@ -51,33 +57,9 @@ class KernelSteps:
     name = "fused"
 
     def __init__(self, model: Network, plan: Plan, device: Device | None = None):
-        self.model, self.plan, self.backend = model, plan, model.backend
-        self.xp, self._dtype = model.backend.xp, model.backend.dtype
-        self._launcher = cuda_device.launcher_of(model.backend)
-        self._device = device or cuda_device.device_of(self.xp)
-        # Raises where one does not fit.
-        for targets in (NUMBERS, LABELS) if plan.classes else (NUMBERS,):
-            self._describe = cuda_kernel.choose(plan, targets, False, 1 << 20, self._device)
-        parts = stage_parts(model)
-        self._parameters = Parameters(model, plan, parts)
-        self._settings = Settings(model, plan, parts, CLIP)
-        self._schedule = Schedule(self.xp, self._dtype, model.optimizer)
-        self._totals = self.xp.zeros(4, self._dtype)
-        self._ledger = Ledger(model, self._schedule, self._settings, self._totals, plan.answers)
-        self._unused = {
-            LABELS: self.xp.zeros(1, np.int32),
-            BYTES: self.xp.zeros(1, np.uint8),
-            NUMBERS: self.xp.zeros(1, self._dtype),
-        }
-        self._counters = self.xp.zeros(3, np.uint32)
-        self._partials = self.xp.zeros((0, plan.parameters + 2), self._dtype)
-        self._sums = self.xp.zeros((2, 1), self._dtype)  # grows with the first `accumulate`
-        self._builds: dict[tuple[Any, ...], Build] = {}
-        self.ready: dict[tuple[Any, ...], Ready] = {}
-        self._records = self._schedule.records  # that the launches in `ready` have
+        super().__init__(model, plan, device)
         self._last: tuple[Any, Any, Data | None] = (None, None, None)
-        self._batch = Batch()
-        self._reserve(1)
+        self._batch, self._leaves = SharedBatch(), dict[int, int]()
 
     def describe(self) -> str:
         """How steps over many samples run, for people."""
@@ -94,7 +76,7 @@ class KernelSteps:
 
         Scalars on the device, in the plan's dtype.
         """
-        data = self._begin(X, y, "step")
+        data = self._data(X, y, "step")
         self._schedule.prepare(1, self._counters)
         fresh = self._ledger.fresh()
         samples = data.rows if fresh else self.model.loss.accumulated_count + data.rows
@@ -112,7 +94,7 @@ class KernelSteps:
         goes GRAPH_STEPS steps at a time as a CUDA graph. `loss` and `accuracy` hold the
         sums since row 0 came last, as after `new_pass`.
         """
-        data = self._begin(X, y, "run")
+        data = self._data(X, y, "run")
         batch = min(data.rows, batch_size or data.rows)
         starts = range(0, data.rows, batch)
         one = self._build(data.kind, batch).grid(batch) == 1
@@ -142,43 +124,63 @@ class KernelSteps:
         rates = self.xp.concatenate([r[begin:end] for _, r, begin, end in taken_rows])
         return records[:, 0], records[:, 1], records[:, 2], rates[:, 0]
 
-    def accumulate(self, X: Array, y: Any, total: int) -> None:
-        """Add the gradient of the samples X, y: the next rows of a batch of `total` rows.
+    # ---- a batch in blocks ----
+    def leaf(self, total: int) -> int:
+        """Rows of a batch of `total` that are summed alone: of the plan and `total` alone."""
+        if total not in self._leaves:
+            self._leaves[total] = leaf_of(self.plan, total)
+        return self._leaves[total]
 
-        Memory does not grow with `total`. Raises ValueError for more rows than `total`.
+    def begin(self, total: int) -> None:
+        """A batch of `total` rows of which others may have some; its sums are 0.
+
+        Raises RuntimeError while another is under way, ValueError for less than a row.
         """
-        data = self._begin(X, y, None)
-        self._batch.first(data.rows, total)
-        if self._sums.shape[1] == 1:
-            self._sums = self.xp.zeros((2, self.plan.parameters + 2), self._dtype)
-            self.ready.clear()
+        self._batch.begin(total)
+        self._anew()
+
+    def accumulate(self, X: Array, y: Any, total: int, first: int | None = None) -> None:
+        """Add the gradient of the samples X, y: rows of a batch of `total`, leaf by leaf.
+
+        first   number in a batch that `begin` has begun of the first of them, a multiple of
+                leaf(total); None: they follow those given before
+
+        Memory does not grow with `total`. Raises ValueError for rows that are not in the batch,
+        or, where others may have the rest, no whole leaves.
+        """
+        data, leaf = self._data(X, y), self.leaf(total)
+        at = self._batch.place(data.rows, total, first, leaf)
+        if not self._batch.total:
+            self._anew()
         try:
-            self._launch(data, data.rows, 0, 1, False, total)
-            self._batch.add(data.rows, total)
+            for start in range(0, data.rows, leaf):
+                rows = min(leaf, data.rows - start)
+                self._launch(data, rows, start, 1, False, (leaf, at + start, total))
+            self._batch.given(at, data.rows, total)
         except BaseException:  # it may be added or not
             self._batch.forget()
             raise
 
-    def summed(self) -> Sums:
-        """See `Engine`."""
-        self._batch.under_way("summed")
-        total, lost = self._sums.astype(np.float64)
-        total += lost
-        pairs = self._parameters.cut(total)
-        rows = self._batch.rows
-        return Sums(pairs, total[-2], total[-1], rows, rows * self.plan.answers)
+    def fingerprint(self) -> int:
+        """0: a number made of the parameters would wait for the device."""
+        return 0
 
-    def replace(self, sums: Sums) -> None:
-        """See `Engine`."""
-        self._batch.replace(sums.rows)
-        flat = [values.reshape(-1) for pair in sums.gradients for values in pair]
-        ends = [self.xp.asarray(one).reshape(1) for one in (sums.losses, sums.right)]
-        total = self.xp.concatenate([*flat, *ends])
-        self._sums[0] = total
-        self._sums[1] = total - self._sums[0]
+    def message(self) -> Array:
+        """What has been accumulated, a `Message` where the engine keeps it: what others have may be
+        added to it in place, on the current stream. Waits for nothing.
+
+        Raises RuntimeError where no batch is under way.
+        """
+        self._batch.under_way("message")
+        return self._words
 
     def finish(self) -> Measured:
-        """The update from all blocks: mean loss, penalty, accuracy of the batch before it."""
+        """The update from the message as it stands: mean loss, penalty, accuracy before it.
+
+        Raises RuntimeError where rows are missing that nobody else can have. What others have is
+        known to the device alone: where it is not of all rows then, the kernel updates nothing,
+        and loss, penalty and accuracy are NaN.
+        """
         samples = self._batch.end()
         self._schedule.prepare(1, self._counters)
         fresh = self._ledger.fresh()
@@ -187,7 +189,7 @@ class KernelSteps:
         arguments = (
             *(p.parameters, p.gradients, p.momentums, p.caches),
             *(self._counters, self._settings.dropouts, schedule.rates, self._settings.numbers),
-            *(schedule.records, self._totals, self._sums, samples, int(fresh)),
+            *(schedule.records, self._totals, self._words, samples, int(fresh)),
         )
         launch = partial(
             self._launcher.launch,
@@ -199,100 +201,24 @@ class KernelSteps:
         return Measured(schedule.records, row)
 
     # ---- inside a step ----
-    def _begin(self, X: Array, y: Any, what: str | None) -> Data:
-        """The data, checked; and everything on the device as the model's objects have it now.
-
-        A step in blocks (`what` None) takes them as they are at its first block.
-        """
-        if what:
-            self._batch.none(what)
+    def _data(self, X: Array, y: Any, step: str = "") -> Data:
+        """The data, checked; for a whole step, called so, what `_refresh` brings, too."""
+        if step:
+            self._batch.none(step)
         values = getattr(y, "values", y)
         last_X, last_values, data = self._last
         if data is None or X is not last_X or values is not last_values:
             data = checked(self.plan, self.xp, self._dtype, X, values)
             self._last = X, values, data
-        if not self._batch.total:
-            self._parameters.refresh()
-            self._settings.refresh()
+        if step:
+            self._refresh()
         return data
 
-    def _launch(
-        self,
-        data: Data,
-        batch: int,
-        first: int,
-        steps: int,
-        fresh: bool,
-        total: int = 0,
-        launches: int = 1,
-    ) -> None:
-        """One launch, or several alike.
-
-        total     of a batch in blocks: the launch does a part of a step
-        launches  more than one go as a CUDA graph
-        """
-        if self._records is not self._schedule.records:
+    def _anew(self) -> None:
+        """A batch in blocks begins: with the model as it is now, and sums of 0."""
+        self._refresh()
+        if self._words.size == 1:
+            self._words = self.xp.zeros(self._message.size, np.int64)
             self.ready.clear()
-            self._records = self._schedule.records
-        key = (data.kind, batch, total > 0, self._settings.penalties)
-        ready = self.ready.get(key) or self._prepare(key, data)
-        if data is not ready.data:
-            given = self._unused | {data.kind: data.values}
-            ready.data = ready.graph = None  # until it is there
-            ready.launch.put(DATA, data.X, given[LABELS], given[BYTES], given[NUMBERS])
-            ready.data = data
-        sizes = (data.rows, batch, first, steps, int(fresh), self._batch.rows, total)
-        if sizes != ready.sizes:
-            ready.sizes, ready.graph = (), None
-            ready.launch.put(SIZES, *sizes)
-            ready.sizes = sizes
-        if launches == 1:
-            ready.launch()
         else:
-            if ready.graph is None:
-                ready.graph = cuda_device.captured(self.xp, ready.launch, launches)
-            ready.graph()
-
-    def _prepare(self, key: tuple[Any, ...], data: Data) -> Ready:
-        """A launch for batches of a kind and a size, with this data in it."""
-        kind, batch, part, _ = key
-        build = self._build(kind, batch, part)
-        self._reserve(build.grid(batch))
-        given = self._unused | {kind: data.values}
-        p, settings, schedule = self._parameters, self._settings, self._schedule
-        arguments = (
-            *(data.X, given[LABELS], given[BYTES], given[NUMBERS]),
-            *(p.parameters, p.gradients, p.momentums, p.caches),
-            *(self._partials, self._counters, settings.dropouts, schedule.rates, settings.numbers),
-            *(schedule.records, self._totals, self._sums),
-            *(0,) * 7,
-        )
-        launch = self._launcher.prepare(
-            *("fused", "fused_step", (build.grid(batch),), build.threads, arguments, self._dtype),
-            **dict(build.definitions),
-        )
-        ready = self.ready[key] = Ready(launch, data)
-        return ready
-
-    def _build(self, kind: int, rows: int, part: bool = False) -> Build:
-        """The build for steps over `rows` samples; chosen once for each size."""
-        key = (kind, rows, part, self._settings.penalties)
-        if key not in self._builds:
-            self._builds[key] = cuda_kernel.choose(
-                self.plan, kind, self._settings.penalties, rows, self._device, part
-            )
-        return self._builds[key]
-
-    def _reserve(self, blocks: int) -> None:
-        """Scratch memory for `blocks` blocks."""
-        rows = cuda_kernel.partial_rows(blocks)
-        if rows > len(self._partials):
-            self._partials = self.xp.zeros((rows, self.plan.parameters + 2), self._dtype)
-            counters = self.xp.zeros(3 + rows, np.uint32)
-            counters[:2] = self._counters[:2]
-            self.ready.clear()  # first: one that was made for the others must not be launched
-            self._counters = counters
-
-    def _count(self) -> int:
-        """The rows of the schedule that the kernel has used. Waits for the device."""
-        return int(self._counters[0])
+            self._words[...] = 0

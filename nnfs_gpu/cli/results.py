@@ -1,0 +1,130 @@
+"""What `nnfs-gpu train` measures, writes and shows when training is over.
+
+Accuracies are those of the final model: on the validation points, and on at most 100,000 of the
+training points. The curve's training accuracy is a mean over the epoch, measured while the model
+changes, as is usual. Ranks measure together, and rank 0 writes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from .. import datasets
+from ..model import Model
+from ..ranks.failures import together
+from ..ranks.world import World
+from ..training.callbacks import History
+from .common import (
+    BATCH,
+    METRICS_FILE,
+    MODEL_FILE,
+    PICTURE_FILE,
+    naming,
+    to_json,
+    two_columns,
+    versions,
+    write,
+)
+from .config import Config, Outputs
+from .points import some_of
+from .progress import DivergedError, TrainingWatch
+
+
+def measure(
+    model: Model,
+    config: Config,
+    training: Any,
+    validation: Any,
+    watch: TrainingWatch,
+    history: History,
+    world: World,
+) -> dict[str, Any]:
+    """What metrics.json holds, but for "interrupted" and "seconds". Raises DivergedError."""
+    known = together(world, lambda: some_of(config, training))
+    seen, fresh = (
+        model.evaluate(*points, batch_size=BATCH, verbose=False, world=world)
+        for points in (known, validation)
+    )
+    together(world, lambda: _check_finite(seen["loss"] + fresh["loss"], config))
+    return {
+        "train_accuracy": seen["accuracy"],
+        "validation_accuracy": fresh["accuracy"],
+        "bayes_limit": datasets.spiral_bayes_limit(config.classes),
+        "samples_per_second": watch.samples_per_second,
+        "train_loss": seen["loss"],
+        "validation_loss": fresh["loss"],
+        "epochs_finished": len(history.epoch),
+        "steps": watch.steps,
+        "training_seconds": watch.training_seconds,
+        "ranks": world.size,
+        "communication_seconds": history.communication,
+        "backend": model.backend.name,
+        "backend_version": model.backend.version(),
+        "config": asdict(config),
+        "versions": versions(),
+        "curve": {"epoch": history.epoch, **history.history},
+    }
+
+
+def _check_finite(loss: float, config: Config) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(loss, config.learning_rate)
+
+
+def write_files(
+    model: Model, config: Config, metrics: dict[str, Any], validation: Any, outputs: Outputs
+) -> list[Path]:
+    """Write the results, the model first: it is the one that cannot be made again."""
+    files = [outputs.folder / MODEL_FILE, outputs.folder / METRICS_FILE]
+    with naming(files[0]):
+        model.save(files[0])
+    write(to_json(metrics), files[1])
+    if outputs.json_target is not None:
+        write(to_json(metrics), outputs.json_target)
+    if outputs.plot:
+        from . import picture  # Matplotlib takes longer to import than a small run to train
+
+        png = picture.draw(
+            model,
+            model.backend.to_numpy(validation[0]),
+            model.backend.to_numpy(validation[1]),
+            metrics["curve"],
+            metrics["bayes_limit"],
+            f"Spiral classifier: network {config.network}, {config.points:,} training points",
+        )
+        files.append(outputs.folder / PICTURE_FILE)
+        write(png, files[2])
+    return files
+
+
+def table(
+    config: Config, metrics: dict[str, Any], trained: float, files: list[Path], who: str
+) -> Table:
+    """What a person wants to know at the end.
+
+    trained  seconds in training steps since the command was started
+    who      which ranks have computed on what; "" without --distributed
+    """
+    epochs = f"{metrics['epochs_finished']} of {config.epochs} epochs"
+    if metrics["interrupted"]:
+        epochs += ", interrupted"
+    rows = {
+        "train accuracy": f"{metrics['train_accuracy']:.4f}",
+        "validation accuracy": f"{metrics['validation_accuracy']:.4f}",
+        "Bayes limit": f"{metrics['bayes_limit']:.4f}  (no classifier can do better)",
+        "samples/s": f"{metrics['samples_per_second']:,.0f}",
+        "backend": f"{metrics['backend']}, {config.dtype}  ({metrics['backend_version']})",
+        "time": f"{metrics['seconds']:.1f} s  ({epochs})",
+    }
+    if who:
+        seconds = metrics["communication_seconds"]
+        share = f"{seconds / trained:.1%} of the training" if trained else "nothing was left"
+        rows["ranks"] = who
+        rows["communication"] = f"{seconds:.2f} s on rank 0, {share}"
+    rows["files written"] = "\n".join(str(file) for file in files)
+    return two_columns(rows)
