@@ -217,13 +217,13 @@ class Emitter:
         """|a|."""
         return self._call("fabs", a)
 
-    def negative(self, a):
-        """-a."""
-        return self.builder.fneg(a)
-
     def copy_sign(self, a, b):
         """|a| with the sign of b."""
         return self._call("copysign", a, b)
+
+    def negative(self, a):
+        """-a."""
+        return self.builder.fneg(a)
 
     def fma(self, a, b, c):
         """a b + c, rounded once: the same number in every caller, which a product and a sum that

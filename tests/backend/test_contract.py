@@ -26,10 +26,8 @@ PROTOCOL = {
     if inspect.isfunction(function) and not name.startswith("_")
 }
 # Attributes of a backend that are no operations.
-SETTINGS = {
-    *("name", "dtype", "precise_dot", "book_random", "xp", "version", "device_number"),
-    "one_answer",
-}
+SETTINGS = {"name", "dtype", "precise_dot", "book_random", "xp", "version", "device_number"}
+SETTINGS |= {"one_answer"}
 # These may hand back what they were given.
 MAY_ALIAS = {"asarray", "to_numpy"}
 

@@ -142,6 +142,16 @@ def test_what_float64_loses_on_the_way_decides_a_tie():
         assert dw.tolist() == [1 + 2.0**-23] * 20
 
 
+def test_numbers_that_lie_just_too_far_apart_for_float64_decide_a_tie():
+    """2^30 + 2^6 lies in the middle of two float32; beside it 2^-23 is lost, and again."""
+    small = 1 + 2.0**-23, -1
+    column = np.array([*[8659208] * 123, 8659304, *small, *small], np.float32)
+    assert np.cumsum(column, dtype=np.float64)[-1] == 2.0**30 + 2.0**6
+    sums, dw = np.repeat(column[:, None], 20, axis=1), np.empty(20, np.float32)
+    scaled(128, sums.reshape(-1), 20, np.zeros(60, np.int64), 1.0, dw)
+    assert dw.tolist() == [2.0**30 + 2.0**7] * 20
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_neither_order_nor_grouping_changes_a_word(dtype):
     rng = np.random.default_rng(3)
@@ -203,6 +213,22 @@ def test_losses_of_every_size_are_added_without_rounding():
         assert words.tolist() == turned.tolist()
         exact = math.fsum(totals[:, 0])
         assert abs(losses_of(words) - exact) <= 2 * math.ulp(exact)
+
+
+def test_losses_of_many_ranks_have_the_value_of_all_of_them():
+    """Their words are added first, and carried once: words of one rank fill 50 bits already."""
+    rng = np.random.default_rng(6)
+    for scale in (1e-12, 1.0, 1e17, 1e25):
+        for _ in range(50):
+            totals = np.zeros((1000, 2))
+            totals[:, 0] = rng.random(1000) * scale
+            whole, ranks = np.zeros((2, LOSS_WORDS), np.int64)
+            add_losses(totals, whole)
+            for total in totals:
+                words = np.zeros(LOSS_WORDS, np.int64)
+                add_losses(total[None], words)
+                ranks += words
+            assert losses_of(ranks) == losses_of(whole)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e120])

@@ -204,6 +204,20 @@ def test_trained_twice_by_worlds_of_any_size():
 
 
 # ---- evaluation ----
+def test_sums_of_batches_are_rounded_once_and_told_by_rank_0(capsys):
+    network = Network((2, 4, 1), loss="squared_error")
+
+    def run(world):
+        model, X, y = made(network, "float64", n=5)
+        for dense in model.trainable_layers:
+            dense.weights, dense.biases = dense.weights * 0, dense.biases * 0
+        y = np.array([[1e8], [1], [1], [1], [1]])  # losses of 1e16 and 1: 1e16 + 1 is 1e16
+        return model.evaluate(X, y, batch_size=1, world=world)["loss"]
+
+    assert assert_as_one(run) == (10**16 + 4) / 5
+    assert capsys.readouterr().out.count("validation, acc: ") == 1 + 3
+
+
 def test_an_accuracy_without_a_precision_fails_as_in_one_process():
     network = Network((3, 8, 2), loss="squared_error")
 
