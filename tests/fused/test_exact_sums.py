@@ -216,9 +216,11 @@ def test_losses_of_every_size_are_added_without_rounding():
 
 
 def test_losses_of_many_ranks_have_the_value_of_all_of_them():
-    """Their words are added first, and carried once: words of one rank fill 50 bits already."""
+    """Their words are added first, and carried once: words of one rank fill 50 bits already, and
+    near 2^31 the middle one decides on the last digits.
+    """
     rng = np.random.default_rng(6)
-    for scale in (1e-12, 1.0, 1e17, 1e25):
+    for scale in (1.0, 2.0**31, 1e17, 2.0 ** (31 + 92)):
         for _ in range(50):
             totals = np.zeros((1000, 2))
             totals[:, 0] = rng.random(1000) * scale

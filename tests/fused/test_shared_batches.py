@@ -113,6 +113,22 @@ def test_what_does_not_belong_to_a_batch_is_refused():
     assert all(a.tobytes() == b.tobytes() for a, b in pairs)
 
 
+def test_a_batch_that_cannot_begin_is_not_under_way():
+    model, engine, X, y = made(NETWORKS["narrow"], "float32", 100)
+    dense = model.trainable_layers[0]
+    weights = dense.weights
+    dense.weights = weights.copy()
+    dense.weights.flags.writeable = False
+    with pytest.raises(ValueError, match="weights: expected a writeable contiguous array"):
+        engine.begin(100)
+    with pytest.raises(RuntimeError, match="message: no batch is under way"):
+        engine.message()
+    dense.weights = weights
+    engine.begin(100)
+    engine.accumulate(X, y, 100, 0)
+    engine.finish()
+
+
 def test_a_message_counts_rows_and_right_answers():
     _, engine, X, y = made(NETWORKS["narrow"], "float32", 1500)
     form = Message(engine.layout.gradients)
