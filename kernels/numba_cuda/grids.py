@@ -3,7 +3,7 @@
 Thread i computes sample i with the row function that the CPU's loop calls (softmax.py,
 losses.py, reductions.py, philox.py). Rows of few classes are what this suits: a thread reads
 its C numbers one after the other, so the loads of a warp lie C apart and come from the cache.
-Wide rows of softmax have kernels of their own in data/sources.py.
+Wide rows of softmax have kernels of their own in blocks.py.
 
 A label is compared with C before it is used as an index; where it is out of range, the row
 becomes `bad`, which the caller sets to NaN.

@@ -319,23 +319,17 @@ class KernelBackend(NumpyBackend):
 
     # ---- comparisons: of numbers of one dtype; whole numbers are array code's, exact anywhere ----
     def threshold(self, x: Array, limit: float) -> Array:
-        if "threshold" not in self._kernels:
-            return super().threshold(x, limit)
         return self._elements("threshold", (x,), (float(limit),), np.int32)
 
     def equal(self, a: Array, b: Array) -> Array:
-        if not self._compares("equal", a, b):
+        if not _comparable(a, b):
             return super().equal(a, b)
         return self._elements("equal", (a, b), result=np.bool_)
 
     def close(self, a: Array, b: Array, tolerance: float) -> Array:
-        if not self._compares("near", a, b):
+        if not _comparable(a, b):
             return super().close(a, b, tolerance)
         return self._elements("near", (a, b), (float(tolerance),), np.bool_)
-
-    def _compares(self, kernel: str, a: Array, b: Array) -> bool:
-        """Whether there is such a kernel and it takes these arrays."""
-        return kernel in self._kernels and a.dtype == b.dtype in FLOATS and a.shape == b.shape
 
     # ---- random numbers ----
     @staticmethod
@@ -371,3 +365,8 @@ class KernelBackend(NumpyBackend):
 def _mean(y: Array) -> tuple[float, float]:
     """What a mean over outputs and samples is divided by."""
     return float(y.shape[1]), float(y.shape[0])
+
+
+def _comparable(a: Array, b: Array) -> bool:
+    """Whether a kernel compares these arrays."""
+    return bool(a.dtype == b.dtype in FLOATS and a.shape == b.shape)

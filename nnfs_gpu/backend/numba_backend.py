@@ -29,6 +29,7 @@ from .arrays import check_bias
 from .cpu import workers
 from .cpu.launch import default_threads, launch
 from .kernel_backend import KernelBackend
+from .numpy_backend import NumpyBackend
 from .protocol import Array
 
 # What an element costs against one of a sum, roughly: it decides how many threads share the work.
@@ -132,6 +133,9 @@ class NumbaBackend(KernelBackend):
         kernel, outputs = dense.relu_backward_column_sums, (dz, partial)
         launch(kernel, partial.shape[0], (dy, y), outputs, work=dy.size)
         return dz, _added(partial)
+
+    # ---- comparisons: NumPy's ----
+    threshold, equal, close = NumpyBackend.threshold, NumpyBackend.equal, NumpyBackend.close
 
     # ---- what sums up ----
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:

@@ -6,9 +6,12 @@ through the bindings that CuPy has (`cupy.cuda.nvrtc`), and `cuda_launch` loads 
 `options` is what really runs: the launch, the tests that compile without a device and the
 emulator of the tests all take their options from it.
 
-What CuPy computes for the backends is still compiled by CuPy, and flushes denormals: `equal` and
-`close`, the scaling and adding up of gradients in tiles (fused/tiles.py), conversions of
-arrays that lie on the device, and optimizer steps on arrays that are not contiguous.
+What CuPy computes for the backends is still compiled by CuPy, and flushes denormals. No operation
+that promises its bits (docs/decisions/one-answer.md) is among it, but for cases that no layer
+makes: arrays of another dtype that already lie on the device are converted, comparisons are of
+whole numbers or of two dtypes, an optimizer's arrays differ in dtype. Of others, the scaling of
+gradients at matrices of targets, and their scaling and adding up in tiles (fused/tiles.py), are
+CuPy's; products are cuBLAS's.
 
 Code is kept on disk (`cuda_cache`), since NVRTC takes 0.1 to 3 seconds for a file.
 Source of the options: NVRTC User Guide, "Supported Compile Options".
