@@ -129,9 +129,8 @@ class Model(Network):
             self._require("evaluate", "loss", "accuracy")
             return data_of(self, X_val, y_val, "evaluate", check_finite)
 
-        ranks = world or World()
-        data = together(ranks, prepared)
-        return inference.evaluate(self, data, batch_size, verbose, ranks)
+        data = together(world or World(), prepared)
+        return inference.evaluate(self, data, batch_size, verbose, world)
 
     def predict(
         self,

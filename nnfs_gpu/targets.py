@@ -12,7 +12,7 @@ import numpy as np
 
 from . import checks, remedies
 from .backend import Backend
-from .backend.arrays import incoming, on_gpu, plain
+from .backend.arrays import incoming, plain, waits
 
 Array = Any
 
@@ -65,7 +65,7 @@ class Labels(Targets):
                 f"labels: got {host.shape[0]} labels for {samples} samples; expected one for each: "
                 f"{remedies.same_rows(host.shape, samples)}"
             )
-        kept = y if here or on_gpu(y) else host
+        kept = y if here or waits(y) else host
         super().__init__(backend.asarray(kept, np.int32 if host.ndim == 1 else None))
         self.classes = classes
 

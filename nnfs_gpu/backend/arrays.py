@@ -33,6 +33,11 @@ def on_gpu(x: Any) -> bool:
     return hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] == KDL_CUDA
 
 
+def waits(x: Any) -> bool:
+    """Whether to look at the values of `x` here means to wait for a device, and to copy them."""
+    return on_gpu(x)
+
+
 def incoming(x: Any, name: str = "x") -> Array:
     """`x` as an array of real numbers: where it lies on a GPU itself, else as a NumPy array.
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..backend import available_backends, get_backend
-from ..backend.cuda.libraries import PATHFINDER, Found, find_libraries
+from ..backend.cuda.libraries import PATHFINDER, USERS, Found, find_libraries
 from ..backend.cuda.probe import installed_wheels
 from ..backend.driver import cuda_driver
 from ..ranks import nccl
@@ -48,7 +48,7 @@ def run(json_target: str | None) -> int:
         "versions": ", ".join(f"{k} {v or 'missing'}" for k, v in found["versions"].items()),
     }
     console.print(two_columns(rows))
-    if any(found["versions"][name] for name in ("cupy", "numba-cuda", PATHFINDER)):
+    if any(found["versions"][name] for name in USERS):
         console.print(_libraries(found["cuda_libraries"]))
     return 0
 

@@ -42,12 +42,13 @@ def measure(
     validation: Any,
     watch: TrainingWatch,
     history: History,
-    world: World,
+    ranks: World | None,
 ) -> dict[str, Any]:
     """What metrics.json holds, but for "interrupted" and "seconds". Raises DivergedError."""
+    world = ranks or World()
     known = together(world, lambda: some_of(config, training))
     seen, fresh = (
-        model.evaluate(*points, batch_size=BATCH, verbose=False, world=world)
+        model.evaluate(*points, batch_size=BATCH, verbose=False, world=ranks)
         for points in (known, validation)
     )
     together(world, lambda: _check_finite(seen["loss"] + fresh["loss"], config))

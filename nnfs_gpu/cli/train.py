@@ -65,7 +65,7 @@ def run(config: Config, outputs: Outputs, world: World, distributed: bool) -> in
             shared = world if distributed else None
             history = train(model, config, training, validation, watch, outputs, shared)
             tell_of_stop(world, stop, console)
-            metrics = measure(model, config, training, validation, watch, history, world)
+            metrics = measure(model, config, training, validation, watch, history, shared)
             metrics["interrupted"] = len(history.epoch) < config.epochs
             metrics["seconds"] = time.perf_counter() - started
             who = who_computes(world, backend) if distributed else ""

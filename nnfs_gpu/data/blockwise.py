@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import checks
 from ..accuracy import Accuracy
-from ..backend.arrays import incoming, on_gpu, plain, prefixed
+from ..backend.arrays import incoming, plain, prefixed, waits
 from ..backend.protocol import DTypeLike
 from ..backend.remedies import no_array
 from ..network.measures import OwnAccuracy
@@ -65,7 +65,7 @@ class InBlocks:
         except (TypeError, ValueError, RuntimeError) as error:
             raise prefixed(error, where) from error
         moved = self.model.checked_rows(x, where, "X")
-        if self.check_finite and not (self._seen and on_gpu(X)):
+        if self.check_finite and not (self._seen and waits(X)):
             checks.finite(self.backend, x if isinstance(x, np.ndarray) else moved, where, "X", X)
         return moved
 
@@ -92,7 +92,7 @@ class InBlocks:
         range makes the loss NaN, and nothing beside the arrays is read.
         """
         form: Any = self._form
-        fits = on_gpu(y) or (isinstance(form, Labels) and form.suit(y))
+        fits = waits(y) or (isinstance(form, Labels) and form.suit(y))
         if not fits or y.shape[:1] != X.shape[:1]:
             return self._checked(X, y, start)
         X = self._data(X, f"{self.what}, rows {start} to {start + len(X) - 1}")
@@ -109,8 +109,8 @@ class InBlocks:
         where = f"{self.what}, the block at row {start}"
         given = pair(block, where)
         try:
-            X = given[0] if on_gpu(given[0]) else plain(given[0], "X")
-            y = raw(given[1]) if on_gpu(raw(given[1])) else plain(raw(given[1]), "y")
+            X = given[0] if waits(given[0]) else plain(given[0], "X")
+            y = raw(given[1]) if waits(raw(given[1])) else plain(raw(given[1]), "y")
         except (TypeError, ValueError, RuntimeError) as error:
             raise prefixed(error, where) from error
         for name, one, array in zip(("X", "y"), given, (X, y), strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import checks
 from ..backend import Backend
-from ..backend.arrays import incoming, on_gpu, prefixed, to_host
+from ..backend.arrays import incoming, prefixed, to_host, waits
 from ..backend.protocol import DTypeLike
 from ..targets import Targets
 
@@ -53,7 +53,7 @@ def form_of(y: Any) -> tuple[np.dtype, tuple[int, ...]]:
     """The dtype of targets and the shape of one, as the user gave them."""
     if isinstance(y, Targets):
         return y.given or (y.values.dtype, y.values.shape[1:])
-    host = to_host(y[:1] if on_gpu(y) else y, "y")
+    host = to_host(y[:1] if waits(y) else y, "y")
     return host.dtype, host.shape[1:]
 
 

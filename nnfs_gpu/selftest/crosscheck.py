@@ -24,7 +24,8 @@ from ..losses import Loss_CategoricalCrossentropy
 from ..model import Model
 from ..optimizers import Optimizer_SGD
 from ..training import divergence
-from .operations import OPERATIONS, SAME, Arguments, Operation
+from .draws import Arguments
+from .operations import OPERATIONS, SAME, Operation
 
 SHAPES = ((1, 1), (300, 3), (257, 10), (100, 33), (7, 1500))
 MOST = 1 << 20  # elements: a Jacobian of long rows is not looked at

@@ -5,9 +5,7 @@ and whether their bits do, which dtypes come out, what it writes, and how many e
 move. `crosscheck.py` and `warmup.py`, the tests in tests/backend/, and bench/ all read it: an
 operation that has its line is checked and timed everywhere.
 
-Arguments have what goes wrong easily: exact zeros of both signs, ties, probabilities of exactly 0
-and 1, gradients that differ from column to column. Without `edges` they are the plain numbers that
-times are taken with.
+What arguments are drawn from stands in `draws.py`.
 """
 
 from __future__ import annotations
@@ -19,44 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..backend.protocol import Backend, DTypeLike
+from . import draws
+from .draws import Arguments, Draw
 
-Arguments = dict[str, Any]
 Elements = Callable[[int, int], float]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Random numbers for `rows` of n rows and c columns, and `outputs` of a dense layer."""
-
-    rng: np.random.RandomState  # or what draws as one
-    dtype: np.dtype
-    n: int
-    c: int
-    rows: int
-    outputs: int
-    edges: bool
-
-    def normal(self, rows: int | None = None, columns: int | None = None) -> np.ndarray:
-        """Normally distributed, (rows, c) unless told otherwise."""
-        return self.rng.randn(rows or self.rows, columns or self.c)
-
-    def uniform(self) -> np.ndarray:
-        """Uniform in 0..1, (rows, c)."""
-        return self.rng.rand(self.rows, self.c)
-
-    def probabilities(self, spread: float = 2.0) -> np.ndarray:
-        """Rows whose sums are 1, some of them nearly 0 and nearly 1."""
-        e = np.exp(spread * self.normal())
-        rows: np.ndarray = e / e.sum(axis=1, keepdims=True)
-        return rows
-
-    def put(self, a: np.ndarray, share: float, value: Any) -> np.ndarray:
-        """`a` with a share of its elements, or rows, replaced where edges are asked for."""
-        if self.edges:
-            shape = a.shape[:1] if np.ndim(value) else a.shape
-            a[self.rng.rand(*shape) < share] = value
-        return a
-
 
 SAME, NOT_YET, PRODUCT = "same", "not yet", "product"
 
@@ -137,128 +101,7 @@ class Operation:
         return [np.asarray(backend.to_numpy(a) if hasattr(a, "dtype") else a) for a in found]
 
 
-# ---- the arguments of every operation ----
-def _normal(*names: str, spread: float = 1.0, **scalars: Any) -> Callable[[Draw], Arguments]:
-    return lambda d: {name: spread * d.normal() for name in names} | scalars
-
-
-def _given(d: Draw) -> Arguments:
-    """float64 in another order: to be converted, without loss."""
-    return {"x": np.ascontiguousarray(d.normal().astype(d.dtype).astype(float).T).T}
-
-
-def _kink(d: Draw) -> Arguments:
-    x = d.put(d.put(d.normal(), 0.2, 0.0), 0.1, -0.0)
-    return {"dy": d.normal(), "x": x}
-
-
-def _softmax(d: Draw) -> Arguments:
-    """Columns of different signs and sizes: a transposed Jacobian or grad[i] for grad[j] shows."""
-    return {"dy": d.normal() * (1 + np.arange(d.c)) / d.c, "y": d.probabilities()}
-
-
-def _classes(kind: str) -> Callable[[Draw], Arguments]:
-    def make(d: Draw) -> Arguments:
-        p = d.put(d.probabilities(), 0.1, np.eye(d.c)[0])  # exactly 1, and exactly 0 elsewhere
-        t = d.rng.randint(0, d.c, d.rows)
-        if kind == "sparse":
-            return {"p": p, "t": t.astype(np.int32)}
-        return {"p": p, "t": np.eye(d.c)[t] if kind == "one_hot" else d.probabilities(0.5)}
-
-    return make
-
-
-def _scores(kind: str) -> Callable[[Draw], Arguments]:
-    """Scores with some that leave no doubt; `samples` as for a tile of a larger batch."""
-
-    def make(d: Draw) -> Arguments:
-        x = 3 * d.normal()
-        x *= d.put(np.ones((d.rows, 1)), 0.1, 100.0)
-        samples = {"samples": 2 * d.n + 1} if d.edges and kind != "sparse" else {}
-        return {"x": x, "t": _classes(kind)(d)["t"]} | samples
-
-    return make
-
-
-def _binary(d: Draw) -> Arguments:
-    p, t = d.put(d.put(d.uniform(), 0.1, 0.0), 0.1, 1.0), d.uniform()
-    return {"p": p, "t": np.where(d.put(np.zeros(t.shape), 0.8, 1.0), t < 0.5, t)}
-
-
-def _regression(d: Draw) -> Arguments:
-    y, t = d.normal(), d.normal()
-    same = d.put(np.zeros(y.shape, bool), 0.2, True)
-    return {"y": np.where(same, t, y), "t": t}
-
-
-def _linear(d: Draw) -> Arguments:
-    w, b = d.normal(d.c, d.outputs), d.normal(1, d.outputs)
-    return {"x": d.normal(), "w": w, "b": b}
-
-
-def _linear_backward(d: Draw) -> Arguments:
-    return {"dy": d.normal(None, d.outputs), "x": d.normal(), "w": d.normal(d.c, d.outputs)}
-
-
-def _linear_relu_backward(d: Draw) -> Arguments:
-    y = np.maximum(d.normal(None, d.outputs), 0)  # a half of exact zeros
-    return _linear_backward(d) | {"y": y}
-
-
-def _weights(d: Draw) -> Arguments:
-    """Weights and their gradient, with exact zeros in both."""
-    w = d.put(d.put(d.normal(), 0.1, 0.0), 0.1, -0.0)
-    return {"w": w, "dw": d.put(d.normal(), 0.1, 0.0)}
-
-
-def _step(state: str = "", **scalars: Any) -> Callable[[Draw], Arguments]:
-    def make(d: Draw) -> Arguments:
-        states = {name: d.normal() ** (2 if name == "cache" else 1) for name in state.split()}
-        return _weights(d) | states | scalars
-
-    return make
-
-
-def _eighths(*names: str, **scalars: Any) -> Callable[[Draw], Arguments]:
-    """Multiples of 1/8, so that ties and differences at the limit are exact."""
-    return lambda d: {k: d.rng.randint(-8, 9, (d.rows, d.c)) / 8 for k in names} | scalars
-
-
-def _whole(dtype: str, low: int, high: int) -> Callable[[Draw], Arguments]:
-    return lambda d: {"a": d.rng.randint(low, high, (d.rows, d.c)).astype(dtype)}
-
-
-def _summed(d: Draw) -> Arguments:
-    """Where times are taken, numbers whose sum is far from 0: it is compared relative to itself."""
-    return {"a": d.normal() if d.edges else d.uniform()}
-
-
-def _exact(d: Draw) -> Arguments:
-    """Numbers of every size, some of them poison, as are some of the words."""
-    x = d.put(d.normal() * 2.0 ** d.rng.randint(-90, 63, (d.rows, d.c)), 0.1, 0.0)
-    x = d.put(x, 0.02, np.nan)
-    words = _exact_words(d)
-    return words | {"w2": d.put(words["w2"], 0.05, 2**52), "x": x}
-
-
-def _exact_words(d: Draw) -> Arguments:
-    """As they are when others' have been added: not carried."""
-    sizes = (("w0", 2**59), ("w1", 2**59), ("w2", 2**48))
-    return {name: d.rng.randint(-most, most, (d.rows, d.c)) for name, most in sizes}
-
-
-def _words(d: Draw) -> Arguments:
-    return {"count": d.n * d.c, "seed": 2**40 + 7, "stream": 2, "call": 5}
-
-
-def _spiral(d: Draw) -> Arguments:
-    return {"samples": d.n, "classes": d.c, "seed": 7}
-
-
-def _spread(d: Draw) -> Arguments:
-    return _spiral(d) | {"start": d.n * d.c // 3, "step": 3}
-
-
+# ---- elements that are moved ----
 def matrices(count: float, vectors: float = 0) -> Elements:
     """`count` arrays (n, c), and `vectors` of n."""
     return lambda n, c: count * n * c + vectors * n
@@ -279,45 +122,48 @@ _THREE = ("same", "same", "same")
 _ADAGRAD = {"rate": 0.05, "epsilon": 1e-7}
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("asarray", _given, "exact", SAME, ("own",)),
-    Operation("to_numpy", _normal("a"), "exact"),
+    Operation("asarray", draws.given, "exact", SAME, ("own",)),
+    Operation("to_numpy", draws.normal("a"), "exact"),
     Operation("zeros", lambda d: {"shape": (d.n, d.c)}, "exact", SAME, ("own",)),
-    Operation("copy", _normal("a"), "exact"),
+    Operation("copy", draws.normal("a"), "exact"),
     Operation("synchronize", lambda _: {}, "exact", SAME, ()),
-    Operation("all_finite", _normal("a"), "exact", SAME, ("python bool",)),
-    Operation("linear_forward", _linear, moved=dense(1, 1), **_DENSE),
+    Operation("all_finite", draws.normal("a"), "exact", SAME, ("python bool",)),
+    Operation("linear_forward", draws.linear, moved=dense(1, 1), **_DENSE),
     Operation(
-        *("linear_backward", _linear_backward),
+        *("linear_backward", draws.linear_backward),
         result=_THREE,
         moved=dense(2, 1),
         whole=True,
         **_DENSE,
     ),
-    Operation("linear_relu_forward", _linear, moved=dense(1, 1), **_DENSE),
+    Operation("linear_relu_forward", draws.linear, moved=dense(1, 1), **_DENSE),
     Operation(
-        *("linear_relu_backward", _linear_relu_backward),
+        *("linear_relu_backward", draws.linear_relu_backward),
         **{"result": _THREE, "moved": dense(2, 2), "whole": True, **_DENSE},
     ),
-    Operation("relu_forward", lambda d: {"x": _kink(d)["x"]}, "exact", moved=matrices(2)),
-    Operation("relu_backward", _kink, "exact", moved=matrices(3)),
+    Operation("relu_forward", lambda d: {"x": draws.kink(d)["x"]}, "exact", moved=matrices(2)),
+    Operation("relu_backward", draws.kink, "exact", moved=matrices(3)),
     Operation(
-        *("leaky_relu_forward", lambda d: {"x": _kink(d)["x"], "slope": 0.01}),
+        *("leaky_relu_forward", lambda d: {"x": draws.kink(d)["x"], "slope": 0.01}),
         moved=matrices(2),
     ),
-    Operation("leaky_relu_backward", lambda d: _kink(d) | {"slope": 0.01}, moved=matrices(3)),
-    Operation("sigmoid_forward", _normal("x", spread=9.0), moved=matrices(2)),
+    Operation("leaky_relu_backward", lambda d: draws.kink(d) | {"slope": 0.01}, moved=matrices(3)),
+    Operation("sigmoid_forward", draws.normal("x", spread=9.0), moved=matrices(2)),
     Operation(
         "sigmoid_backward", lambda d: {"dy": d.normal(), "y": d.uniform()}, moved=matrices(3)
     ),
-    Operation("tanh_forward", _normal("x", spread=4.0), moved=matrices(2)),
+    Operation("tanh_forward", draws.normal("x", spread=4.0), moved=matrices(2)),
     Operation(
         *("tanh_backward", lambda d: {"dy": d.normal(), "y": 2 * d.uniform() - 1}),
         moved=matrices(3),
     ),
     Operation(
-        *("softmax_forward", _normal("x", spread=5.0)), bits=NOT_YET, moved=matrices(2), at=None
+        *("softmax_forward", draws.normal("x", spread=5.0)),
+        bits=NOT_YET,
+        moved=matrices(2),
+        at=None,
     ),
-    Operation("softmax_backward", _softmax, moved=matrices(3), at=None, **_SUM),
+    Operation("softmax_backward", draws.softmax, moved=matrices(3), at=None, **_SUM),
     Operation(
         *("softmax_jacobian", lambda d: {"y": d.probabilities()}),
         moved=lambda n, c: n * c * c + n * c,
@@ -326,7 +172,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *(
         Operation(
-            *(name, _classes(kind), "element" if divided or kind == "sparse" else "sum"),
+            *(name, draws.classes(kind), "element" if divided or kind == "sparse" else "sum"),
             NOT_YET if kind == "soft" and not divided else SAME,  # one-hot: a single term
             variant=kind,
             moved=moved,
@@ -344,7 +190,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *(
         Operation(
-            *("softmax_cross_entropy", _scores(kind), "sum", NOT_YET, ("same", "same")),
+            *("softmax_cross_entropy", draws.scores(kind), "sum", NOT_YET, ("same", "same")),
             variant=kind,
             moved=moved,
             at=None if kind == "sparse" else (1_000,),
@@ -359,9 +205,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *(
         operation
         for name, make in (
-            ("binary_cross_entropy", _binary),
-            ("squared_error", _regression),
-            ("absolute_error", _regression),
+            ("binary_cross_entropy", draws.binary),
+            ("squared_error", draws.regression),
+            ("absolute_error", draws.regression),
         )
         for operation in (
             Operation(f"{name}_forward", make, moved=matrices(2, 1), at=None, **_SUM),
@@ -369,73 +215,114 @@ OPERATIONS: tuple[Operation, ...] = (
         )
     ),
     Operation(
-        *("dropout_forward", _normal("x", keep=0.8, seed=12345, call=6), "element"),
+        *("dropout_forward", draws.normal("x", keep=0.8, seed=12345, call=6), "element"),
         result=("same", "same"),
         moved=matrices(3),
         positional=True,
     ),
-    Operation("multiply", _normal("a", "b"), "exact", moved=matrices(3)),
+    Operation("multiply", draws.normal("a", "b"), "exact", moved=matrices(3)),
     Operation(
-        *("regularization_loss", lambda d: {"w": _weights(d)["w"], "l1": 0.01, "l2": 0.3}),
+        *("regularization_loss", lambda d: {"w": draws.weights(d)["w"], "l1": 0.01, "l2": 0.3}),
         moved=matrices(1),
         whole=True,
         **_SUM,
     ),
     Operation(
-        *("regularization_step", _step(l1=0.0625, l2=0.3), "element", SAME, (), ("dw",)),
+        *("regularization_step", draws.step(l1=0.0625, l2=0.3), "element", SAME, (), ("dw",)),
         moved=matrices(3),
     ),
-    Operation("sgd_step", _step(rate=0.05), "element", SAME, (), ("w",), moved=matrices(3)),
+    Operation("sgd_step", draws.step(rate=0.05), "element", SAME, (), ("w",), moved=matrices(3)),
     Operation(
-        *("momentum_step", _step("m", rate=0.05, momentum=0.9), "element", SAME, (), ("w", "m")),
+        *(
+            "momentum_step",
+            draws.step("m", rate=0.05, momentum=0.9),
+            "element",
+            SAME,
+            (),
+            ("w", "m"),
+        ),
         moved=matrices(5),
     ),
     Operation(
-        *("adagrad_step", _step("cache", **_ADAGRAD), "element", SAME, (), ("w", "cache")),
+        *("adagrad_step", draws.step("cache", **_ADAGRAD), "element", SAME, (), ("w", "cache")),
         moved=matrices(5),
     ),
     Operation(
-        *("rmsprop_step", _step("cache", rho=0.9, **_ADAGRAD), "element", SAME, (), ("w", "cache")),
+        *(
+            "rmsprop_step",
+            draws.step("cache", rho=0.9, **_ADAGRAD),
+            "element",
+            SAME,
+            (),
+            ("w", "cache"),
+        ),
         moved=matrices(5),
     ),
     Operation(
-        *("adam_step", _step("m cache", step=3, **ADAM), "element", SAME, (), ("w", "m", "cache")),
+        *(
+            "adam_step",
+            draws.step("m cache", step=3, **ADAM),
+            "element",
+            SAME,
+            (),
+            ("w", "m", "cache"),
+        ),
         moved=matrices(7),
     ),
     Operation(
-        *("adamw_step", _step("m cache", step=3, weight_decay=0.01, **ADAM), "element", SAME, ()),
+        *(
+            "adamw_step",
+            draws.step("m cache", step=3, weight_decay=0.01, **ADAM),
+            "element",
+            SAME,
+            (),
+        ),
         writes=("w", "m", "cache"),
         moved=matrices(7),
     ),
-    Operation("argmax", _eighths("x"), "exact", SAME, ("int32",), moved=matrices(1, 1), at=None),
-    Operation("threshold", _eighths("x", limit=0.25), "exact", SAME, ("int32",), moved=matrices(2)),
-    Operation("equal", _eighths("a", "b"), "exact", SAME, ("bool",), moved=matrices(2.25)),
     Operation(
-        *("close", _eighths("a", "b", tolerance=0.25), "exact", SAME, ("bool",)),
+        "argmax", draws.eighths("x"), "exact", SAME, ("int32",), moved=matrices(1, 1), at=None
+    ),
+    Operation(
+        "threshold", draws.eighths("x", limit=0.25), "exact", SAME, ("int32",), moved=matrices(2)
+    ),
+    Operation("equal", draws.eighths("a", "b"), "exact", SAME, ("bool",), moved=matrices(2.25)),
+    Operation(
+        *("close", draws.eighths("a", "b", tolerance=0.25), "exact", SAME, ("bool",)),
         moved=matrices(2.25),
     ),
-    Operation("mean", _summed, variant="floats", moved=matrices(1), whole=True, **_SUM),
-    Operation("mean", _whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
-    Operation("mean", _whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"),
+    Operation("mean", draws.summed, variant="floats", moved=matrices(1), whole=True, **_SUM),
+    Operation("mean", draws.whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
     Operation(
-        *("sum", _summed, "sum", NOT_YET, ("float64",)),
+        "mean", draws.whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"
+    ),
+    Operation(
+        *("sum", draws.summed, "sum", NOT_YET, ("float64",)),
         variant="floats",
         moved=matrices(1),
         whole=True,
     ),
-    Operation("sum", _whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
-    Operation("sum", _whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"),
-    Operation("exact_add", _exact, "exact", SAME, (), ("w0", "w1", "w2"), moved=matrices(13)),
-    Operation("exact_value", _exact_words, "exact", SAME, ("float64",), moved=matrices(8)),
+    Operation("sum", draws.whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
     Operation(
-        "random_words", _words, "exact", SAME, ("uint32",), moved=matrices(1), positional=True
+        "sum", draws.whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"
+    ),
+    Operation("exact_add", draws.exact, "exact", SAME, (), ("w0", "w1", "w2"), moved=matrices(13)),
+    Operation("exact_value", draws.exact_words, "exact", SAME, ("float64",), moved=matrices(8)),
+    Operation(
+        "random_words",
+        draws.random_words,
+        "exact",
+        SAME,
+        ("uint32",),
+        moved=matrices(1),
+        positional=True,
     ),
     Operation(
-        *("spiral", _spiral, "angle", SAME, ("own", "int32")),
+        *("spiral", draws.spiral, "angle", SAME, ("own", "int32")),
         moved=lambda n, _: 3 * n,
         at=(1,),
         rows=lambda elements, _: elements // 3,
         positional=True,
     ),
-    Operation("spiral", _spread, "angle", SAME, ("own", "int32"), variant="every third row"),
+    Operation("spiral", draws.spread, "angle", SAME, ("own", "int32"), variant="every third row"),
 )

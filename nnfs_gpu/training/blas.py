@@ -24,16 +24,21 @@ SMALL = 1 << 18  # multiplications for which OpenBLAS takes one thread (interfac
 Result = TypeVar("Result")
 
 
-def for_model(model: Network, act: Callable[[], Result], samples: int | None = None) -> Result:
+def for_model(
+    model: Network, act: Callable[[], Result], samples: int | None = None, ranks: bool = False
+) -> Result:
     """`act()`, on one BLAS thread where the layers of `model` are narrow and on the host.
 
     samples  that it multiplies at a time, where that is known: for few of them BLAS takes one
              thread by itself, and to say so again takes as long as a product
+    ranks    on one thread at any width: ranks have unlike numbers of threads, and of a wide product
+             the last digits depend on it
     """
     held = (getattr(layer, "weights", None) for layer in model.trainable_layers)
     widest = max((n for weights in held for n in getattr(weights, "shape", ())), default=0)
     few = samples is not None and samples * widest * widest <= SMALL
-    if not 0 < widest <= NARROW or few or getattr(model.backend, "xp", np) is not np:
+    one = ranks or (0 < widest <= NARROW and not few)
+    if not one or getattr(model.backend, "xp", np) is not np:
         return act()
     return _ONE_THREAD.call(act)
 

@@ -27,17 +27,20 @@ MOST = 1 << 17  # samples that are evaluated at a time where nobody says how man
 
 
 def evaluate(
-    model: Network, data: Any, batch_size: int | None, verbose: bool, world: World
+    model: Network, data: Any, batch_size: int | None, verbose: bool, ranks: World | None
 ) -> dict[str, float]:
     """Mean loss and accuracy of `model` on `data` (see `data/held.py`).
 
-    Each rank of `world` has some of the batches; all get the same numbers, which are those of
-    one process: the batches' sums are added without rounding.
+    Each of the `ranks` has some of the batches; all get the same numbers, for any number of ranks:
+    a batch is multiplied on one BLAS thread, and the batches' sums are added without rounding.
     """
+    world = ranks or World()
     rows = MOST if batch_size is None else batch_size
     size = together(world, lambda: checks.positive_int(rows, "batch_size"))
     _the_same(world, "evaluate", data.samples, size)
-    loss, accuracy = blas.for_model(model, lambda: _measured(model, data, size, world))
+    loss, accuracy = blas.for_model(
+        model, lambda: _measured(model, data, size, world), ranks=ranks is not None
+    )
     if verbose and world.rank == 0:
         print(f"validation, acc: {accuracy:.3f}, loss: {loss:.3f}")
     return {"loss": loss, "accuracy": accuracy}

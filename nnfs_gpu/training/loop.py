@@ -46,11 +46,11 @@ class Training:
         world: World | None = None,
     ):
         self.run, self.engine_name = run, engine
-        self.world = world or World()
+        self.world = world
         self.engine = steps_for(run.model, engine)
         self.checkpoint = None
         if checkpoint is not None:
-            writes = self.world.rank == 0
+            writes = world is None or world.rank == 0
             self.checkpoint = Checkpoint(run, self.fetch, checkpoint, checkpoint_every, writes)
         elif checkpoint_every is not None:
             raise ValueError("checkpoint_every: needs checkpoint, the folder to write to")
@@ -131,13 +131,19 @@ class Training:
                 long_calls.many_epochs(run, self.engine)
                 run.finite.tell()
                 continue
-            if not self._steps():
+            if not self._epoch():
                 break
-            self._finish_epoch()
-            if self.checkpoint is not None:
-                self.checkpoint.epoch_done()
-            run.finite.tell()
         self.fetch()
+
+    def _epoch(self) -> bool:
+        """The epoch that comes next, or what is left of it; False where it was left unfinished."""
+        if not self._steps():
+            return False
+        self._finish_epoch()
+        if self.checkpoint is not None:
+            self.checkpoint.epoch_done()
+        self.run.finite.tell()
+        return True
 
     def _steps(self) -> bool:
         """The steps of an epoch that are left; False where a callback stopped between two."""

@@ -41,6 +41,8 @@ from .shared import SharedSteps
 class RankTraining(Training):
     """One call of `Model.train(world=...)`, on one of its ranks."""
 
+    world: World
+
     def __init__(
         self, run: Run, engine: str, checkpoint: Any, checkpoint_every: int | None, world: World
     ):
@@ -173,12 +175,8 @@ class RankTraining(Training):
             while not shared.agree(run.model.stop_training) and run.epochs_done < run.epochs:
                 self._draw_seeds()
                 shared.within = run.steps_done < run.steps
-                if not self._steps():
+                if not self._epoch():
                     break
-                self._finish_epoch()
-                if self.checkpoint is not None:
-                    self.checkpoint.epoch_done()
-                run.finite.tell()
             run.model.stop_training = shared.stop
             self._together(self.fetch)
             shared.compare(together(self.world, self._mark), run.optimizer.iterations + 1)

@@ -54,6 +54,8 @@ _NVVM = {12: "nvidia-cuda-nvcc-cu12", 13: "nvidia-nvvm"}
 _CUDART = {12: "nvidia-cuda-runtime-cu12", 13: "nvidia-cuda-runtime"}
 _NVJITLINK = {12: "nvidia-nvjitlink-cu12", 13: "nvidia-nvjitlink"}
 
+USERS = (*_BOTH, PATHFINDER)  # packages of which one has to be there for a library to be used
+
 LIBRARIES: tuple[Library, ...] = (
     Library("nvrtc", "library", _BOTH, "compiles kernels, ours and CuPy's", _NVRTC),
     Library("libnvrtc-builtins", "beside nvrtc", _BOTH, "what NVRTC includes by itself", _NVRTC),

@@ -41,11 +41,17 @@ class Groups:
         row = layout.gradients * layout.dtype.itemsize
         self._most = max(4, min(MOST_GROUPS, GROUP_BYTES // row))
         self._short = max(4, min(MOST_GROUPS * MORE_GROUPS, GROUP_BYTES // row))
+        self._sizes: dict[int, int] = {}  # of groups, by samples of a batch
         self._room = 0  # groups that there is room for
         self.arrays: tuple[Array, ...] = ()  # their sums and totals, which the head points to
 
     def samples(self, n: int) -> int:
         """Samples in a group: of n and the plan alone, never of the threads."""
+        if n not in self._sizes:
+            self._sizes[n] = self._size(n)
+        return self._sizes[n]
+
+    def _size(self, n: int) -> int:
         worth = GROUP_FLOPS // self._flops
         most = min(max(-(-n // FEW_GROUPS), GROUP_SAMPLES), 2 * GROUP_SAMPLES)
         least = min(max(most, worth), max(HALF_GROUP, worth, -(-n // 2)))
