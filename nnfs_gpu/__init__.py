@@ -41,8 +41,9 @@ from .optimizers import (
 from .ranks.devices import choose_device
 from .ranks.world import World
 from .targets import Labels
-from .training.callbacks import Callback, EarlyStopping, History
+from .training.callbacks import Callback, EarlyStopping
 from .training.checkpoint_file import CheckpointError
+from .training.history import History
 
 __all__ = [
     "Accuracy",

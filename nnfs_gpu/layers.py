@@ -15,6 +15,7 @@ from .own.parts import Part
 from .own.values import shape_of
 from .parameters import REGULARIZERS, add_penalties
 from .passing import LeftByPass, Passed
+from .reprs import described
 
 Array = Any
 
@@ -178,6 +179,9 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
         self.inputs = None
         self.output = None
         self.binary_mask = None
+
+    def __repr__(self) -> str:
+        return described(self, {"rate": 1 - self.rate} if hasattr(self, "rate") else {})
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """inputs, any shape -> output, same shape: masked in training, else the inputs."""

@@ -19,7 +19,8 @@ from .network.network import Network
 from .ranks.failures import together
 from .ranks.world import World
 from .training import inference
-from .training.callbacks import Callback, History
+from .training.callbacks import Callback
+from .training.history import History
 from .training.loop import Training
 from .training.ranks import RankTraining
 from .training.run import Run
