@@ -39,9 +39,9 @@ def described(part: Any, given: Mapping[str, Any] | None = None, but: Collection
 
 
 def _settings(kind: type) -> list[inspect.Parameter]:
-    """What the constructor takes, but for `self` and what has no name."""
+    """What the constructor takes, but for what has no name."""
     try:
-        found = list(inspect.signature(kind.__init__).parameters.values())[1:]
+        found = inspect.signature(kind).parameters.values()
     except (TypeError, ValueError):
         return []
     return [one for one in found if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 class History:
     """The curve of a training run: `history["loss"]` is a list with one number an epoch.
 
-    epoch    the epochs' numbers, from 1
-    history  the lists by name, as in Keras
-    communication
-             seconds that this rank has spent in the sums of this call's steps, waiting for the
-             others included; 0 where one process has trained
+    Attributes
+    ----------
+    epoch : list of int
+        The epochs' numbers, from 1.
+    history : dict of str to list of float
+        The lists by name, as in Keras.
+    communication : float
+        Seconds that this rank has spent in the sums of this call's steps, waiting for the
+        others included; 0 where one process has trained.
     """
 
     def __init__(self) -> None:
@@ -27,14 +31,28 @@ class History:
         self.communication = 0.0
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
-        """Add numbers of `epoch`, which is the last one or the one after it."""
+        """Add numbers of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            The last one or the one after it.
+        logs : dict of str to float
+            Its numbers by name.
+        """
         if not self.epoch or self.epoch[-1] != epoch:
             self.epoch.append(epoch)
         for key, value in logs.items():
             self.history.setdefault(key, []).append(value)
 
     def last(self) -> dict[str, float]:
-        """The numbers of the last epoch; {} before the first."""
+        """The numbers of the last epoch.
+
+        Returns
+        -------
+        dict of str to float
+            By name; {} before the first epoch.
+        """
         return {key: values[-1] for key, values in self.history.items()}
 
     def __getitem__(self, key: str) -> list[float]:
@@ -68,7 +86,13 @@ class History:
         return curves.plot(self.to_dict(), limit)
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Copies of all lists by name, the epochs' numbers, as "epoch", first."""
+        """All numbers, to be changed at will.
+
+        Returns
+        -------
+        dict of str to list
+            Copies of the lists by name; the first is "epoch".
+        """
         return {"epoch": list(self.epoch)} | {key: list(v) for key, v in self.history.items()}
 
     def to_csv(self, path: AnyPath) -> None:
@@ -92,7 +116,12 @@ class History:
         write_atomically(path, ("\n".join(lines) + "\n").encode())
 
     def to_frame(self) -> Any:
-        """The same as a table of pandas, with the epochs' numbers as its index.
+        """All numbers as a table of pandas.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each name, a row for each epoch, with the epochs' numbers as the index.
 
         Raises
         ------
