@@ -40,6 +40,7 @@ from .optimizers import (
 )
 from .ranks.devices import choose_device
 from .ranks.world import World
+from .show.picture import picture
 from .targets import Labels
 from .training.callbacks import Callback, EarlyStopping
 from .training.checkpoint_file import CheckpointError
@@ -84,6 +85,7 @@ __all__ = [
     "choose_device",
     "get_backend",
     "init",
+    "picture",
     "register",
     "sine_data",
     "spiral_bayes_limit",

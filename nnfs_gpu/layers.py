@@ -6,6 +6,7 @@ backward sends the gradient through. Arithmetic is the backend's; nothing here n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,6 @@ from .own.parts import Part
 from .own.values import shape_of
 from .parameters import REGULARIZERS, add_penalties
 from .passing import LeftByPass, Passed
-from .reprs import described
 
 Array = Any
 
@@ -170,6 +170,7 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"seed": None, "calls": 0}
+    SHOWN: ClassVar[dict[str, Callable[[Any], Any]]] = {"rate": lambda layer: 1 - layer.rate}
     binary_mask: Any = LeftByPass()
 
     def __init__(self, rate: float, *, seed: int | None = None):
@@ -179,9 +180,6 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
         self.inputs = None
         self.output = None
         self.binary_mask = None
-
-    def __repr__(self) -> str:
-        return described(self, {"rate": 1 - self.rate} if hasattr(self, "rate") else {})
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
         """inputs, any shape -> output, same shape: masked in training, else the inputs."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,17 @@ import numpy as np
 _UNKNOWN = object()
 
 
-def described(part: Any, given: Mapping[str, Any] | None = None, but: Collection[str] = ()) -> str:
+def described(part: Any, but: Collection[str] = ()) -> str:
     """Such as `Layer_Dense(2, 64)` or `Optimizer_Adam(learning_rate=0.01)`.
 
-    given  values of settings whose attributes hold something else
-    but    settings to leave out
+    but  settings to leave out
+
+    Where an attribute holds something else than what was given, `SHOWN` of the class has a function
+    by the setting's name: it makes of the part what was given.
     """
     words, named = [], False
     for one in _settings(type(part)):
-        value = (given or {}).get(one.name, _UNKNOWN)
-        value = _held(part, one.name) if value is _UNKNOWN else value
-        text = None if one.name in but else _text(value)
+        text = None if one.name in but else _text(_held(part, one.name))
         required = one.default is one.empty and one.kind is not one.KEYWORD_ONLY
         if text is None or text == _text(one.default):
             named = True  # from here on, places no longer say which setting it is
@@ -38,10 +38,10 @@ def described(part: Any, given: Mapping[str, Any] | None = None, but: Collection
     return f"{type(part).__name__}({', '.join(words)})"
 
 
-def _settings(kind: type) -> list[inspect.Parameter]:
-    """What the constructor takes, but for what has no name."""
+def _settings(kind: Any) -> list[inspect.Parameter]:
+    """What `__init__` takes, but for `self` and what has no name."""
     try:
-        found = inspect.signature(kind).parameters.values()
+        _, *found = inspect.signature(kind.__init__).parameters.values()
     except (TypeError, ValueError):
         return []
     return [one for one in found if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
@@ -49,7 +49,8 @@ def _settings(kind: type) -> list[inspect.Parameter]:
 
 def _held(part: Any, name: str) -> Any:
     try:
-        return getattr(part, name, _UNKNOWN)
+        given = getattr(part, "SHOWN", {}).get(name)
+        return given(part) if given else getattr(part, name, _UNKNOWN)
     except Exception:  # a property of the user's own may raise anything
         return _UNKNOWN
 

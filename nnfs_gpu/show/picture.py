@@ -72,9 +72,7 @@ def _check(model: Any) -> None:
         raise RuntimeError(f"picture: the model has no {missing}; build and train it first")
 
 
-def _drawing(
-    model: Network, features: int, outputs: int
-) -> tuple[Callable[..., None], int, int]:
+def _drawing(model: Network, features: int, outputs: int) -> tuple[Callable[..., None], int, int]:
     """What draws such a model, and how large. Raises ValueError where nothing does."""
     kind = type(model.layers[-1])
     classes = kind is Activation_Softmax or (kind is Activation_Sigmoid and outputs == 1)

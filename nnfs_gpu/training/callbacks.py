@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import checks
+from ..reprs import described
 
 
 class Callback:
@@ -30,6 +31,9 @@ class Callback:
 
     model: Any = None
     rank_0 = False
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         """Before the first step.
