@@ -41,8 +41,11 @@ from .optimizers import (
 from .ranks.devices import choose_device
 from .ranks.world import World
 from .targets import Labels
-from .training.callbacks import Callback, EarlyStopping, History
+from .training.callbacks import Callback, History
 from .training.checkpoint_file import CheckpointError
+from .training.early_stopping import EarlyStopping
+from .training.loggers import CSVLogger, TensorBoard
+from .training.monitoring import ModelCheckpoint, ReduceLROnPlateau
 
 __all__ = [
     "Accuracy",
@@ -56,6 +59,7 @@ __all__ = [
     "Activation_Softmax_Loss_CategoricalCrossentropy",
     "Activation_Tanh",
     "Blocks",
+    "CSVLogger",
     "Callback",
     "CheckpointError",
     "EarlyStopping",
@@ -70,13 +74,16 @@ __all__ = [
     "Loss_MeanAbsoluteError",
     "Loss_MeanSquaredError",
     "Model",
+    "ModelCheckpoint",
     "ModelFileError",
     "Optimizer_Adagrad",
     "Optimizer_Adam",
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "ReduceLROnPlateau",
     "Rows",
+    "TensorBoard",
     "World",
     "__version__",
     "available_backends",
