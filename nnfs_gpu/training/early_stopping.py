@@ -13,17 +13,27 @@ NUMBERS = ("best", "best_epoch", "stopped_epoch", "wait")
 class EarlyStopping(Monitoring):
     """Ends training when a number has not improved for `patience` epochs in a row.
 
-    monitor       what to watch: a name of the epoch's logs
-    patience      epochs without improvement after which to stop; None: never stop
-    min_delta     what counts as an improvement: a change of more than this
-    restore_best  at the end of training, also by Ctrl-C or another exception, put back the
-                  parameters of the best epoch (those of the layers; the optimizer's state
-                  stays that of the last step)
-    mode          "min", "max", or "auto": accuracies should rise, all else should fall
-
     After training: `best` and `best_epoch` (from 1), `stopped_epoch` (None: ran to the end).
-    NaN is never an improvement. Raises ValueError when training begins where nothing of the
-    name `monitor` will be measured.
+    NaN is never an improvement.
+
+    Parameters
+    ----------
+    monitor : str
+        What to watch: a name of the epoch's logs.
+    patience : int, optional
+        Epochs without improvement after which to stop; None: never stop.
+    min_delta : float
+        What counts as an improvement: a change of more than this.
+    restore_best : bool
+        At the end of training, also by Ctrl-C or another exception, put back the parameters of
+        the best epoch (those of the layers; the optimizer's state stays that of the last step).
+    mode : {"auto", "min", "max"}
+        Which way is better; "auto": accuracies should rise, all else should fall.
+
+    Raises
+    ------
+    ValueError
+        When training begins where nothing of the name `monitor` will be measured.
     """
 
     def __init__(

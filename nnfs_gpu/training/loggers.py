@@ -17,15 +17,26 @@ from .callbacks import Callback
 class CSVLogger(Callback):
     """Writes the numbers of each epoch to a line of a CSV file: epoch, and the epoch's logs.
 
-    filename   the file; folders that are missing are made
-    separator  one character between two numbers
-    append     True: go on behind what the file holds; False: begin it anew
-
     A line is in the file as soon as its epoch has ended, numbers in full precision. A run that is
     killed and goes on from its checkpoint (`train(checkpoint=)`) writes each epoch once: lines that
     the checkpoint does not know of are cut off first. The arguments are Keras's; epochs count from
-    1. Raises ValueError for a file to go on with that has other columns, OSError where it cannot
-    be written.
+    1.
+
+    Parameters
+    ----------
+    filename : str or path
+        The file. Folders that are missing are made.
+    separator : str
+        One character between two numbers.
+    append : bool
+        True: go on behind what the file holds; False: begin it anew.
+
+    Raises
+    ------
+    ValueError
+        For another separator; when training begins, for other columns in a file to go on with.
+    OSError
+        Where the file cannot be written.
     """
 
     rank_0 = True
@@ -107,11 +118,18 @@ class CSVLogger(Callback):
 class TensorBoard(Callback):
     """Writes the numbers of each epoch for TensorBoard: `tensorboard --logdir runs` shows them.
 
-    log_dir  the folder of this run, made where it is missing. A run that goes on from a checkpoint,
-             or a new one in the same folder, takes the place of the epochs that it does again
+    Needs tensorboardX: pip install 'nnfs-gpu[tensorboard]'.
 
-    Needs tensorboardX: pip install 'nnfs-gpu[tensorboard]'. Raises ModuleNotFoundError without it,
-    when training begins.
+    Parameters
+    ----------
+    log_dir : str or path
+        The folder of this run, made where it is missing. A run that goes on from a checkpoint, or a
+        new one in the same folder, takes the place of the epochs that it does again.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When training begins without tensorboardX.
     """
 
     rank_0 = True

@@ -91,19 +91,33 @@ def checked_epoch(state: dict[str, Any], name: str) -> int | None:
 class ReduceLROnPlateau(Monitoring):
     """Lowers the learning rate when a number has not improved for `patience` epochs in a row.
 
-    monitor    what to watch: a name of the epoch's logs
-    factor     what the optimizer's `learning_rate` is multiplied by, above 0 and below 1
-    patience   epochs without improvement after which to lower it
-    min_delta  what counts as an improvement: a change of more than this
-    cooldown   epochs after a change in which nothing is counted
-    min_lr     lower than this it does not become
-    mode       "min", "max", or "auto": accuracies should rise, all else should fall
-
     The arguments are Keras's. With `decay` the rate of a step stays learning_rate / (1 + decay
     iterations), of the new `learning_rate`; `min_lr` is compared with `learning_rate`. The
-    history's learning_rate shows what came of it. Raises ValueError when training begins where
-    nothing of the name is measured, TypeError for an optimizer of the user's own without a
-    `learning_rate`.
+    history's learning_rate shows what came of it.
+
+    Parameters
+    ----------
+    monitor : str
+        What to watch: a name of the epoch's logs.
+    factor : float
+        What the optimizer's `learning_rate` is multiplied by, above 0 and below 1.
+    patience : int
+        Epochs without improvement after which to lower it.
+    min_delta : float
+        What counts as an improvement: a change of more than this.
+    cooldown : int
+        Epochs after a change in which nothing is counted.
+    min_lr : float
+        Lower than this it does not become.
+    mode : {"auto", "min", "max"}
+        Which way is better; "auto": accuracies should rise, all else should fall.
+
+    Raises
+    ------
+    ValueError
+        When training begins where nothing of the name `monitor` will be measured.
+    TypeError
+        When training begins with an optimizer of the user's own without a `learning_rate`.
     """
 
     def __init__(
@@ -178,22 +192,34 @@ class ReduceLROnPlateau(Monitoring):
 class ModelCheckpoint(Monitoring):
     """Saves the model while it is trained: after every so many epochs, or when it is the best.
 
-    filepath        the file, with the epoch and numbers of its logs where they are named in
-                    braces, as in "runs/{epoch:03d}-{val_loss:.3f}.safetensors"; folders that
-                    are missing are made
-    monitor         for `save_best_only`: a name of the epoch's logs
-    save_best_only  save only where `monitor` is better than in all epochs that were looked at
-    mode            "min", "max", or "auto": accuracies should rise, all else should fall
-    every           look, and save, after every so many epochs
-
     Each file is one of `Model.save`: written to a temporary file and renamed, so that it is whole
     or not there; `Model.load` reads it. Without braces each takes the place of the one before.
     These are models to keep and to use; to go on after a kill is what `train(checkpoint=)` is for.
     After training: `best` and `best_epoch`, `saved` (the path last written; None: none was).
 
-    When training begins, raises ValueError for a `filepath` whose braces name something else and
-    where nothing of the name `monitor` is measured, IsADirectoryError where it is a folder,
-    TypeError for a model that no file can hold.
+    Parameters
+    ----------
+    filepath : str or path
+        The file, with the epoch and numbers of its logs where they are named in braces, as in
+        "runs/{epoch:03d}-{val_loss:.3f}.safetensors". Folders that are missing are made.
+    monitor : str
+        For `save_best_only`: a name of the epoch's logs.
+    save_best_only : bool
+        Save only where `monitor` is better than in all epochs that were looked at.
+    mode : {"auto", "min", "max"}
+        Which way is better; "auto": accuracies should rise, all else should fall.
+    every : int
+        Look, and save, after every so many epochs.
+
+    Raises
+    ------
+    ValueError
+        When training begins with a `filepath` whose braces name something else, or where nothing
+        of the name `monitor` will be measured.
+    IsADirectoryError
+        When training begins and `filepath` is a folder.
+    TypeError
+        When training begins with a model that no file can hold.
     """
 
     rank_0 = True
