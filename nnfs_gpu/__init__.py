@@ -32,6 +32,7 @@ from .losses import (
 )
 from .model import Model
 from .optimizers import (
+    Optimizer,
     Optimizer_Adagrad,
     Optimizer_Adam,
     Optimizer_AdamW,
@@ -76,6 +77,7 @@ __all__ = [
     "Model",
     "ModelCheckpoint",
     "ModelFileError",
+    "Optimizer",
     "Optimizer_Adagrad",
     "Optimizer_Adam",
     "Optimizer_AdamW",

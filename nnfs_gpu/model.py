@@ -13,7 +13,7 @@ from typing import Any
 
 from . import fused
 from .data.held import data_of, validation_of
-from .files import model_file as storage
+from .files import model_file as storage, onnx_file
 from .files.tensor_file import AnyPath
 from .network.network import Network
 from .ranks.failures import together
@@ -263,6 +263,31 @@ class Model(Network):
             For a class of the user's own that is not registered: `nnfs_gpu.register`.
         """
         storage.save(self, path)
+
+    def to_onnx(self, path: AnyPath, *, class_names: Sequence[Any] | None = None) -> None:
+        """Write what `predict` computes to an ONNX file, for other programs (files/onnx_file.py).
+
+        Input "X" (N, features), output "output" (N, outputs), in the model's dtype, N of any size.
+        Dropout is left out, as in every prediction. Needs `pip install "nnfs-gpu[onnx]"`.
+
+        Parameters
+        ----------
+        path : path
+            Of the file, which is replaced only when the new one is complete.
+        class_names : sequence of str or int, optional
+            One for each output, kept in the file's metadata as the JSON list "class_names".
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        TypeError, ValueError
+            For a layer of your own; for bad names.
+        OSError
+            Where the folder cannot be written.
+        """
+        self._require("to_onnx")
+        onnx_file.save(self, path, class_names)
 
     @staticmethod
     def load(path: AnyPath, *, random_state: bool = False) -> Model:
