@@ -100,10 +100,8 @@ class NNFSClassifier(ClassifierMixin, EstimatorBase):
 
     def _task(self, y: Array, call: Call) -> Task:
         if call.again and (y.ndim == 2) != (self.out_activation_ == "logistic"):
-            kinds = {1: "a class a sample", 2: "labels"}
-            raise ValueError(
-                f"{call.what}: got {kinds[y.ndim]}, expected {kinds[3 - y.ndim]}, as in the first fit"
-            )
+            got, expected = ("labels", "classes") if y.ndim == 2 else ("classes", "labels")
+            raise ValueError(f"{call.what}: got {got}, expected {expected}, as in the first fit")
         if y.ndim == 2:
             learned = {"classes_": np.arange(y.shape[1])}
             return Task(y.astype(np.float64), y.shape[1], "binary_cross_entropy", learned)
