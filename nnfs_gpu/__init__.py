@@ -32,6 +32,7 @@ from .losses import (
 )
 from .model import Model
 from .optimizers import (
+    Optimizer,
     Optimizer_Adagrad,
     Optimizer_Adam,
     Optimizer_AdamW,
@@ -71,6 +72,7 @@ __all__ = [
     "Loss_MeanSquaredError",
     "Model",
     "ModelFileError",
+    "Optimizer",
     "Optimizer_Adagrad",
     "Optimizer_Adam",
     "Optimizer_AdamW",

@@ -270,11 +270,21 @@ class Model(Network):
         Input "X" (N, features), output "output" (N, outputs), in the model's dtype, N of any size.
         Dropout is left out, as in every prediction. Needs `pip install "nnfs-gpu[onnx]"`.
 
-        class_names  texts or whole numbers, one for each output, kept in the file's metadata as
-                     the JSON list "class_names"
+        Parameters
+        ----------
+        path : path
+            Of the file, which is replaced only when the new one is complete.
+        class_names : sequence of str or int, optional
+            One for each output, kept in the file's metadata as the JSON list "class_names".
 
-        Raises ImportError without the package onnx, TypeError for a layer of your own, TypeError
-        or ValueError for bad names, OSError where the folder cannot be written.
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        TypeError, ValueError
+            For a layer of your own; for bad names.
+        OSError
+            Where the folder cannot be written.
         """
         self._require("to_onnx")
         onnx_file.save(self, path, class_names)

@@ -36,7 +36,23 @@ ENGINES = {  # backend: (module, what it is called in reports); imported when as
 
 
 def engine(model: Network) -> Any:
-    """A `FusedSteps` for a finalized model. Raises CannotFuse where there is none."""
+    """The object that runs whole steps of a model, on its backend.
+
+    Parameters
+    ----------
+    model : Model
+        A finalized one, with a loss, an optimizer and an accuracy.
+
+    Returns
+    -------
+    FusedSteps
+        Of the backend's engine.
+
+    Raises
+    ------
+    CannotFuse
+        Where there is none, with the reason.
+    """
     name = model.backend.name
     if name not in ENGINES:
         raise CannotFuse(
@@ -47,7 +63,18 @@ def engine(model: Network) -> Any:
 
 
 def explain(model: Network) -> str:
-    """The plan with its bytes and operations a sample, and the engine chosen and why."""
+    """What `Model.explain` prints.
+
+    Parameters
+    ----------
+    model : Model
+        A finalized one.
+
+    Returns
+    -------
+    str
+        The plan with its bytes and operations a sample, and the engine chosen and why.
+    """
     text = ""
     try:
         text = make_plan(model).describe() + "\n"
