@@ -82,7 +82,25 @@ def not_masked(**given: Any) -> None:
 
 
 class EstimatorBase(BaseEstimator, Settings):
-    """Training, prediction, pickling; see the module."""
+    """Training, prediction, pickling.
+
+    Attributes
+    ----------
+    model_ : Model
+        The network.
+    n_iter_, t_ : int
+        Epochs of the last fit; samples seen by all fits that went on from one another.
+    loss_curve_, loss_, best_loss_ : list of float, float, float
+        Training loss of each epoch, the last, and the best, with early stopping None.
+    validation_scores_, best_validation_score_ : list of float, float
+        Of early stopping, else None.
+    history_ : dict of str to array
+        All curves.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+        Of the network, in scikit-learn's words.
+    n_features_in_, feature_names_in_ : int, array of str
+        Of X, which need not have names.
+    """
 
     _score_curve: str  # what early stopping looks at
     model_: Model
@@ -91,10 +109,31 @@ class EstimatorBase(BaseEstimator, Settings):
 
     # ---- fit ----
     def fit(self, X: Any, y: Any) -> Self:
-        """Train on X (N, features) and targets y; returns self.
+        """Train a network on X and y.
 
-        Raises ValueError or TypeError for settings or data that cannot be used, and ValueError
-        where training diverges. Warns (ConvergenceWarning) where `max_iter` ends it.
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Data.
+        y : array of shape (N,) or (N, outputs)
+            Their classes or labels, or their targets.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For settings or data that cannot be used, and where training diverges.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where max_iter ends training before n_iter_no_change and tol do.
+        FutureWarning
+            For settings by their old names.
         """
         return self._fit(X, y, "warm_start", bool(self.warm_start))
 

@@ -114,12 +114,15 @@ def set_penalties(model: Model, settings: dict[str, Any], samples: int) -> None:
 
 def _optimizer(settings: dict[str, Any]) -> Any:
     make = settings["solver"]
-    names = {"learning_rate_init": "learning_rate", "decay": "decay"}
-    given = {names[name]: settings[name] for name in names if settings[name] is not None}
+    given = {"learning_rate": settings["learning_rate_init"], "decay": settings["decay"]}
+    given = {name: value for name, value in given.items() if value is not None}
     if not callable(make):
         make = choice(make, OPTIMIZERS, "solver")
-        taken = inspect.signature(make).parameters
-        given |= {name: settings[name] for name in RULE_SETTINGS if name in taken}
+        given |= {name: settings[name] for name in RULE_SETTINGS}
+    taken = inspect.signature(make).parameters.values()
+    if not any(one.kind is one.VAR_KEYWORD for one in taken):
+        names = {one.name for one in taken}
+        given = {name: value for name, value in given.items() if name in names}
     made = make(**given)
     if isinstance(made, type) or not hasattr(made, "update_params"):
         raise TypeError(f"solver: {make!r} made {made!r}, expected an optimizer object")

@@ -9,14 +9,6 @@ Both keep scikit-learn's contract (its `check_estimator` passes; see FLOAT32_CHE
 reservation), so that pipelines, searches, cross-validation, cloning and pickling work. This
 module needs scikit-learn 1.6 or newer: pip install "nnfs-gpu[sklearn]".
 
-Settings of both stand in `settings.py`; their names are those of scikit-learn's MLPClassifier and
-MLPRegressor. After fit, as there: n_features_in_, feature_names_in_ (where X has any), n_iter_
-(epochs of the last fit), t_ (samples seen), loss_curve_ (training loss of each epoch), loss_,
-best_loss_, validation_scores_ and best_validation_score_ (of early stopping, else None), coefs_,
-intercepts_, n_layers_, n_outputs_, out_activation_. Beside them model_ (the network, an
-`nnfs_gpu.Model`) and history_ (a dict of curves). Where a fit goes on from an earlier one, so do
-curves and t_.
-
 What differs from a `Model` built by hand:
 * Weights start as randn * sqrt(2 / I) before a ReLU (He et al. 2015, "Delving deep into
   rectifiers", eq. 10), else randn * sqrt(1 / I) (LeCun et al. 1998, "Efficient BackProp",
@@ -38,6 +30,7 @@ import numpy as np
 
 from .base import Call, EstimatorBase, Task
 from .build import choice
+from .settings import described
 
 # After estimator_base, which says what to install where scikit-learn is missing.
 # isort: split
@@ -59,22 +52,46 @@ FLOAT32_CHECKS = dict.fromkeys(
 LOSSES = {name: name for name in ("squared_error", "absolute_error")}  # of a regression
 
 
+@described
 class NNFSClassifier(ClassifierMixin, EstimatorBase):
     """A network with a softmax output, trained on categorical cross-entropy.
 
-    y is (N,): numbers or strings, any number of classes. Or it is (N, labels) of 0 and 1, any of
-    them in a row: then the outputs are sigmoids, and the loss is binary cross-entropy. Settings:
-    see the module. After fit also classes_, the sorted classes, or the numbers of the labels. A
-    warm start knows the classes of the first fit only.
-    """
+    Where y has a column of 0 and 1 for each label, of which any may hold, the outputs are sigmoids
+    and the loss is binary cross-entropy. A fit that goes on from another knows the classes of the
+    first one only.
+
+    Parameters
+    ----------
+
+    Attributes
+    ----------
+    classes_ : array of shape (classes,)
+        The sorted classes, or the numbers of the labels.
+    """  # noqa: D414 - `described` fills the section
 
     _score_curve = "val_accuracy"
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """One pass over X (N, features) and y, from where the last fit ended; returns self.
+        """One pass over X and y, from where the last fit ended.
 
-        classes  all that will ever come; needed in the first call, but for labels
-        Raises as `fit`, and ValueError for missing or other classes.
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Some of the data.
+        y : array of shape (N,) or (N, labels)
+            Their classes, or 0 and 1 for each label.
+        classes : array of shape (classes,), optional
+            All that will ever come; needed in the first call, but for labels.
+
+        Returns
+        -------
+        NNFSClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit` does, and for missing or other classes.
         """
         return self._fit(X, y, "partial_fit", True, classes)
 
@@ -133,17 +150,50 @@ class NNFSClassifier(ClassifierMixin, EstimatorBase):
         return np.unique(y) if given is None else given
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (N, classes), in the order of classes_ and in the network's dtype."""
+        """Probabilities of the classes, or of each label.
+
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Data.
+
+        Returns
+        -------
+        array of shape (N, classes)
+            In the order of classes_ and in the network's dtype.
+        """
         return self._outputs(X)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of `predict_proba`; -inf where a probability is 0."""
+        """Logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Data.
+
+        Returns
+        -------
+        array of shape (N, classes)
+            -inf where a probability is 0.
+        """
         with np.errstate(divide="ignore"):
             logarithms: np.ndarray = np.log(self._outputs(X))
         return logarithms
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row, (N,); of labels 0 and 1, (N, labels)."""
+        """The most probable class of each row, or for each label whether it holds.
+
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Data.
+
+        Returns
+        -------
+        array of shape (N,) or (N, labels)
+            Some of classes_, or 0 and 1.
+        """
         outputs = self._outputs(X)
         if self.out_activation_ == "logistic":
             return (outputs > 0.5).astype(np.int64)
@@ -156,14 +206,22 @@ def _are_labels(y: Array) -> bool:
     return type_of_target(y) == "multilabel-indicator" and bool(np.isin(y, (0, 1)).all())
 
 
+@described
 @dataclass(eq=False, repr=False)
 class NNFSRegressor(RegressorMixin, EstimatorBase):
     """A network with a linear output, trained on squared or absolute error.
 
-    loss  "squared_error", or "absolute_error": outliers weigh less
-    y is (N,) or (N, targets). Other settings: see the module. After fit also y_mean_ and
-    y_scale_ (targets,): predictions are model_'s outputs * y_scale_ + y_mean_, in float64.
-    A warm start keeps them, and so does partial_fit those of its first call.
+    Targets are standardized inside, by the mean and the spread of those of the first fit.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "absolute_error"}
+        Of the standardized targets; by the second outliers weigh less.
+
+    Attributes
+    ----------
+    y_mean_, y_scale_ : array of shape (targets,)
+        Predictions are the outputs of model_ * y_scale_ + y_mean_, in float64.
     """
 
     _: KW_ONLY
@@ -172,9 +230,24 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
     _score_curve = "val_loss"
 
     def partial_fit(self, X: Any, y: Any) -> Self:
-        """One pass over X (N, features) and y, from where the last fit ended; returns self.
+        """One pass over X and y, from where the last fit ended.
 
-        Raises as `fit`.
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Some of the data.
+        y : array of shape (N,) or (N, targets)
+            Their targets.
+
+        Returns
+        -------
+        NNFSRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit` does.
         """
         return self._fit(X, y, "partial_fit", True)
 
@@ -207,6 +280,17 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
         return Task(columns, outputs, choice(call.settings["loss"], LOSSES, "loss"), learned)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predicted targets, float64, (N,) or (N, targets) as y was in fit."""
+        """Predicted targets.
+
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Data.
+
+        Returns
+        -------
+        array of shape (N,) or (N, targets)
+            As y was in fit, in float64.
+        """
         values: np.ndarray = self._outputs(X) * self.y_scale_ + self.y_mean_
         return values[:, 0] if self._flat else values

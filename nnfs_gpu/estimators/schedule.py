@@ -43,9 +43,9 @@ def inverse_scaling(settings: dict[str, Any], seen: int) -> InverseScaling | Non
 
 
 def go_on_with(optimizer: Any, settings: dict[str, Any]) -> None:
-    """Give the optimizer of the last fit the rate of this one."""
+    """Give the optimizer of the last fit the rate of this one, but for one of the user's making."""
     rate = settings["learning_rate_init"]
-    if rate is not None and hasattr(optimizer, "learning_rate"):
+    if rate is not None and isinstance(settings["solver"], str):
         _set_rate(optimizer, rate)
 
 

@@ -1,60 +1,23 @@
 """The settings of the estimators: scikit-learn's names, what they mean here, and their old names.
 
-Names and defaults are those of `sklearn.neural_network.MLPClassifier`, where it has them:
-    hidden_layer_sizes   widths of the hidden layers; () gives a linear model
-    activation           of the hidden layers: "relu", "tanh", "logistic" (or "sigmoid"),
-                         "identity", "leaky_relu"
-    solver               "adam", "sgd", "adamw", "rmsprop", "adagrad", or what makes an optimizer
-                         when called: functools.partial(Optimizer_SGD, momentum=0.5). It is called
-                         with learning_rate=learning_rate_init, where that is not None, and with
-                         decay, where that is not None
-    alpha                of the penalty alpha / (2 n) * sum(w^2) of a step over n samples, on the
-                         weights of all layers (not the biases)
-    batch_size           samples a step; "auto": 200, or all where there are fewer; None: all
-    learning_rate        with solver "sgd" alone; else it is as good as "constant":
-                         "constant"; "invscaling": after an epoch the rate is
-                         learning_rate_init / (t_ + 1)^power_t; "adaptive": where training would
-                         end, the rate is divided by 5, until it is 1e-6
-    learning_rate_init   the rate of the first step; None: the solver's own
-    power_t              see learning_rate
-    max_iter             passes over the data at most
-    shuffle              take the samples in another order in every epoch
-    random_state         an int repeats a fit bit by bit on the same machine; None draws a seed
-                         from NumPy's global stream, as everywhere in scikit-learn
-    tol, n_iter_no_change
-                         training ends where the loss, or with early_stopping the score, has not
-                         got better by more than `tol` for so many epochs; inf: it never does
-    verbose              print the book's lines, every 100 steps
-    warm_start           fit goes on with the network and the optimizer of the last fit
-    momentum             of "sgd"
-    nesterovs_momentum   False: there is none here, and True is refused
-    early_stopping, validation_fraction
-                         set a share of the samples aside (of a classifier's classes alike), stop by
-                         the score on them, keep the best weights. A classifier's score is its
-                         accuracy, a regressor's the negative loss
-    beta_1, beta_2, epsilon
-                         of the solvers that have them
-and beside them:
-    dropout              share of every hidden layer's outputs to zero in training, in [0, 1)
-    l1                   factor of the penalty l1 * sum(|w|)
-    decay                the rate of step t is rate / (1 + decay t); None: the solver's own
-    backend, dtype       where and in which precision to compute: a name, "float32"/"float64";
-                         backend None is the default of `nnfs_gpu.use_backend`
-
-`max_fun` and the solver "lbfgs" are not here. Old names (`hidden`, `epochs`, `optimizer`, `l2`, a
-number for `learning_rate`) work, with a FutureWarning that says the new one.
+Names and defaults are those of `sklearn.neural_network.MLPClassifier` and `MLPRegressor`, where
+these have them; `max_fun` and the solver "lbfgs" are not here. Old names (`hidden`, `epochs`,
+`optimizer`, `l2`, a number for `learning_rate`) work, with a FutureWarning that says the new one.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .. import checks
+
+Kind = TypeVar("Kind")
 
 OLD = "deprecated"  # an old name that is not used; scikit-learn's word for it
 RENAMED = {"hidden": "hidden_layer_sizes", "epochs": "max_iter", "optimizer": "solver"}
@@ -70,7 +33,72 @@ NETWORK = (
 
 @dataclass(eq=False, repr=False)
 class Settings:
-    """What the constructors of both estimators take, and keep as it is given; see the module."""
+    """What the constructors of both estimators take, and keep as it is given.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers; () gives a linear model.
+    activation : {"relu", "tanh", "logistic", "identity", "leaky_relu", "sigmoid"}
+        Of the hidden layers; "sigmoid" is the book's word for "logistic".
+    solver : {"adam", "sgd", "adamw", "rmsprop", "adagrad"} or callable
+        The optimizer, or what makes one: functools.partial(Optimizer_SGD, momentum=0.5). It is
+        called with learning_rate=learning_rate_init and decay=decay, where it takes them and they
+        are not None.
+    alpha : float
+        Of the penalty alpha / (2 n) sum(w^2) of a step over n samples, on the weights of all
+        layers (not on biases).
+    batch_size : int or "auto", optional
+        Samples a step; "auto": 200; None: all. Never more than there are.
+    learning_rate : {"constant", "invscaling", "adaptive"}
+        How the rate changes, with solver "sgd" alone. "invscaling": after an epoch it is
+        learning_rate_init / (t_ + 1)^power_t. "adaptive": where training would end, it is
+        divided by 5 instead, until it is 1e-6.
+    learning_rate_init : float, optional
+        The rate of the first step; None: the solver's own.
+    power_t : float
+        See learning_rate.
+    max_iter : int
+        Passes over the data, at most.
+    shuffle : bool
+        Take the samples in another order in every epoch.
+    random_state : int, RandomState instance, optional
+        An int repeats a fit bit by bit on the same machine; None draws a seed from NumPy's global
+        stream, as everywhere in scikit-learn.
+    tol : float
+        See n_iter_no_change.
+    verbose : bool
+        Print the book's lines, every 100 steps.
+    warm_start : bool
+        Fit goes on with the network and the optimizer of the last fit.
+    momentum : float
+        Of "sgd", in [0, 1).
+    nesterovs_momentum : bool
+        False: there is none here, and True is refused.
+    early_stopping : bool
+        Set a share of the samples aside (of a classifier's classes alike), stop by the score on
+        them, keep the best weights. A classifier's score is its accuracy, over all labels where
+        there are several; a regressor's is the negative loss.
+    validation_fraction : float
+        That share, in (0, 1).
+    beta_1, beta_2, epsilon : float
+        Of the solvers that have them.
+    n_iter_no_change : int or inf
+        Training ends where the loss, or with early_stopping the score, has not got better by more
+        than tol for so many epochs; inf: all max_iter are run.
+    dropout : float
+        Share of every hidden layer's outputs to zero in training, in [0, 1).
+    l1 : float
+        Of the penalty l1 sum(|w|).
+    decay : float, optional
+        The rate of step t is rate / (1 + decay t); None: the solver's own decay.
+    backend : str, optional
+        Where to compute; None: on the default of `nnfs_gpu.use_backend`.
+    dtype : {"float32", "float64"}
+        In which precision.
+    hidden, epochs, optimizer, l2 : object
+        Old names of hidden_layer_sizes, max_iter, solver, and of what alpha does now.
+    """
 
     hidden_layer_sizes: Any = (100,)
     activation: str = "relu"
@@ -104,6 +132,15 @@ class Settings:
     epochs: Any = OLD
     optimizer: Any = OLD
     l2: Any = OLD
+
+
+def described(kind: type[Kind]) -> type[Kind]:
+    """Put the parameters of `Settings` before those that the docstring of `kind` has."""
+    ours, all_of_it = inspect.getdoc(kind), inspect.getdoc(Settings)
+    if ours and all_of_it:  # python -OO has none
+        _, mark, text = all_of_it.partition("Parameters\n----------\n")
+        kind.__doc__ = ours.replace(mark, f"{mark}{text}\n", 1)
+    return kind
 
 
 def settings_of(estimator: Any) -> dict[str, Any]:
