@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import checks
-from ..training.callbacks import Callback, EarlyStopping
+from ..training.callbacks import Callback
+from ..training.early_stopping import EarlyStopping
 
 LOWEST_RATE, DIVISOR = 1e-6, 5  # of "adaptive", as in scikit-learn
 
