@@ -41,10 +41,12 @@ from .optimizers import (
 )
 from .ranks.devices import choose_device
 from .ranks.world import World
+from .show.picture import picture
 from .targets import Labels
-from .training.callbacks import Callback, History
+from .training.callbacks import Callback
 from .training.checkpoint_file import CheckpointError
 from .training.early_stopping import EarlyStopping
+from .training.history import History
 from .training.loggers import CSVLogger, TensorBoard
 from .training.monitoring import ModelCheckpoint, ReduceLROnPlateau
 
@@ -92,6 +94,7 @@ __all__ = [
     "choose_device",
     "get_backend",
     "init",
+    "picture",
     "register",
     "sine_data",
     "spiral_bayes_limit",

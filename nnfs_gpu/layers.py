@@ -6,6 +6,7 @@ backward sends the gradient through. Arithmetic is the backend's; nothing here n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -252,6 +253,7 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"seed": None, "calls": 0}
+    SHOWN: ClassVar[dict[str, Callable[[Any], Any]]] = {"rate": lambda layer: 1 - layer.rate}
     binary_mask: Any = LeftByPass()
 
     def __init__(self, rate: float, *, seed: int | None = None):

@@ -8,7 +8,7 @@ together, `training/loop.py` holds the loop, `files/model_file.py` the files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import fused
@@ -18,8 +18,10 @@ from .files.tensor_file import AnyPath
 from .network.network import Network
 from .ranks.failures import together
 from .ranks.world import World
+from .show import summary
 from .training import inference
-from .training.callbacks import Callback, History
+from .training.callbacks import Callback
+from .training.history import History
 from .training.loop import Training
 from .training.ranks import RankTraining
 from .training.run import Run
@@ -29,6 +31,24 @@ Array = Any
 
 class Model(Network):
     """A network: add layers, set loss, optimizer and accuracy, finalize, train."""
+
+    def __repr__(self) -> str:
+        return summary.line(self)
+
+    def _repr_html_(self) -> str:
+        return summary.html(self)
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print the layers with their shapes and sizes, and what would train them.
+
+        Works while the model is built, as far as things are known, and with own layers.
+
+        Parameters
+        ----------
+        print_fn : callable, optional
+            Gets the whole text instead, such as `lines.append` or `logger.info`.
+        """
+        summary.print_summary(self, print_fn)
 
     def explain(self) -> None:
         """Print how training would run: the fused plan, its bytes and operations, the engine."""

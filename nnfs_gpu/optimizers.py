@@ -12,6 +12,7 @@ from typing import Any
 from . import checks
 from .own.parts import backend_of
 from .parameters import NAMES, STATE_ARRAYS
+from .reprs import described
 
 
 def moved(layer: Any, name: str, w: Any) -> Any:
@@ -53,6 +54,9 @@ class Optimizer:
         self.current_learning_rate = self.learning_rate
         self.decay = checks.not_negative(decay, "decay")
         self.iterations = 0
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def pre_update_params(self) -> None:
         """Once before the layers' updates: set the current learning rate."""

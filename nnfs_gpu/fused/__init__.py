@@ -22,6 +22,7 @@ __all__ = [
     "Plan",
     "Stage",
     "StageParts",
+    "chosen",
     "engine",
     "explain",
     "make_plan",
@@ -62,6 +63,15 @@ def engine(model: Network) -> Any:
     return importlib.import_module(ENGINES[name][0]).FusedSteps(model, plan)
 
 
+def chosen(model: Network) -> str:
+    """What trains a finalized model with a loss and an optimizer, and why that."""
+    try:
+        made = engine(model)
+    except CannotFuse as reason:
+        return f"layer by layer: {reason}"
+    return f"{ENGINES[model.backend.name][1]}: {made.describe()}"
+
+
 def explain(model: Network) -> str:
     """What `Model.explain` prints.
 
@@ -75,10 +85,7 @@ def explain(model: Network) -> str:
     str
         The plan with its bytes and operations a sample, and the engine chosen and why.
     """
-    text = ""
     try:
-        text = make_plan(model).describe() + "\n"
-        chosen = engine(model)
+        return f"{make_plan(model).describe()}\n{chosen(model)}"
     except CannotFuse as reason:
-        return f"{text}layer by layer: {reason}"
-    return f"{text}{ENGINES[model.backend.name][1]}: {chosen.describe()}"
+        return f"layer by layer: {reason}"

@@ -1,10 +1,12 @@
-"""Callbacks: what `Model.train` tells others while it runs; and the history that it returns."""
+"""Callbacks: what `Model.train` tells others while it runs."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
 from typing import Any
+
+from ..reprs import described
 
 
 class Callback:
@@ -31,6 +33,9 @@ class Callback:
     model: Any = None
     rank_0 = False
     wants_loss = False
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         """Before the first step.
@@ -149,61 +154,3 @@ def tell_of_exceptions(callbacks: Sequence[Callback], ending: contextlib.ExitSta
                 callback.on_exception(error)
 
         ending.push(tell)
-
-
-class History:
-    """The curve of a training run: `history["loss"]` is a list with one number an epoch.
-
-    Attributes
-    ----------
-    epoch : list of int
-        The epochs' numbers, from 1.
-    history : dict of str to list of float
-        The lists by name, as in Keras.
-    communication : float
-        Seconds that this rank has spent in the sums of this call's steps, waiting for the
-        others included; 0 where one process has trained.
-    """
-
-    def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-        self.communication = 0.0
-
-    def append(self, epoch: int, logs: dict[str, float]) -> None:
-        """Add numbers of an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            The last one or the one after it.
-        logs : dict of str to float
-            Its numbers by name.
-        """
-        if not self.epoch or self.epoch[-1] != epoch:
-            self.epoch.append(epoch)
-        for key, value in logs.items():
-            self.history.setdefault(key, []).append(value)
-
-    def last(self) -> dict[str, float]:
-        """The numbers of the last epoch.
-
-        Returns
-        -------
-        dict of str to float
-            By name; {} before the first epoch.
-        """
-        return {key: values[-1] for key, values in self.history.items()}
-
-    def __getitem__(self, key: str) -> list[float]:
-        if key not in self.history:
-            known = ", ".join(self.history) or "nothing yet"
-            raise KeyError(f"the history has no {key!r}; it has {known}")
-        return self.history[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.history
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{key} {value:.4g}" for key, value in self.last().items())
-        return f"<History of {len(self.epoch)} epochs; {last}>"

@@ -22,9 +22,10 @@ from ..network.engine import Measured
 from ..ranks.world import World
 from ..rollback import all_or_nothing
 from . import blas, divergence, long_calls
-from .callbacks import History, tell_of_exceptions, wants_loss
+from .callbacks import tell_of_exceptions, wants_loss
 from .checkpoint import Checkpoint
 from .engines import steps_for
+from .history import History
 from .inference import evaluate
 from .run import METRICS, Run
 
