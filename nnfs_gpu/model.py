@@ -65,6 +65,8 @@ class Model(Network):
         epochs: int = 1,
         batch_size: int | None = None,
         print_every: int | None = 1,
+        sample_weight: Any = None,
+        class_weight: Any = None,
         validation_data: Any = None,
         check_finite: bool = False,
         callbacks: Sequence[Callback] = (),
@@ -96,7 +98,15 @@ class Model(Network):
             Samples a step; None takes all at once. The last batch may be smaller.
         print_every : int, optional
             Print every so many steps, in the book's format; None or 0: nothing.
-        validation_data : tuple (X, y) or source of blocks, optional
+        sample_weight : array or memory map, optional
+            What each sample counts, (N,) finite numbers of at least 0. The loss of a batch is
+            sum w l / sum w, so that a whole number counts as so many copies of the sample, as in
+            scikit-learn (Keras divides by the number of samples instead). The penalty and the
+            accuracy are not weighted. A source gives (X, y, sample_weight) in its blocks.
+        class_weight : dict or "balanced", optional
+            What each class counts, {class: number}, classes not named 1; "balanced": N / (K times
+            the samples of the class), of K classes. Multiplied by the sample's own weight.
+        validation_data : tuple (X, y) or (X, y, sample_weight), or source of blocks, optional
             What to evaluate after every epoch.
         check_finite : bool
             Raise ValueError where X holds NaN or infinity.
@@ -153,7 +163,7 @@ class Model(Network):
 
         def prepared() -> Training:
             self._require("train", "loss", "optimizer", "accuracy")
-            data = data_of(self, X, y, "train", check_finite)
+            data = data_of(self, X, y, "train", check_finite, sample_weight, class_weight)
             validation = None
             if validation_data is not None:
                 validation = validation_of(self, validation_data, check_finite)
@@ -171,6 +181,7 @@ class Model(Network):
         X_val: Any,
         y_val: Any = None,
         *,
+        sample_weight: Any = None,
         batch_size: int | None = None,
         check_finite: bool = False,
         verbose: bool = True,
@@ -188,6 +199,8 @@ class Model(Network):
             Data of shape (N, features).
         y_val : array or memory map, optional
             Their targets; None where a source gives them.
+        sample_weight : array or memory map, optional
+            What each sample counts in the loss, as in `train`; the accuracy is not weighted.
         batch_size : int, optional
             Samples at a time; None: all at once.
         check_finite : bool
@@ -205,7 +218,7 @@ class Model(Network):
 
         def prepared() -> Any:
             self._require("evaluate", "loss", "accuracy")
-            return data_of(self, X_val, y_val, "evaluate", check_finite)
+            return data_of(self, X_val, y_val, "evaluate", check_finite, sample_weight)
 
         data = together(world or World(), prepared)
         return inference.evaluate(self, data, batch_size, verbose, world)

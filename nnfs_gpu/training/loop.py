@@ -48,7 +48,7 @@ class Training:
     ):
         self.run, self.engine_name = run, engine
         self.world = world
-        self.engine = steps_for(run.model, engine)
+        self.engine = steps_for(run.model, engine, weighted=run.data.weighted)
         self.checkpoint = None
         if checkpoint is not None:
             writes = world is None or world.rank == 0
@@ -194,6 +194,8 @@ class Training:
         engine, run, rows = self.engine, self.run, 0
         leaf = getattr(engine, "leaf", None)
         for total, X, y in run.data.blocks(run.batch_size, order, first, leaf):
+            if y.weights is not None and not getattr(engine, "weights", False):
+                raise ValueError(f"{run.model.backend.name}: weights need engine='layers'")
             if total is None:
                 yield engine.step(X, y)
                 continue
@@ -214,7 +216,7 @@ class Training:
 
     def _renew(self) -> None:
         """An engine for the parameters just read."""
-        self.engine = steps_for(self.run.model, self.engine_name)
+        self.engine = steps_for(self.run.model, self.engine_name, weighted=self.run.data.weighted)
 
     # ---- the end of an epoch ----
     def _finish_epoch(self) -> None:

@@ -116,8 +116,10 @@ class Run:
             "shuffle seed": self.seed if self.shuffle else None,
             "X": X,
             "y": y,
+            "weights": self.data.weights_fingerprint(),
             "validation X": X_val,
             "validation y": y_val,
+            "validation weights": self.validation and self.validation.weights_fingerprint(),
         }
 
     # ---- lines ----
