@@ -9,7 +9,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-lowest check lint format bench gpu-check clean
+.PHONY: help train test test-lowest check lint format docs bench gpu-check clean
 
 help:
 	@sed -n '2,4s/^# //p' Makefile
@@ -70,6 +70,18 @@ lint: $(VENV)/.installed-check
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
+
+# The site, into build/docs: notebooks are executed where they or the package have changed, warnings
+# are errors, and every link must lead somewhere. It is then read without a network, or a server.
+docs: $(VENV)/.installed-docs
+	rm -rf build/docs
+	$(BIN)/python -m sphinx -b html -q -E -W --keep-going -d build/doctrees docs build/docs
+	$(BIN)/python docs/links.py build/docs
+	@echo "build/docs/index.html"
 
 # All suites, their pictures and the README's tables, in 15 minutes. PyTorch and JAX are measured
 # too where they are installed: $(BIN)/python -m pip install -e .[bench]

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import fused
 from .data.held import data_of, validation_of
-from .files import model_file as storage
+from .files import model_file as storage, onnx_file
 from .files.tensor_file import AnyPath
 from .network.network import Network
 from .ranks.failures import together
@@ -61,35 +61,70 @@ class Model(Network):
         blocks (`nnfs_gpu.data.sources`). A step over more samples than a block has adds up the
         gradients of its blocks: it is the step over all of them, up to rounding.
 
-        epochs            passes over the data
-        batch_size        samples a step; None takes all at once. The last batch may be smaller
-        print_every       print every so many steps, in the book's format; None or 0: nothing
-        validation_data   (X, y), or a source of blocks, to evaluate after every epoch
-        check_finite      raise ValueError where X holds NaN or infinity
-        callbacks         objects with the methods of `nnfs_gpu.Callback`; one that
-                          sets `model.stop_training = True` ends training after the step
-        shuffle           take the samples in another order in every epoch; without it in the
-                          order given: mix data first whose classes come in blocks. Memory
-                          maps are then read row by row, from all over the files
-        seed              of the shuffling: an epoch's order depends on (seed, epoch) alone
-        checkpoint        a folder for `checkpoint.safetensors`. Where it holds one of this
-                          very run, training goes on from there and ends with the bits of a
-                          run that was never interrupted: start the same program again
-        checkpoint_every  steps between two checkpoints; None: one after every epoch. There is
-                          one at the start and at the end, too
-        engine            "layers": one layer after the other, as the book; "fused": a whole
-                          step at once; "auto": fused where it can be, else layers
-        world             ranks that train this model together (`nnfs_gpu.World`): each calls
-                          this with the same model and data and does some of the rows of every
-                          batch, in fused steps. Parameters, history and files are the same
-                          bits for any number of ranks; rank 0 alone prints and writes
+        Parameters
+        ----------
+        X : array, table, memory map or source of blocks
+            Data of shape (N, features), of any real dtype; computed in the model's.
+        y : array or memory map, optional
+            Targets as the loss takes them: classes (N,), one-hot or soft rows (N, C), numbers
+            (N, O) or (N,). None where a source gives them.
+        epochs : int
+            Passes over the data.
+        batch_size : int, optional
+            Samples a step; None takes all at once. The last batch may be smaller.
+        print_every : int, optional
+            Print every so many steps, in the book's format; None or 0: nothing.
+        validation_data : tuple (X, y) or source of blocks, optional
+            What to evaluate after every epoch.
+        check_finite : bool
+            Raise ValueError where X holds NaN or infinity.
+        callbacks : sequence of Callback
+            Objects with the methods of `nnfs_gpu.Callback`; one that sets
+            `model.stop_training = True` ends training after the step.
+        shuffle : bool
+            Take the samples in another order in every epoch; without it in the order given:
+            mix data first whose classes come in blocks. Memory maps are then read row by row,
+            from all over the files.
+        seed : int
+            Of the shuffling: an epoch's order depends on (seed, epoch) alone.
+        checkpoint : path, optional
+            A folder for `checkpoint.safetensors`. Where it holds one of this very run, training
+            goes on from there and ends with the bits of a run that was never interrupted:
+            start the same program again.
+        checkpoint_every : int, optional
+            Steps between two checkpoints; None: one after every epoch. There is one at the
+            start and at the end, too.
+        engine : {"auto", "layers", "fused"}
+            "layers": one layer after the other, as the book; "fused": a whole step at once;
+            "auto": fused where it can be, else layers.
+        world : World, optional
+            Ranks that train this model together: each calls this with the same model and data
+            and does some of the rows of every batch, in fused steps. Parameters, history and
+            files are the same bits for any number of ranks; rank 0 alone prints and writes.
 
-        Raises ValueError or TypeError for data that does not fit the network (blocks are
-        looked at when they first come; nothing changes in a step that fails), RuntimeError
-        before `set`, CheckpointError for a checkpoint of another run (see `checkpoint.py`);
-        over ranks RankError where another rank has failed or was given something else, and
-        CannotFuse where the network cannot be fused.
-        Warns once where a loss, weight or bias becomes NaN or infinite (`divergence.py`).
+        Returns
+        -------
+        History
+            What was measured, epoch by epoch.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that does not fit the network. Blocks are looked at when they first come;
+            nothing changes in a step that fails.
+        RuntimeError
+            Before `set` and `finalize`.
+        CheckpointError
+            For a checkpoint of another run.
+        RankError
+            Over ranks, where another rank has failed or was given something else.
+        CannotFuse
+            Over ranks or with engine="fused", where the network cannot be fused.
+
+        Warns
+        -----
+        RuntimeWarning
+            Once where a loss, weight or bias becomes NaN or infinite.
         """
 
         def prepared() -> Training:
@@ -123,6 +158,26 @@ class Model(Network):
         Memory maps, sources of blocks and ranks as in `train`: each rank measures some of the
         batches, all get the same numbers. Raises as `train`; needs a loss and an accuracy, no
         optimizer.
+
+        Parameters
+        ----------
+        X_val : array, table, memory map or source of blocks
+            Data of shape (N, features).
+        y_val : array or memory map, optional
+            Their targets; None where a source gives them.
+        batch_size : int, optional
+            Samples at a time; None: all at once.
+        check_finite : bool
+            Raise ValueError where X_val holds NaN or infinity.
+        verbose : bool
+            Print the book's line.
+        world : World, optional
+            Ranks that share the batches.
+
+        Returns
+        -------
+        dict of str to float
+            "loss" and "accuracy".
         """
 
         def prepared() -> Any:
@@ -146,35 +201,104 @@ class Model(Network):
         A NumPy array for a NumPy array or a list, else an array of the backend. A memory map
         is read in blocks; its outputs are an array in memory.
 
-        world   ranks that share the rows of X, which each is given whole
-        gather  True: every rank gets all outputs; False: those of its own rows, from row
-                N rank // size on, as many as N (rank + 1) // size is beyond that
+        Parameters
+        ----------
+        X : array, table or memory map
+            Data of shape (N, features).
+        batch_size : int, optional
+            Samples at a time; None: all at once.
+        check_finite : bool
+            Raise ValueError where X holds NaN or infinity.
+        world : World, optional
+            Ranks that share the rows of X, which each is given whole.
+        gather : bool
+            True: every rank gets all outputs; False: those of its own rows, from row
+            N rank // size on, as many as N (rank + 1) // size is beyond that.
+
+        Returns
+        -------
+        array of shape (N, outputs)
+            In the model's dtype.
         """
         self._require("predict")
         return inference.predict(self, X, batch_size, check_finite, world or World(), gather)
 
     # ---- files ----
     def save_parameters(self, path: AnyPath) -> None:
-        """Write weights and biases to a safetensors file (see files/model_file.py)."""
+        """Write weights and biases to a safetensors file (see files/model_file.py).
+
+        Parameters
+        ----------
+        path : path
+            Of the file, which is replaced only when the new one is complete.
+        """
         storage.save_parameters(self, path)
 
     def load_parameters(self, path: AnyPath) -> None:
         """Take the parameters in a file of `save_parameters` or `save`, or a book's `.parms`.
 
-        Raises ModelFileError, and changes nothing, for a file that does not fit.
+        Parameters
+        ----------
+        path : path
+            Of the file.
+
+        Raises
+        ------
+        ModelFileError
+            For a file that does not fit; then nothing has changed.
         """
         storage.load_parameters(self, path)
 
     def save(self, path: AnyPath) -> None:
-        """Write the model with its training state to a safetensors file (files/model_file.py)."""
+        """Write the model with its training state to a safetensors file (files/model_file.py).
+
+        Parameters
+        ----------
+        path : path
+            Of the file, which is replaced only when the new one is complete.
+
+        Raises
+        ------
+        TypeError
+            For a class of the user's own that is not registered: `nnfs_gpu.register`.
+        """
         storage.save(self, path)
+
+    def to_onnx(self, path: AnyPath, *, class_names: Sequence[Any] | None = None) -> None:
+        """Write what `predict` computes to an ONNX file, for other programs (files/onnx_file.py).
+
+        Input "X" (N, features), output "output" (N, outputs), in the model's dtype, N of any size.
+        Dropout is left out, as in every prediction. Needs `pip install "nnfs-gpu[onnx]"`.
+
+        class_names  texts or whole numbers, one for each output, kept in the file's metadata as
+                     the JSON list "class_names"
+
+        Raises ImportError without the package onnx, TypeError for a layer of your own, TypeError
+        or ValueError for bad names, OSError where the folder cannot be written.
+        """
+        self._require("to_onnx")
+        onnx_file.save(self, path, class_names)
 
     @staticmethod
     def load(path: AnyPath, *, random_state: bool = False) -> Model:
         """The finalized model in a file of `save`, or a book's `.model`, on the default backend.
 
-        random_state  also put NumPy's global stream back where it was when the file was
-                      written, if the file says so (models made after `nnfs_gpu.init()`)
-        Raises FileNotFoundError or ModelFileError; then nothing has changed.
+        Parameters
+        ----------
+        path : path
+            Of the file.
+        random_state : bool
+            Also put NumPy's global stream back where it was when the file was written, if the
+            file says so (models made after `nnfs_gpu.init()`).
+
+        Returns
+        -------
+        Model
+            Ready to predict, evaluate and train on.
+
+        Raises
+        ------
+        FileNotFoundError, ModelFileError
+            Then nothing has changed.
         """
         return storage.load(Model, path, random_state)

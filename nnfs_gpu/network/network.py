@@ -61,7 +61,13 @@ class Network:
 
     # ---- building ----
     def add(self, layer: Any) -> None:
-        """Append a layer or an activation."""
+        """Append a layer or an activation.
+
+        Parameters
+        ----------
+        layer : layer or activation
+            An object with `forward` and `backward`, which is in no network yet.
+        """
         if isinstance(layer, type) or not hasattr(layer, "forward"):
             raise TypeError(
                 f"Model.add: got {layer!r}, expected a layer or an activation object; one of your "
@@ -71,7 +77,17 @@ class Network:
         self._finalized = False
 
     def set(self, *, loss: Any = None, optimizer: Any = None, accuracy: Any = None) -> None:
-        """Set what is given; what is None stays as it was."""
+        """Set what is given; what is None stays as it was.
+
+        Parameters
+        ----------
+        loss : Loss, optional
+            How wrong the predictions are.
+        optimizer : Optimizer, optional
+            How a gradient changes the parameters. Evaluating and predicting need none.
+        accuracy : Accuracy, optional
+            The share of predictions that are right.
+        """
         self.loss = loss if loss is not None else self.loss
         if optimizer is not None and (
             isinstance(optimizer, type) or not hasattr(optimizer, "update_params")
@@ -87,8 +103,12 @@ class Network:
     def finalize(self) -> None:
         """Connect the layers.
 
-        Raises ValueError for parts that do not fit one another, and for parts of your own that
-        lack something. Warns of parameters that no optimizer will change.
+        Warns of parameters that no optimizer will change.
+
+        Raises
+        ------
+        ValueError
+            For parts that do not fit one another, and for parts of your own that lack something.
         """
         if not self.layers:
             raise ValueError("Model.finalize: the model has no layers; add some first")
@@ -137,7 +157,20 @@ class Network:
 
     # ---- one pass ----
     def forward(self, X: Any, training: bool = True) -> Array:
-        """Output of the last layer for X (N, features)."""
+        """Output of the last layer.
+
+        Parameters
+        ----------
+        X : array of shape (N, features)
+            Data of the model's dtype.
+        training : bool
+            Whether dropout masks values.
+
+        Returns
+        -------
+        array of shape (N, outputs)
+            An array of the backend.
+        """
         self._require("forward")
         output = self.input_layer.forward(X, training)
         for layer in self._calls:
@@ -145,7 +178,15 @@ class Network:
         return output
 
     def backward(self, output: Array, y: Any) -> None:
-        """Gradients of all layers, from the `output` of the last forward and its targets."""
+        """Gradients of all layers, left on them as the book's attributes.
+
+        Parameters
+        ----------
+        output : array of shape (N, outputs)
+            Of the last `forward`.
+        y : array or Targets
+            Its targets.
+        """
         self._require("backward", "loss")
         layers, combined = self._calls, self.softmax_classifier_output
         if combined is not None:
@@ -178,11 +219,28 @@ class Network:
         return [one for layer in self._trainable() for one in parameters_of(layer)]
 
     def get_parameters(self) -> list[tuple[Array, Array]]:
-        """(weights, biases) of every trainable layer."""
+        """The parameters of every trainable layer.
+
+        Returns
+        -------
+        list of tuple
+            (weights, biases), the arrays themselves.
+        """
         return [own_parts.get_parameters(layer) for layer in self._trainable()]
 
     def set_parameters(self, parameters: Sequence[tuple[Any, Any]]) -> None:
-        """Take parameters as `get_parameters` gives them; all are checked before any changes."""
+        """Take parameters as `get_parameters` gives them; all are checked before any changes.
+
+        Parameters
+        ----------
+        parameters : sequence of tuple
+            (weights, biases) of every trainable layer, arrays of any kind, which are copied.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For another number of layers, and for arrays of another shape.
+        """
         layers = self._trainable()
         if len(parameters) != len(layers):
             raise ValueError(

@@ -18,39 +18,89 @@ class Callback:
     `self.model.stop_training = True` ends training: after an epoch, or after the step, whose
     epoch is then left unfinished and is not in the history.
 
-    rank_0  True for one that prints or writes: of several ranks (`world=`) the first alone calls
-            it. Others are called on all ranks, with the same numbers; one that stops training
-            stops all, after the same step.
+    Attributes
+    ----------
+    model : Model
+        The one that is trained.
+    rank_0 : bool
+        True for one that prints or writes: of several ranks (`world=`) the first alone calls
+        it. Others are called on all ranks, with the same numbers; one that stops training
+        stops all, after the same step.
     """
 
     model: Any = None
     rank_0 = False
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
-        """Before the first step. logs: epochs, steps (an epoch), samples, metrics (names)."""
+        """Before the first step.
+
+        Parameters
+        ----------
+        logs : dict
+            Of the run: "epochs", "steps" (of an epoch), "samples", "metrics" (names).
+        """
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
-        """After step `batch` (from 0) of an epoch. logs: epoch. Nothing is fetched here."""
+        """After a step. Nothing is fetched here.
+
+        Parameters
+        ----------
+        batch : int
+            Number of the step within its epoch, from 0.
+        logs : dict
+            Of the step: "epoch".
+        """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """After epoch `epoch` (from 1) and its validation."""
+        """After an epoch and its validation.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, from 1.
+        logs : dict of str to float
+            What was measured.
+        """
 
     def on_train_end(self, logs: dict[str, float]) -> None:
-        """After the last epoch, with that epoch's logs; {} where none was finished."""
+        """After the last epoch.
+
+        Parameters
+        ----------
+        logs : dict of str to float
+            Those of that epoch; {} where none was finished.
+        """
 
     def on_exception(self, error: BaseException) -> None:
         """An exception ends training, such as Ctrl-C or one of a callback; it goes on after.
 
         Called for every callback that training began with, `on_train_end` done or not.
+
+        Parameters
+        ----------
+        error : BaseException
+            The exception.
         """
 
     # ---- for checkpoints ----
     def settings(self) -> dict[str, Any]:
-        """What must be the same when a run is resumed: numbers, texts, lists."""
+        """What must be the same when a run is resumed.
+
+        Returns
+        -------
+        dict
+            Numbers, texts, lists.
+        """
         return {}
 
     def get_state(self) -> dict[str, Any]:
-        """What has changed since `on_train_begin`: numbers, texts, lists and NumPy arrays."""
+        """What has changed since `on_train_begin`.
+
+        Returns
+        -------
+        dict
+            Numbers, texts, lists and NumPy arrays.
+        """
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -59,6 +109,11 @@ class Callback:
         The state comes from a file: raise ValueError for one that is of another form. Set
         attributes anew instead of changing what is in them; where the resume fails, in this
         callback or in another, all attributes are put back.
+
+        Parameters
+        ----------
+        state : dict
+            As `get_state` gave it.
         """
 
 
@@ -92,11 +147,15 @@ def tell_of_exceptions(callbacks: Sequence[Callback], ending: contextlib.ExitSta
 class History:
     """The curve of a training run: `history["loss"]` is a list with one number an epoch.
 
-    epoch    the epochs' numbers, from 1
-    history  the lists by name, as in Keras
-    communication
-             seconds that this rank has spent in the sums of this call's steps, waiting for the
-             others included; 0 where one process has trained
+    Attributes
+    ----------
+    epoch : list of int
+        The epochs' numbers, from 1.
+    history : dict of str to list of float
+        The lists by name, as in Keras.
+    communication : float
+        Seconds that this rank has spent in the sums of this call's steps, waiting for the
+        others included; 0 where one process has trained.
     """
 
     def __init__(self) -> None:
@@ -105,14 +164,28 @@ class History:
         self.communication = 0.0
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
-        """Add numbers of `epoch`, which is the last one or the one after it."""
+        """Add numbers of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            The last one or the one after it.
+        logs : dict of str to float
+            Its numbers by name.
+        """
         if not self.epoch or self.epoch[-1] != epoch:
             self.epoch.append(epoch)
         for key, value in logs.items():
             self.history.setdefault(key, []).append(value)
 
     def last(self) -> dict[str, float]:
-        """The numbers of the last epoch; {} before the first."""
+        """The numbers of the last epoch.
+
+        Returns
+        -------
+        dict of str to float
+            By name; {} before the first epoch.
+        """
         return {key: values[-1] for key, values in self.history.items()}
 
     def __getitem__(self, key: str) -> list[float]:
@@ -132,17 +205,25 @@ class History:
 class EarlyStopping(Callback):
     """Ends training when a number has not improved for `patience` epochs in a row.
 
-    monitor       what to watch: a name of the epoch's logs. Accuracies should rise, all else
-                  should fall
-    patience      epochs without improvement after which to stop; None: never stop
-    min_delta     what counts as an improvement: a change of more than this
-    restore_best  at the end of training, also by Ctrl-C or another exception, put back the
-                  parameters of the best epoch (those of the layers; the optimizer's state
-                  stays that of the last step)
-
     After training: `best` and `best_epoch` (from 1), `stopped_epoch` (None: ran to the end).
-    NaN is never an improvement. Raises ValueError when training begins where nothing of the
-    name `monitor` will be measured.
+    NaN is never an improvement.
+
+    Parameters
+    ----------
+    monitor : str
+        What to watch: a name of the epoch's logs. Accuracies should rise, all else should fall.
+    patience : int, optional
+        Epochs without improvement after which to stop; None: never stop.
+    min_delta : float
+        What counts as an improvement: a change of more than this.
+    restore_best : bool
+        At the end of training, also by Ctrl-C or another exception, put back the parameters of
+        the best epoch (those of the layers; the optimizer's state stays that of the last step).
+
+    Raises
+    ------
+    ValueError
+        When training begins where nothing of the name `monitor` will be measured.
     """
 
     def __init__(
