@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .arrays import as_texts
+from .missing import check_complete
 from .table import Column, Table, Texts, shown
 
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?")
@@ -147,6 +148,12 @@ def numbers(table: Table, name: str) -> np.ndarray:
             name,
         )
     return column.values
+
+
+def matrix(table: Table) -> np.ndarray:
+    """(N, columns) float64 of a table of numbers. Raises TableError for any other cell."""
+    check_complete(table, table.names, "fill it in")
+    return np.stack([numbers(table, name).astype(np.float64) for name in table.names], axis=1)
 
 
 def codes_of(column: Texts, categories: tuple[str, ...]) -> np.ndarray:

@@ -24,7 +24,7 @@ def complete_rows(table: Table, names: Iterable[str] | None = None) -> Table:
     return table.rows(~gone) if gone.any() else table
 
 
-def check_complete(table: Table, names: Iterable[str]) -> None:
+def check_complete(table: Table, names: Iterable[str], remedy: str) -> None:
     """TableError for the first cell of these columns that is missing, and how many there are."""
     found = [(name, table.column(name).missing()) for name in names]
     count = sum(int(missing.sum()) for _, missing in found)
@@ -33,8 +33,7 @@ def check_complete(table: Table, names: Iterable[str]) -> None:
     row, name = min((int(np.argmax(gone)), name) for name, gone in found if gone.any())
     more = f"; {count:,} cells are" if count > 1 else ""
     raise table.error(
-        f"is missing (empty, ?, NA or NaN){more}; fill it in, or say what is to happen: "
-        'missing="drop" leaves such rows out, missing="mean" takes the mean',
+        f"is missing (empty, ?, NA or NaN){more}; {remedy}",
         row,
         name,
     )

@@ -70,7 +70,7 @@ class Declared:
         found = list(dict.fromkeys((*self._found, *names)))
         for name in self.kinds:
             if name not in found:
-                one = "; where several stand in it, give separator, such as separator=\"space\""
+                one = '; where several stand in it, give separator, such as separator="space"'
                 raise TableError(
                     f"{source}: has no column {shown(name)}{closest(name, found)}"
                     + (one if len(found) == 1 else "")

@@ -24,6 +24,10 @@ from .text import Format
 
 UNKNOWN_RULES = ("refuse", "zero")
 MOST_CATEGORIES = 100
+FILL = (
+    'fill it in, or say what is to happen: missing="drop" leaves such rows out, missing="mean" '
+    "takes the mean of the column"
+)
 BLOCK = 1 << 13  # rows that become inputs at a time
 
 
@@ -89,7 +93,7 @@ class Preprocessing:
                 'cells stand in one, give separator, such as separator=";"'
             )
         if missing == "refuse":
-            check_complete(table, names)
+            check_complete(table, names, FILL)
         if task is None:
             task = task_of(table, target)
         _check_choice(task, TASKS, "task")
@@ -256,7 +260,7 @@ class Preprocessing:
             )
         flat = self._flat()
         if self.missing != "mean":
-            check_complete(table, [one.name for one in flat])
+            check_complete(table, [one.name for one in flat], "fill it in")
         prepared = [(one, one.prepare(table, one.name)) for one in flat]
         if unknown == "refuse":
             for feature, values in prepared:

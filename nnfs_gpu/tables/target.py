@@ -93,6 +93,14 @@ class Quantity:
         found: np.ndarray = outputs[:, 0].astype(np.float64) * self.std + self.mean
         return found
 
+    def measures(self, loss: float, y: np.ndarray) -> dict[str, float | None]:
+        """What the mean squared error `loss` of standardized targets `y` means: the root of it in
+        the target's unit, and R2, the share of the variance that is explained (None without one).
+        """
+        variance = float(np.var(y, dtype=np.float64))
+        r2 = 1 - loss / variance if variance else None
+        return {"rmse": loss**0.5 * self.std, "r2": r2}
+
 
 Target = Classes | Quantity
 
@@ -195,18 +203,3 @@ def _canonical(text: str) -> str:
     value = _read(text)
     whole = abs(value) < 2**53 and value == int(value)
     return str(int(value)) if whole else text
-
-
-# ---- how good answers are ----
-def regression_measures(y: np.ndarray, answers: np.ndarray) -> dict[str, float | None]:
-    """Root of the mean squared error and mean absolute error, in the target's unit, and R2: the
-    share of the variance that is explained; None where the targets are all the same.
-    """
-    errors = answers - y
-    spread = float(((y - y.mean()) ** 2).mean())
-    squared = float((errors**2).mean())
-    return {
-        "rmse": squared**0.5,
-        "mae": float(np.abs(errors).mean()),
-        "r2": 1 - squared / spread if spread else None,
-    }
