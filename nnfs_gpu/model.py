@@ -8,7 +8,7 @@ together, `training/loop.py` holds the loop, `files/model_file.py` the files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import fused
@@ -18,8 +18,10 @@ from .files.tensor_file import AnyPath
 from .network.network import Network
 from .ranks.failures import together
 from .ranks.world import World
+from .show import summary
 from .training import inference
-from .training.callbacks import Callback, History
+from .training.callbacks import Callback
+from .training.history import History
 from .training.loop import Training
 from .training.ranks import RankTraining
 from .training.run import Run
@@ -29,6 +31,24 @@ Array = Any
 
 class Model(Network):
     """A network: add layers, set loss, optimizer and accuracy, finalize, train."""
+
+    def __repr__(self) -> str:
+        return summary.line(self)
+
+    def _repr_html_(self) -> str:
+        return summary.html(self)
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print the layers with their shapes and sizes, and what would train them.
+
+        Works while the model is built, as far as things are known, and with own layers.
+
+        Parameters
+        ----------
+        print_fn : callable, optional
+            Gets the whole text instead, such as `lines.append` or `logger.info`.
+        """
+        summary.print_summary(self, print_fn)
 
     def explain(self) -> None:
         """Print how training would run: the fused plan, its bytes and operations, the engine."""
@@ -270,11 +290,21 @@ class Model(Network):
         Input "X" (N, features), output "output" (N, outputs), in the model's dtype, N of any size.
         Dropout is left out, as in every prediction. Needs `pip install "nnfs-gpu[onnx]"`.
 
-        class_names  texts or whole numbers, one for each output, kept in the file's metadata as
-                     the JSON list "class_names"
+        Parameters
+        ----------
+        path : path
+            Of the file, which is replaced only when the new one is complete.
+        class_names : sequence of str or int, optional
+            One for each output, kept in the file's metadata as the JSON list "class_names".
 
-        Raises ImportError without the package onnx, TypeError for a layer of your own, TypeError
-        or ValueError for bad names, OSError where the folder cannot be written.
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        TypeError, ValueError
+            For a layer of your own; for bad names.
+        OSError
+            Where the folder cannot be written.
         """
         self._require("to_onnx")
         onnx_file.save(self, path, class_names)

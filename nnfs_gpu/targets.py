@@ -46,12 +46,29 @@ class Targets:
 class Labels(Targets):
     """Class targets, checked.
 
-    values   int32 (N,) class indices, or (N, C) probabilities (one-hot or soft)
-    classes  C
+    Parameters
+    ----------
+    y : array
+        Class indices (N,) of a whole-number dtype, or (N, C) probabilities, one-hot or soft.
+    classes : int
+        C.
+    backend : Backend
+        Where they are kept.
+    samples : int, optional
+        How many there must be; None: any number.
+
+    Attributes
+    ----------
+    values : array
+        Int32 (N,) class indices, or (N, C) probabilities in the backend's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For labels of the wrong kind; for another shape, or values out of range.
     """
 
     def __init__(self, y: Any, classes: int, backend: Backend, *, samples: int | None = None):
-        """Raises TypeError for labels of the wrong kind, ValueError for shape or range."""
         here = type(y) is backend.xp.ndarray
         host = backend.to_numpy(y) if here else plain(y, "y")
         try:
@@ -70,7 +87,18 @@ class Labels(Targets):
         self.classes = classes
 
     def suit(self, y: np.ndarray) -> bool:
-        """Whether labels `y` on the host, of this form, are right: looked at quickly."""
+        """Whether other labels of this form are right: looked at quickly.
+
+        Parameters
+        ----------
+        y : numpy.ndarray
+            Labels on the host.
+
+        Returns
+        -------
+        bool
+            False may also mean that they are of another form.
+        """
         if y.ndim != self.values.ndim or not y.size:
             return False
         if y.ndim == 1:
@@ -83,7 +111,24 @@ class Labels(Targets):
 
     @classmethod
     def of(cls, y: Any, classes: int, backend: Backend, samples: int) -> Labels:
-        """`y` itself where it is a `Labels` of this size, else `y` checked now."""
+        """`y` itself where it is a `Labels` of this size, else `y` checked now.
+
+        Parameters
+        ----------
+        y : array, Labels or Targets
+            Class labels.
+        classes : int
+            C.
+        backend : Backend
+            Where they are kept.
+        samples : int
+            How many there must be.
+
+        Returns
+        -------
+        Labels
+            Checked.
+        """
         if not isinstance(y, Labels):
             raw = y.values if isinstance(y, Targets) else y  # of a loss that wanted another kind
             return cls(raw, classes, backend, samples=samples)

@@ -17,12 +17,11 @@ from rich.table import Table
 from ..model import Model
 from ..ranks.failures import together
 from ..ranks.world import World
-from ..training.callbacks import History
+from ..training.history import History
 from .common import (
     BATCH,
     METRICS_FILE,
     MODEL_FILE,
-    PICTURE_FILE,
     naming,
     to_json,
     two_columns,
@@ -87,7 +86,7 @@ def write_files(
         write(to_json(metrics), outputs.json_target)
     if outputs.plot:
         png = subject.picture(model, validation, metrics)
-        files.append(outputs.folder / PICTURE_FILE)
+        files.append(outputs.folder / subject.picture_file)
         write(png, files[2])
     return files
 

@@ -8,7 +8,9 @@ from .. import datasets, losses
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_Softmax
 from ..model import Model
+from ..show.picture import overview
 from . import points
+from .common import PICTURE_FILE
 from .config import Config
 
 
@@ -19,6 +21,7 @@ class Spirals:
     shuffle = False  # the points are mixed as they are made
     judged = True
     notes: tuple[str, ...] = ()
+    picture_file = PICTURE_FILE
 
     def __init__(self, config: Config):
         self.config = config
@@ -67,9 +70,7 @@ class Spirals:
 
     def picture(self, model: Model, validation: Any, metrics: dict[str, Any]) -> bytes:
         """Decision regions and curves."""
-        from . import picture  # Matplotlib takes longer to import than a small run to train
-
-        return picture.draw(
+        return overview(  # imports Matplotlib, which takes longer than a small run to train
             model,
             model.backend.to_numpy(validation[0]),
             model.backend.to_numpy(validation[1]),

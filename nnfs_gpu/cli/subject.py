@@ -32,6 +32,10 @@ class Subject(Protocol):
     judged: bool
 
     @property
+    def picture_file(self) -> str:
+        """The name of the picture's file."""
+
+    @property
     def config(self) -> Settings:
         """Every setting, defaults filled in."""
 

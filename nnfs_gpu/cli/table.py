@@ -22,14 +22,18 @@ from ..activations import Activation_Linear, Activation_Softmax
 from ..backend import get_backend
 from ..images import ImageFolderError
 from ..model import Model
+from ..show.table import Plane, table_overview
+from ..tables.features import Number
 from ..tables.missing import complete_rows
 from ..tables.preprocessing import Preprocessing
 from ..tables.reading import STANDARD_INPUT, read_table
 from ..tables.split import split_rows
 from ..tables.table import Table, TableError, listed
 from ..tables.target import Classes, Quantity, fit_classes, task_of
+from .common import CURVES_FILE, PICTURE_FILE
 from .config import DataConfig
 from .errors import InputError, describe
+from .spiral import network
 
 MOST_SEEN = 100_000  # training rows that the final model is measured on
 MOST_CLASSES = 12  # that are named before training
@@ -157,6 +161,29 @@ class TableSubject:
         return quantity_rows(target, metrics, "train_") | quantity_rows(
             target, metrics, "validation_"
         )
+
+    # ---- the picture ----
+    @property
+    def picture_file(self) -> str:
+        """That of decision regions where there are any."""
+        return PICTURE_FILE if self._in_a_plane else CURVES_FILE
+
+    @property
+    def _in_a_plane(self) -> bool:
+        features = self.preprocessing.features
+        return self.judged and [type(one) for one in features] == [Number, Number]
+
+    def picture(self, model: Model, validation: Any, metrics: dict[str, Any]) -> bytes:
+        """Curves, and for two columns of numbers the decision regions."""
+        made, plane = self.preprocessing, None
+        if self._in_a_plane and isinstance(made.target, Classes):
+            numbers = [one for one in made.features if isinstance(one, Number)]
+            mean, std = (np.array([getattr(n, what) for n in numbers]) for what in ("mean", "std"))
+            first, second = (one.name for one in numbers)
+            points, labels = validation
+            plane = Plane(points, labels, mean, std, (first, second), made.target.classes)
+        title = f"{made.target.name} of {Path(self.source).name}: network {network(self)}"
+        return table_overview(model, metrics["curve"], title, plane, self.judged)
 
 
 def quantity_rows(target: Quantity, metrics: dict[str, Any], part: str) -> dict[str, str]:

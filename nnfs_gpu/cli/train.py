@@ -27,7 +27,7 @@ from ..ranks import launchers
 from ..ranks.failures import together
 from ..ranks.world import World
 from ..training import divergence
-from ..training.callbacks import History
+from ..training.history import History
 from .common import OutputFolder, check_target, console_for, naming
 from .config import RULES, Config, Outputs, Settings
 from .display import display_for

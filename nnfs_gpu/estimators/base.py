@@ -27,7 +27,7 @@ from .. import checks
 from ..backend import Backend, BackendUnavailableError, remedies
 from ..model import Model
 from ..training import divergence
-from ..training.callbacks import EarlyStopping
+from ..training.early_stopping import EarlyStopping
 from .build import backend_for, build, from_bytes, predict, to_bytes
 
 Array = Any

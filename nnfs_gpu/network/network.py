@@ -126,6 +126,11 @@ class Network:
         self._change_of_optimizer()
         self._finalized = True
 
+    @property
+    def finalized(self) -> bool:
+        """Whether `finalize` was called after the last `add` and `set`."""
+        return self._finalized
+
     def _connect(self) -> None:
         parts = [self.input_layer, *self.layers, self.loss]
         for before, layer, after in zip(parts, parts[1:], parts[2:], strict=False):

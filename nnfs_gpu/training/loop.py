@@ -22,9 +22,10 @@ from ..network.engine import Measured
 from ..ranks.world import World
 from ..rollback import all_or_nothing
 from . import blas, divergence, long_calls
-from .callbacks import History, tell_of_exceptions
+from .callbacks import tell_of_exceptions, wants_loss
 from .checkpoint import Checkpoint
 from .engines import steps_for
+from .history import History
 from .inference import evaluate
 from .run import METRICS, Run
 
@@ -164,14 +165,24 @@ class Training:
             if run.printed(step):
                 data_loss, penalty, accuracy = measured
                 run.print_line(f"step: {step}", accuracy, float(data_loss), float(penalty))
-            for callback in run.called:
-                callback.on_train_batch_end(step, {"epoch": epoch})
+            self._show_step(step, epoch, measured)
             if self.checkpoint is not None:
                 self.checkpoint.step_done()
             if self._stops() and step < last:
                 return False
             step += 1
         return bool(run.steps_done == run.steps)
+
+    def _show_step(self, step: int, epoch: int, measured: Measured) -> None:
+        """Tell the callbacks of a step, with its numbers where one has asked for them."""
+        called, numbers = self.run.called, {}
+        if any(map(wants_loss, called)):
+            data_loss, penalty, accuracy = map(float, measured)
+            values = (data_loss + penalty, data_loss, penalty, accuracy)
+            numbers = dict(zip(METRICS, values, strict=False))
+        for callback in called:
+            more = numbers if wants_loss(callback) else {}
+            callback.on_train_batch_end(step, {"epoch": epoch, **more})
 
     def _measured(self, order: Any, first: int) -> Iterator[Measured]:
         """Do the steps of an epoch from number `first` on: what each has measured."""

@@ -30,9 +30,9 @@ from ..ranks.errors import WorldError
 from ..ranks.failures import together
 from ..ranks.world import World
 from . import divergence
-from .callbacks import History
 from .checkpoint import MOST_NAMED
 from .checkpoint_settings import differences, settings_of
+from .history import History
 from .loop import Training
 from .run import Run
 from .shared import SharedSteps

@@ -12,8 +12,9 @@ from typing import Any
 
 from .. import checks
 from ..network.network import Network, accuracy_of, loss_of, optimizer_of
-from .callbacks import Callback, History, checked as checked_callbacks
+from .callbacks import Callback, checked as checked_callbacks
 from .divergence import FiniteWatch
+from .history import History
 
 METRICS = ("loss", "data_loss", "reg_loss", "accuracy", "learning_rate")
 VALIDATION_METRICS = ("val_loss", "val_accuracy")
