@@ -55,7 +55,6 @@ class TableSubject:
                 missing=config.missing,
                 training=rows,
                 most_categories=config.most_categories,
-                ignored=config.ignore,
             )
             apart = self._validation_table(table, config) if aside is None else table.rows(aside)
             self._training = self._arrays(table.rows(rows), config)

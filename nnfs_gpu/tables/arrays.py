@@ -27,13 +27,13 @@ TARGET = "y"  # the name of the column that they make
 # ---- .npy and .npz ----
 def read_npy(data: bytes, source: str, naming: Naming) -> Table:
     """A matrix (rows, columns), pictures (N, height, width), or a structured array with names."""
-    array = _loaded(data, source, "an .npy file")
+    array = _loaded(data, source, ".npy file")
     return of_array(array, source, naming)
 
 
 def read_npz(data: bytes, source: str, naming: Naming) -> Table:
     """X and y, with X_test and y_test for testing; or columns (N,) by their names."""
-    file = _loaded(data, source, "an .npz file")
+    file = _loaded(data, source, ".npz file")
     with file:
         names = set(file.files)
         for x, y, x_test, y_test in NPZ_NAMES:
@@ -66,14 +66,14 @@ def _with_target(file: Any, x: str, y: str, source: str, naming: Naming) -> Tabl
             f"one target a row, ({len(table)},)"
         )
     columns = table.columns | {TARGET: _column(labels, TARGET, naming.kind(TARGET), source)}
-    return replace(table, columns=columns, target=TARGET)
+    return replace(table, columns=columns, order=(*table.order, TARGET), target=TARGET)
 
 
 def _loaded(data: bytes, source: str, what: str) -> Any:
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise TableError(f"{source}: cannot be read as {what} ({error})") from error
+        raise TableError(f"{source}: a damaged {what} ({error})") from error
 
 
 def _member(file: Any, name: str, source: str) -> np.ndarray:
@@ -98,14 +98,14 @@ def read_parquet(data: bytes, source: str, naming: Naming) -> Table:
     try:
         found = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
     except (pyarrow.ArrowException, OSError) as error:
-        raise TableError(f"{source}: cannot be read as Parquet ({error})") from error
+        raise TableError(f"{source}: a damaged Parquet file ({error})") from error
     _check_unique(found.column_names, source)
     wanted = naming.named(found.column_names, True, source)
-    pairs = zip(found.column_names, wanted, strict=True)
-    read = [name for name, (_, kind) in pairs if kind != IGNORE]  # of the others not a value
-    return of_columns(
-        {name: _of_arrow(found[name], pyarrow.types) for name in read}, source, naming
-    )
+    columns = {
+        name: None if kind == IGNORE else _of_arrow(found[name], pyarrow.types)
+        for name, (_, kind) in zip(found.column_names, wanted, strict=True)
+    }
+    return of_columns(columns, source, naming)
 
 
 def _of_arrow(column: Any, types: Any) -> Any:
@@ -159,7 +159,7 @@ def of_columns(
         )
     if not found or not next(iter(lengths.values())):
         raise TableError(f"{source}: has no rows; expected some with numbers or texts")
-    return Table(source, found, header)
+    return Table(source, found, header, tuple(name for name, _ in named))
 
 
 def _column(values: Any, name: str, kind: str | None, source: str) -> Column:
@@ -228,7 +228,9 @@ def of_rows(rows: Any, names: Sequence[str], naming: Naming) -> Table:
             "rows; read a file with read_table"
         )
     rows = list(rows)
-    if rows and all(isinstance(row, Mapping) for row in rows):
+    if not rows:
+        raise TableError(f"{source}: has no rows; expected some with numbers or texts")
+    if all(isinstance(row, Mapping) for row in rows):
         labels = list(dict.fromkeys(str(name) for row in rows for name in row))
         return of_columns(
             {name: [row.get(name) for row in rows] for name in labels}, source, naming

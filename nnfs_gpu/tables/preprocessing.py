@@ -13,6 +13,7 @@ import numpy as np
 
 from . import stored as stored_parts
 from .arrays import as_texts, of_rows
+from .cells import KINDS
 from .features import UNKNOWN_CODE, Category, Feature, Number, Pixels
 from .missing import MISSING_RULES, check_complete, complete_rows
 from .naming import IGNORE, Expected
@@ -55,7 +56,6 @@ class Preprocessing:
     ):
         self.features, self.target = tuple(features), target
         self.columns, self.header, self.missing = dict(columns), header, missing
-        self.ignored = [name for name, kind in self.columns.items() if kind == IGNORE]
 
     @classmethod
     def fit(
@@ -67,7 +67,6 @@ class Preprocessing:
         missing: str = "refuse",
         training: np.ndarray | None = None,
         most_categories: int = MOST_CATEGORIES,
-        ignored: Iterable[str] = (),
     ) -> Self:
         """The preprocessing of `table`, whose column `target` is to be learned.
 
@@ -78,7 +77,6 @@ class Preprocessing:
         missing          "refuse", "drop" or "mean"
         training         the rows that mean and standard deviation come from: indices; None: all
         most_categories  different texts that a column may have
-        ignored          columns that were left out when the table was read
 
         Raises TableError, with the line and the column, for cells that are missing or infinite, a
         column that cannot be used, a target that there is not or that has nothing to learn.
@@ -109,11 +107,10 @@ class Preprocessing:
                     features.append(Category.fit(name, table, most_categories))
                 else:
                     features.append(Number.fit(name, table, rows))
-        kinds = {
+        kinds = dict.fromkeys(table.order, IGNORE) | {
             name: "text" if isinstance(column, Texts) else "number"
             for name, column in table.columns.items()
         }
-        kinds |= dict.fromkeys(ignored, IGNORE)
         return cls(features, fitted, kinds, table.header, missing)
 
     # ---- sizes and names ----
@@ -218,6 +215,8 @@ class Preprocessing:
     def construct(cls, stored: Any) -> Self:
         """What `describe` has described. Raises TypeError, ValueError or LookupError for else."""
         columns = {text(name): text(kind) for name, kind in stored["columns"]}
+        for kind in columns.values():
+            _check_choice(kind, (*KINDS, IGNORE), "columns")
         features = [stored_parts.feature(one) for one in stored["features"]]
         target = stored_parts.target(stored["target"])
         _check_choice(stored["missing"], MISSING_RULES, "missing")

@@ -109,4 +109,5 @@ def _half(folder: Path, naming: Naming) -> Table:
         return table
     found, codes = np.unique(labels, return_inverse=True)
     column = Texts(codes.astype(np.int32), tuple(map(str, found.tolist())))
-    return replace(table, columns=table.columns | {LABEL: column}, target=LABEL)
+    columns = table.columns | {LABEL: column}
+    return replace(table, columns=columns, order=(*table.order, LABEL), target=LABEL)

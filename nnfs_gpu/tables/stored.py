@@ -50,7 +50,7 @@ def _different(values: Any, least: int, name: str) -> tuple[str, ...]:
 
 
 def _moments(stored: Any) -> tuple[float, float]:
-    mean = stored["mean"]
-    if type(mean) not in (int, float) or not np.isfinite(mean):
-        raise ValueError("mean: expected a finite number")
-    return float(mean), float(checks.positive(stored["std"], "std"))
+    mean, std = stored["mean"], stored["std"]
+    if not all(type(one) in (int, float) for one in (mean, std)) or not np.isfinite(mean):
+        raise ValueError("mean and std: expected finite numbers")
+    return float(mean), float(checks.positive(std, "std"))

@@ -79,6 +79,7 @@ class Table:
     source   what errors call it: a file's name, "standard input"
     columns  in their order; names are unique
     header   whether the names are the source's own; else they are numbers from 1
+    order    the names of all columns of the source, those that were left out, too
     lines    (N,) the line of each row, where the source is text
     files    the file of each row, where each is a picture
     picture  (height, width) where the columns of numbers are the pixels of a picture
@@ -89,6 +90,7 @@ class Table:
     source: str
     columns: dict[str, Column]
     header: bool = True
+    order: tuple[str, ...] = ()
     lines: np.ndarray | None = field(default=None, repr=False)
     files: Sequence[str] | None = field(default=None, repr=False)
     picture: tuple[int, int] | None = None

@@ -86,7 +86,7 @@ class _Text:
         marked = "utf-16" if data.startswith(UTF_16) else "utf-8-sig"
         self.encoding = form.encoding or marked
         if b"\0" in data[:SAMPLE] and "16" not in self.encoding and "32" not in self.encoding:
-            raise TableError(f"{source}: neither a table as text nor .npy, .npz or Parquet")
+            raise TableError(f"{source}: neither CSV text nor .npy, .npz or Parquet")
         self.separator = form.separator or self._found_separator()
 
     def table(self) -> Table:
@@ -95,7 +95,9 @@ class _Text:
         except UnicodeDecodeError as error:
             raise self._not_text(error) from error
         except csv.Error as error:
-            raise TableError(f"{self.source}: cannot be read as CSV ({error})") from error
+            raise TableError(
+                f"{self.source}: cannot be read as CSV ({error}); a quote that is not closed?"
+            ) from error
 
     def _table(self) -> Table:
         names, header, skipped = self._names()
@@ -116,7 +118,8 @@ class _Text:
         for reader in readers:
             if reader is not None:
                 columns[reader.name] = reader.finish(place)
-        return self._tidied(Table(self.source, columns, header, lines))
+        order = tuple(name for name, _ in named)
+        return self._tidied(Table(self.source, columns, header, order, lines))
 
     def _blocks(self) -> Iterator[tuple[np.ndarray, list[list[str]]]]:
         """The rows that are not blank, some at a time, and the line in which each begins."""
@@ -215,6 +218,7 @@ class _Text:
     ) -> np.ndarray:
         """Give every reader its cells; the line of each row."""
         width, first, found = len(names), 0, []
+        last: list[str] = []
         for lines, rows in self._blocks():
             lines, rows, skipped = lines[skipped:], rows[skipped:], max(0, skipped - len(rows))
             if set(map(len, rows)) - {width}:
@@ -225,7 +229,14 @@ class _Text:
                     reader.add(cells, first)
             found.append(lines)
             first += len(rows)
-        return np.concatenate(found)
+            if len(rows):
+                last = rows[-1]
+        line_of = np.concatenate(found)
+        if any(map(_line_ends, last)) and self.data.count(b'"') % 2:
+            raise TableError(
+                f"{self.source}, line {line_of[-1]}: a quote that is opened here is not closed"
+            )
+        return line_of
 
     def _ragged(self, line: np.integer, row: list[str], names: list[str]) -> TableError:
         width = len(names)
