@@ -233,7 +233,7 @@ def source_of(given: str, option: str) -> Any:
             raise InputError(f"{option} {given}: no such file or folder")
         return given
     if sys.stdin is None:
-        raise InputError(f"{option} -: {STANDARD_INPUT} is closed; give a file, or send rows")
+        raise InputError(f"{STANDARD_INPUT}: is closed; give a file, or send rows through a pipe")
     return sys.stdin.buffer
 
 

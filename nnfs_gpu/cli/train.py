@@ -26,11 +26,11 @@ from ..model import Model
 from ..ranks import launchers
 from ..ranks.failures import together
 from ..ranks.world import World
+from ..show.display import display_for
 from ..training import divergence
 from ..training.history import History
 from .common import OutputFolder, check_target, console_for, naming
 from .config import RULES, Config, Outputs, Settings
-from .display import display_for
 from .distributed import backend_for, check_shared, on_rank_0, who_computes
 from .errors import DISTRIBUTED, InputError
 from .progress import DivergedError, StopRequest, TrainingWatch
@@ -64,7 +64,7 @@ def run(config: Settings, outputs: Outputs, world: World, distributed: bool) -> 
         # Overflow shows where it matters, in the loss, and is reported once.
         with StopRequest(says=world.rank == 0) as stop, np.errstate(all="ignore"):
             stored = asdict(config) | {"backend": backend.name}
-            watch = TrainingWatch(display_for(console), subject.step, stop, stored)
+            watch = TrainingWatch(display_for(console), subject.step, stop, stored, subject.judged)
             shared = world if distributed else None
             history = train(model, subject, training, validation, watch, outputs, shared)
             tell_of_stop(world, stop, console)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cli_runs import assert_png, run, together
+from cli_runs import assert_png, in_one_process, run, together
 
 from nnfs_gpu import Model, images, use_backend
 from nnfs_gpu.tables.reading import read_table
@@ -215,8 +215,8 @@ def test_resume_compares_the_rows_and_may_find_them_elsewhere(tmp_path):
     changed = table.read_text().replace("0", "1")
     table.write_text(changed)
     resume = ("train", "--resume", half, "--epochs", 6, "--no-plot")
-    refused, same, named, task, none = together(
-        resume,
+    refused = run(*resume)
+    same, named, task, none = together(
         (*resume, "--data", moved),
         ("train", "--resume", tmp_path / "other", "--target", "colour"),
         ("train", "--resume", tmp_path / "other", "--samples", 5),
@@ -269,7 +269,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def bad_runs(trained, tmp_path_factory):
-    """All of `BAD`, two at a time."""
+    """All of `BAD`: (exit code, stderr) of each."""
     base, folder = trained[0], tmp_path_factory.mktemp("bad")
     for name, text in {
         "one": "a,b\n1,2\n3,2\n",
@@ -285,24 +285,21 @@ def bad_runs(trained, tmp_path_factory):
         (folder / f"{name}.csv").write_text(text)
     before = sorted(os.listdir(folder))
 
-    def one(arguments):
-        places = {"t": base / "flowers.csv", "m": base / "runs" / "flowers", "dir": folder}
-        return run(*(part.format(**places) for part in arguments.split()), cwd=folder)
-
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(one, (arguments for arguments, _ in BAD.values())))
+    places = {"t": base / "flowers.csv", "m": base / "runs" / "flowers", "dir": folder}
+    commands = [[p.format(**places) for p in arguments.split()] for arguments, _ in BAD.values()]
+    runs = in_one_process(commands, folder)
     assert sorted(os.listdir(folder)) == before
     return dict(zip(BAD, runs, strict=True))
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_leaves_nothing(bad_runs, name):
-    done = bad_runs[name]
-    assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: ")
-    assert BAD[name][1] in done.stderr
-    assert "should not happen" not in done.stderr
+    code, said = bad_runs[name]
+    assert code == 2, said
+    assert len(said.splitlines()) == 1
+    assert said.startswith("error: ")
+    assert BAD[name][1] in said
+    assert "should not happen" not in said
 
 
 def test_what_the_options_of_refusals_say_helps(trained, tmp_path):
@@ -316,8 +313,10 @@ def test_what_the_options_of_refusals_say_helps(trained, tmp_path):
     drop, mean, unknown = together(
         (*begin, "--missing", "drop", "--out", tmp_path / "drop"),
         (*begin, "--missing", "mean", "--out", tmp_path / "mean"),
-        ("predict", base / "runs" / "flowers", tmp_path / "pink.csv", "--ignore", "height")
-        + ("--unknown", "zero", "--backend", "numpy"),
+        (
+            *("predict", base / "runs" / "flowers", tmp_path / "pink.csv", "--ignore", "height"),
+            *("--unknown", "zero", "--backend", "numpy"),
+        ),
     )
     for done in (drop, mean, unknown):
         assert done.returncode == 0, done.stderr
