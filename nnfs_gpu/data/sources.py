@@ -180,6 +180,7 @@ def spiral_rows(samples: int, classes: int, *, seed: int = 0, spread: int | None
                 ],
             )
 
+    make.__qualname__ = "spiral_rows"  # in place of a name with <locals>, in repr
     return Rows(make, rows, fingerprint=described)
 
 
