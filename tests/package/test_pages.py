@@ -15,7 +15,10 @@ from importlib.util import find_spec
 import pytest
 from built_package import ROOT
 
-PAGES = {"onnx.md": ("onnx", "onnxruntime")}  # and the packages that they need
+PAGES = {  # and the packages that they need
+    "estimators.md": ("sklearn",),
+    "onnx.md": ("onnx", "onnxruntime"),
+}
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "---- the next block ----"
 
