@@ -236,6 +236,7 @@ def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLO
             yield backend.spiral(samples, classes, seed, start, min(start + block, rows))
 
     described = {"spiral": [samples, classes], "seed": seed, "block": block}
+    made.__qualname__ = "spiral_blocks"
     return Blocks(made, rows, fingerprint=described)
 
 
