@@ -96,6 +96,10 @@ def warmup(
         Option(help="Numbers to compute in.", show_default="both"),
     ] = None,
     json_target: JsonTarget = None,
+    key: Annotated[
+        bool,
+        Option("--key", help="Print what compiled kernels depend on, to name a cache by; no more."),
+    ] = False,
 ) -> int:
     """Compile the kernels that runs on this machine will need, and keep them on disk.
 
@@ -103,6 +107,8 @@ def warmup(
     """
     from . import warmup as cli_warmup
 
+    if key:
+        return cli_warmup.print_key(backend)
     dtypes = (dtype.value,) if dtype else tuple(name.value for name in DtypeName)
     return cli_warmup.run(backend, dtypes, json_target)
 
