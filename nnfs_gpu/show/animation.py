@@ -158,9 +158,9 @@ def _palette(images: Sequence[Any]) -> Any:
         small = image.resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(small, (0, number * height))
     found = sheet.quantize(COLOURS[1], Image.Quantize.MEDIANCUT)
-    colours = np.reshape(found.getpalette(), (-1, 3))
+    colours = np.array(found.getpalette() or [], np.uint8).reshape(-1, 3)
     colours[colours.min(axis=1) >= NEARLY] = 255  # the ground, which is not to differ from the page
-    found.putpalette(colours.astype(np.uint8).tobytes())
+    found.putpalette(colours.tobytes())
     return found
 
 
