@@ -1,9 +1,9 @@
-"""python -m bench report: pictures and the README's tables, from JSON files alone.
+"""python -m bench report: pictures and the tables of documents, from JSON files alone.
 
 Reads DIR/<suite>_cpu.json and DIR/<suite>_gpu.json, as far as they are there, writes pictures
 beside them, DIR/tables.md with goals and every row, and what stands between the two markers of
-README.md and of kernels/README.md. No figure there is written by hand: a test makes both sections
-anew and compares.
+docs/speed.md, of README.md and of kernels/README.md. No figure there is written by hand: a test
+makes each section anew and compares.
 """
 
 from __future__ import annotations
@@ -67,13 +67,26 @@ def read(folder: Path, kind: str) -> Results:
 
 
 def section(machines: dict[str, Results]) -> str:
-    """What stands between the markers: of full runs alone. Raises ValueError for a quick one."""
+    """What stands between the markers of docs/speed.md: of full runs alone.
+
+    Raises ValueError for a quick one.
+    """
     parts = []
     for kind, found in machines.items():
         _refuse_quick(kind, found)
         if found:
             parts.append(tables.summary(found, kind, KINDS[kind], drawn(found)))
     return "\n\n".join(parts)
+
+
+def glance(machines: dict[str, Results]) -> str:
+    """What stands between the markers of README.md: a few rows of the same runs."""
+    for kind, found in machines.items():
+        _refuse_quick(kind, found)
+    shown = (
+        tables.glance(found, kind, KINDS[kind], drawn(found)) for kind, found in machines.items()
+    )
+    return "\n\n".join(text for text in shown if text)
 
 
 def ladders(machines: dict[str, Results]) -> str:
@@ -89,11 +102,12 @@ def ladders(machines: dict[str, Results]) -> str:
 def _refuse_quick(kind: str, found: Results) -> None:
     for suite, result in found.items():
         if result["quick"]:
-            raise ValueError(f"{suite}_{kind}.json is of a --quick run: not for the README")
+            raise ValueError(f"{suite}_{kind}.json is of a --quick run: not for documents")
 
 
 DOCUMENTS: dict[str, Callable[[dict[str, Results]], str]] = {
-    "README.md": section,
+    "README.md": glance,
+    "docs/speed.md": section,
     "kernels/README.md": ladders,
 }
 
@@ -110,6 +124,6 @@ def drawn(found: Results) -> list[str]:
 def replaced(text: str, new: str) -> str:
     """`text` with `new` between the markers. Raises ValueError where they are not there once."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"README: expected the lines {BEGIN!r} and {END!r} once each")
+        raise ValueError(f"expected the lines {BEGIN!r} and {END!r} once each")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"
