@@ -72,7 +72,9 @@ def _sources() -> str:
 
 
 nb_execution_cache_path = str(ROOT / "build" / "notebooks" / _sources())
-# Notebooks import their helpers from docs/notebooks/.
+# Notebooks import their helpers from docs/notebooks/, and find this environment's commands.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["COLUMNS"] = "88"
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(HERE / "notebooks"), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
