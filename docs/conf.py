@@ -91,6 +91,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "nnfs_gpu"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {"index": [], "start": []}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
