@@ -43,9 +43,23 @@ def glance(found: Results, kind: str, name: str, pictures: Sequence[str]) -> str
         + machine(found),
         table(head, cells),
     ]
+    parts.append(_nearest(found["train"]["rows"]))
     if "throughput" in pictures:
         parts.append(f"![Training steps](bench/results/throughput_{kind}.png)")
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _nearest(rows: Sequence[Row]) -> str:
+    """Of all cases, the one in which another library comes nearest."""
+    found = []
+    for row in rows:
+        ours, others = of_role(row, "ours"), of_role(row, "peer")
+        if ours and others:
+            found.append((times(row, others[0], ours[0]), row["case"], others[0]))
+    if not found:
+        return ""
+    ratio, case, other = min(found)
+    return f"Nearest of all {len(rows)} cases comes {other}: {ratio:.2f} at {case}."
 
 
 def largest_steps(rows: Sequence[Row]) -> list[Row]:

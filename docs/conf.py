@@ -74,7 +74,7 @@ def _sources() -> str:
 nb_execution_cache_path = str(ROOT / "build" / "notebooks" / _sources())
 # Notebooks import their helpers from docs/notebooks/, and find this environment's commands.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["COLUMNS"] = "88"
+os.environ["COLUMNS"] = "76"  # fit beside two sidebars
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(HERE / "notebooks"), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
@@ -100,7 +100,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "footer_start": [],
     "footer_end": ["theme-version"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "speed": [], "speed-rows": []},
 }
 pygments_style = "default"
 
