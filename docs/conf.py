@@ -94,6 +94,7 @@ html_css_files = ["site.css"]
 html_sidebars = {"index": [], "start": []}
 html_copy_source = False
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # the system's, light or dark
 html_theme_options = {
     "header_links_before_dropdown": 8,
     "navigation_with_keys": False,
