@@ -49,6 +49,7 @@ from .training.early_stopping import EarlyStopping
 from .training.history import History
 from .training.loggers import CSVLogger, TensorBoard
 from .training.monitoring import ModelCheckpoint, ReduceLROnPlateau
+from .training.progress import ProgressBar
 
 __all__ = [
     "Accuracy",
@@ -85,6 +86,7 @@ __all__ = [
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "ProgressBar",
     "ReduceLROnPlateau",
     "Rows",
     "TensorBoard",

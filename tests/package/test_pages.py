@@ -17,6 +17,7 @@ from built_package import ROOT
 
 PAGES = {  # and the packages that they need
     "backends.md": (),
+    "estimators.md": ("sklearn",),
     "extending.md": (),
     "files.md": (),
     "onnx.md": ("onnx", "onnxruntime"),
