@@ -2,8 +2,8 @@
 
 Reads DIR/<suite>_cpu.json and DIR/<suite>_gpu.json, as far as they are there, writes pictures
 beside them, DIR/tables.md with goals and every row, and what stands between the two markers of
-README.md and of kernels/README.md. No figure there is written by hand: a test makes both sections
-anew and compares.
+README.md, kernels/README.md and docs/estimators.md. No figure there is written by hand: tests make
+these sections anew and compare.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from nnfs_gpu.files.tensor_file import write_atomically
 
 from . import pictures, rank_pictures, tables
 from .sheet import load
-from .suites import ladder
+from .suites import estimators, ladder
 
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"
 KINDS = {"cpu": "CPU", "gpu": "GPU"}
 SUITES = (
     *("train", "batches", "jacobian", "ops", "combined", "scaling", "ranks", "start", "ladder"),
+    "estimators",
 )
 Results = dict[str, dict[str, Any]]  # of one machine, by suite
 
@@ -86,6 +87,17 @@ def ladders(machines: dict[str, Results]) -> str:
     return "\n\n".join(parts)
 
 
+def fits(machines: dict[str, Results]) -> str:
+    """What stands between the markers of docs/estimators.md."""
+    parts = []
+    for kind, found in machines.items():
+        if "estimators" in found:
+            result = found["estimators"]
+            _refuse_quick(kind, {"estimators": result})
+            parts += [tables.machine({"estimators": result}), estimators.section(result)]
+    return "\n\n".join(parts)
+
+
 def _refuse_quick(kind: str, found: Results) -> None:
     for suite, result in found.items():
         if result["quick"]:
@@ -95,6 +107,7 @@ def _refuse_quick(kind: str, found: Results) -> None:
 DOCUMENTS: dict[str, Callable[[dict[str, Results]], str]] = {
     "README.md": section,
     "kernels/README.md": ladders,
+    "docs/estimators.md": fits,
 }
 
 
