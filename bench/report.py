@@ -21,9 +21,10 @@ from .suites import estimators, ladder
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"
 KINDS = {"cpu": "CPU", "gpu": "GPU"}
+ELSEWHERE = "estimators"  # has a page of its own
 SUITES = (
     *("train", "batches", "jacobian", "ops", "combined", "scaling", "ranks", "start", "ladder"),
-    "estimators",
+    ELSEWHERE,
 )
 Results = dict[str, dict[str, Any]]  # of one machine, by suite
 
@@ -70,7 +71,8 @@ def read(folder: Path, kind: str) -> Results:
 def section(machines: dict[str, Results]) -> str:
     """What stands between the markers: of full runs alone. Raises ValueError for a quick one."""
     parts = []
-    for kind, found in machines.items():
+    for kind, suites in machines.items():
+        found = {name: one for name, one in suites.items() if name != ELSEWHERE}
         _refuse_quick(kind, found)
         if found:
             parts.append(tables.summary(found, kind, KINDS[kind], drawn(found)))
@@ -91,10 +93,10 @@ def fits(machines: dict[str, Results]) -> str:
     """What stands between the markers of docs/estimators.md."""
     parts = []
     for kind, found in machines.items():
-        if "estimators" in found:
-            result = found["estimators"]
-            _refuse_quick(kind, {"estimators": result})
-            parts += [tables.machine({"estimators": result}), estimators.section(result)]
+        if ELSEWHERE in found:
+            alone = {ELSEWHERE: found[ELSEWHERE]}
+            _refuse_quick(kind, alone)
+            parts += [tables.machine(alone), estimators.section(found[ELSEWHERE])]
     return "\n\n".join(parts)
 
 
