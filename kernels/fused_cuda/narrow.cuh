@@ -39,6 +39,27 @@ constexpr int POOL = FIXED_SIZE + AREA + (COPY ? PARAMETERS : 0);
 static_assert(POOL <= MOST_SHARED, "this TILE does not fit in ROOM");
 static_assert(THREADS % WARP == 0 && THREADS % GROUPS == 0 && TILE % THREADS == 0, "whole warps, groups and samples");
 
+// exp of each score less the largest, which is number `best`: 1 for that one, whose exp is not computed
+// where there are few, as choosing among them takes less. Where it is infinite, NaN.
+template <int N>
+__device__ __forceinline__ void exp_of_scores(const real (&scores)[N], real largest, int best, real (&terms)[N]) {
+  if constexpr (N > 4) {
+#pragma unroll
+    for (int c = 0; c < N; c++) terms[c] = exp_below_0_(scores[c] - largest);
+  } else {
+    const real own = largest - largest + real(1);
+    real others[N];
+#pragma unroll
+    for (int c = 0; c < N - 1; c++) others[c] = exp_below_0_((c < best ? scores[c] : scores[c + 1]) - largest);
+#pragma unroll
+    for (int c = 0; c < N; c++) {
+      terms[c] = own;
+      if (c < best) terms[c] = others[c];
+      if (c > best) terms[c] = others[c - 1];
+    }
+  }
+}
+
 // Loss, gradients and verdict of one sample, from its scores z; nothing of a sample that is not
 // `here`, as those of a last tile's end. No branches: the samples of a thread go side by side.
 __device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, bool here, const real* z, real* dz,
@@ -56,15 +77,14 @@ __device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, boo
     if (here) loss += row_sum(terms) / real(OUTPUTS);
     return;
   }
-  real largest = z[0];
+  real scores[OUTPUTS], largest = z[0];
   int best = 0;
 #pragma unroll
-  for (int c = 1; c < OUTPUTS; c++) {
-    const real score = c < N_D ? z[c] : real(0);
-    if (score > largest) largest = score, best = c;
+  for (int c = 0; c < OUTPUTS; c++) {
+    scores[c] = c < N_D ? z[c] : real(0);
+    if (scores[c] > largest) largest = scores[c], best = c;
   }
-#pragma unroll
-  for (int c = 0; c < OUTPUTS; c++) terms[c] = exp_below_0_((c < N_D ? z[c] : real(0)) - largest);
+  exp_of_scores(scores, largest, best, terms);
   real share = real(1) / row_sum(terms);
   if (TARGETS == NUMBERS) {
     const real* t = a.targets + at * OUTPUTS;

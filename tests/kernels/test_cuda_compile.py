@@ -159,7 +159,6 @@ def test_float32_kernels_hold_no_float64_instruction(nvrtc, file):
             assert not found, f"{built.what}: float64 in {', '.join(sorted(found))}"
 
 
-FLUSHING = re.compile(r"\b(\w[\w.]*\.ftz[\w.]*)")  # test_fused_cuda_compile.py asks for this alone
 INEXACT = re.compile(r"\b(\w[\w.]*\.(?:ftz|approx|full)\b[\w.]*)")  # flushes denormals, or is near
 # `mul.rn` and `add.rn` stay what they are; of `mul` and `add` the assembler may make one fma.
 NOT_ROUNDED = re.compile(
