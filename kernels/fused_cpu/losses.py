@@ -22,12 +22,13 @@ from .tiles import apply, clear_columns
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
 LANES = 32  # of a sum over classes or outputs
-FREE = 8  # the first row of the room that such a sum may use
+FREE = 6  # the first row of the room that such a sum may use
 
 
 def rows_of_room(outputs):
     """Rows of room for a loss over so many outputs."""
-    return FREE + min(LANES // 2, outputs)
+    half = 1 << max(0, (min(outputs, LANES) - 1).bit_length() - 1)  # as `_half` has it
+    return max(8, FREE + half)
 
 
 @jit
@@ -100,10 +101,16 @@ def _softmax(z, C, width, rows):
     """z = softmax of each column; rows[2] = class of the first largest score."""
     top, whole, best = rows[0], rows[1], rows[2]
     _first_largest(z, C, width, top, best)
-    for c in range(C):
+    for t in range(width):
+        whole[t] = z.dtype.type(0)
+    for k in range(C):
+        c = 3 - k if C == 3 and k else k  # of three the sum is (0 + 2) + 1
         for t in range(width):
-            z[c, t] = exp(z[c, t] - top[t])
-    sum_rows(z, C, width, rows, 1)
+            e = exp(z[c, t] - top[t])
+            z[c, t] = e
+            whole[t] += e
+    if C > 3:
+        sum_rows(z, C, width, rows, 1)
     for t in range(width):
         whole[t] = z.dtype.type(1) / whole[t]
     for c in range(C):
@@ -178,6 +185,8 @@ def softmax_cross_entropy_soft(z, targets, C, n, width, rows):
 @jit
 def _mean_over_outputs(terms, outputs, n, width, rows):
     """(sum of the losses, right answers) of n samples: their losses are means of `terms`."""
+    if outputs == 1:
+        return _totals(terms[0], rows[5], n)
     losses, many = rows[4], terms.dtype.type(outputs)
     sum_rows(terms, outputs, width, rows, 4)
     for t in range(width):

@@ -95,7 +95,7 @@ class Build:
 
 @functools.cache
 def build(nvrtc: Any, file: str, real: str, architecture: str, *definitions: Any) -> Build:
-    options = cuda_compile.options(file, DTYPES[real], architecture, dict(definitions))
+    options = cuda_compile.options(DTYPES[real], architecture, dict(definitions))
     what = f"{file}.cu {' '.join(options)}"
     text = cuda_source.source(file)
     program = nvrtc.createProgram(text, f"{file}.cu", (), ())

@@ -39,10 +39,8 @@ NUMBERS = (  # how arithmetic rounds
 )
 
 
-def options(
-    file: str, dtype: np.dtype, architecture: str, definitions: Mapping[str, Any]
-) -> tuple[str, ...]:
-    """NVRTC's options for kernels/`file`.cu of `dtype` on `architecture` with these -D."""
+def options(dtype: np.dtype, architecture: str, definitions: Mapping[str, Any]) -> tuple[str, ...]:
+    """NVRTC's options for a kernel of `dtype` on `architecture` with these -D."""
     defined = (f"-D{name}={value}" for name, value in definitions.items())
     return (
         *("--std=c++17", f"--gpu-architecture={architecture}", *NUMBERS),
@@ -81,7 +79,7 @@ def code_for(
     text that does not compile.
     """
     architecture = architecture_for(capability, nvrtc.getSupportedArchs())
-    text, given = source(file), options(file, dtype, architecture, definitions)
+    text, given = source(file), options(dtype, architecture, definitions)
     key = (compiler_build(nvrtc), given, text)
     code = cuda_cache.load(key)
     if code is None:
