@@ -27,7 +27,6 @@ app = typer.Typer(
     name="nnfs-gpu",
     help="Train and use the network of the book Neural Networks from Scratch in Python.\n\n"
     "Start with: nnfs-gpu train",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -1,7 +1,7 @@
 """What happens while `nnfs-gpu train` trains: speed, curve, a request to stop.
 
 `TrainingWatch` is the callback that `Model.train` calls; it measures, and tells a display what
-to show (`display.py`). Of several ranks each has one, as each may be asked to stop.
+to show (`show/display.py`). Of several ranks each has one, as each may be asked to stop.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from .. import checks
 from ..ranks.world import World, everybody
+from ..show.display import Display
 from ..training.callbacks import Callback
-from .display import Display
 from .errors import CommandError
 
 

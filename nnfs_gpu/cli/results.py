@@ -18,7 +18,8 @@ from .. import datasets
 from ..model import Model
 from ..ranks.failures import together
 from ..ranks.world import World
-from ..training.callbacks import History
+from ..show.picture import overview
+from ..training.history import History
 from .common import (
     BATCH,
     METRICS_FILE,
@@ -88,9 +89,7 @@ def write_files(
     if outputs.json_target is not None:
         write(to_json(metrics), outputs.json_target)
     if outputs.plot:
-        from . import picture  # Matplotlib takes longer to import than a small run to train
-
-        png = picture.draw(
+        png = overview(  # imports Matplotlib, which takes longer than a small run to train
             model,
             model.backend.to_numpy(validation[0]),
             model.backend.to_numpy(validation[1]),

@@ -27,11 +27,11 @@ from ..model import Model
 from ..ranks import launchers
 from ..ranks.failures import together
 from ..ranks.world import World
+from ..show.display import display_for
 from ..training import divergence
-from ..training.callbacks import History
+from ..training.history import History
 from .common import OutputFolder, check_target, console_for, naming
 from .config import RULES, Config, Outputs
-from .display import display_for
 from .distributed import backend_for, check_shared, on_rank_0, who_computes
 from .errors import DISTRIBUTED, InputError
 from .points import step_size, training_points, validation_points

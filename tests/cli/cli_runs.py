@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nnfs_gpu.cli import picture
+from nnfs_gpu.show import picture
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX systems")
 ESCAPE = "\x1b"

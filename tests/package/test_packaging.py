@@ -93,7 +93,7 @@ def test_core_dependencies_need_no_gpu_and_name_no_upper_version(project):
 
 
 def test_version_is_stated_once(project):
-    assert project["project"]["dynamic"] == ["version"]
+    assert project["project"]["dynamic"] == ["version", "readme"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {
         "attr": "nnfs_gpu._version.__version__"
     }
