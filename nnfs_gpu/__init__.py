@@ -2,6 +2,8 @@
 
 Same names and numbers as the book, on NumPy, on jitted kernels of all CPU cores, or on CUDA.
 Importing compiles nothing and needs no GPU: a backend is loaded when the first layer asks for it.
+
+(PYTEST_DONT_REWRITE: else pytest warns where the package of its plugin is imported before it.)
 """
 
 from typing import TYPE_CHECKING
