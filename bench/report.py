@@ -2,8 +2,8 @@
 
 Reads DIR/<suite>_cpu.json and DIR/<suite>_gpu.json, as far as they are there, writes pictures
 beside them, DIR/tables.md with goals and every row, and what stands between the two markers of
-docs/speed.md, of README.md and of kernels/README.md. No figure there is written by hand: a test
-makes each section anew and compares.
+docs/speed.md, README.md, kernels/README.md and docs/estimators.md. No figure there is written by hand:
+tests make these sections anew and compare.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from nnfs_gpu.files.tensor_file import write_atomically
 
 from . import pictures, rank_pictures, tables
 from .sheet import load
-from .suites import ladder
+from .suites import estimators, ladder
 
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"
 KINDS = {"cpu": "CPU", "gpu": "GPU"}
+ELSEWHERE = "estimators"  # has a page of its own
 SUITES = (
     *("train", "batches", "jacobian", "ops", "combined", "scaling", "ranks", "start", "ladder"),
+    ELSEWHERE,
 )
 Results = dict[str, dict[str, Any]]  # of one machine, by suite
 
@@ -72,7 +74,8 @@ def section(machines: dict[str, Results]) -> str:
     Raises ValueError for a quick one.
     """
     parts = []
-    for kind, found in machines.items():
+    for kind, suites in machines.items():
+        found = {name: one for name, one in suites.items() if name != ELSEWHERE}
         _refuse_quick(kind, found)
         if found:
             parts.append(tables.summary(found, kind, KINDS[kind], drawn(found)))
@@ -99,6 +102,17 @@ def ladders(machines: dict[str, Results]) -> str:
     return "\n\n".join(parts)
 
 
+def fits(machines: dict[str, Results]) -> str:
+    """What stands between the markers of docs/estimators.md."""
+    parts = []
+    for kind, found in machines.items():
+        if ELSEWHERE in found:
+            alone = {ELSEWHERE: found[ELSEWHERE]}
+            _refuse_quick(kind, alone)
+            parts += [tables.machine(alone), estimators.section(found[ELSEWHERE])]
+    return "\n\n".join(parts)
+
+
 def _refuse_quick(kind: str, found: Results) -> None:
     for suite, result in found.items():
         if result["quick"]:
@@ -109,6 +123,7 @@ DOCUMENTS: dict[str, Callable[[dict[str, Results]], str]] = {
     "README.md": glance,
     "docs/speed.md": section,
     "kernels/README.md": ladders,
+    "docs/estimators.md": fits,
 }
 
 
