@@ -2,8 +2,8 @@
 
 Reads DIR/<suite>_cpu.json and DIR/<suite>_gpu.json, as far as they are there, writes pictures
 beside them, DIR/tables.md with goals and every row, and what stands between the two markers of
-docs/speed.md, README.md, kernels/README.md and docs/estimators.md. No figure there is written by hand:
-tests make these sections anew and compare.
+docs/speed.md, README.md, kernels/README.md and docs/estimators.md. No figure there is written by
+hand: tests make these sections anew and compare.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ def section(machines: dict[str, Results]) -> str:
 
 def glance(machines: dict[str, Results]) -> str:
     """What stands between the markers of README.md: a few rows of the same runs."""
+    parts = []
     for kind, found in machines.items():
-        _refuse_quick(kind, found)
-    shown = (
-        tables.glance(found, kind, KINDS[kind], drawn(found)) for kind, found in machines.items()
-    )
-    return "\n\n".join(text for text in shown if text)
+        if found.get("train", {}).get("rows"):
+            _refuse_quick(kind, {"train": found["train"]})
+            parts.append(tables.glance(found["train"], kind, KINDS[kind], drawn(found)))
+    return "\n\n".join(parts)
 
 
 def ladders(machines: dict[str, Results]) -> str:

@@ -25,11 +25,9 @@ SHOWN = (  # operations on the page; all are in tables.md
 
 
 # ---- the README's few rows ----
-def glance(found: Results, kind: str, name: str, pictures: Sequence[str]) -> str:
+def glance(train: dict[str, Any], kind: str, name: str, pictures: Sequence[str]) -> str:
     """Of one machine: the largest training step of each net, and their picture."""
-    rows = largest_steps(found["train"]["rows"]) if "train" in found else []
-    if not rows:
-        return ""
+    rows = largest_steps(train["rows"])
     others = names(rows, "book", "peer")
     cells = []
     for row in rows:
@@ -40,10 +38,10 @@ def glance(found: Results, kind: str, name: str, pictures: Sequence[str]) -> str
     head = ["net", "samples", f"nnfs_gpu, {name}", *map(short, others)]
     parts = [
         "Time of a training step over so many samples, and how many times longer others take. "
-        + machine(found),
+        + machine({"train": train}),
         table(head, cells),
+        _nearest(train["rows"]),
     ]
-    parts.append(_nearest(found["train"]["rows"]))
     if "throughput" in pictures:
         parts.append(f"![Training steps](bench/results/throughput_{kind}.png)")
     return "\n\n".join(part for part in parts if part)
