@@ -1,6 +1,6 @@
 """How fast is each contender on this machine? python -m bench SUITE, report or compare.
 
-    python -m bench all [--minutes 13] [--out DIR]      every suite, pictures, README tables
+    python -m bench all [--minutes 13] [--out DIR]      every suite, pictures, documents
     python -m bench jacobian [--sizes 300000x10,30x100000]
     python -m bench combined [--sizes 300x3]
     python -m bench ops      [--sizes 3,1000]           numbers of classes
@@ -11,7 +11,7 @@
     python -m bench ranks    [--sizes 64x16384,64x131072/rank]  hidden widths x batch, or x a rank's
     python -m bench estimators [--sizes iris,digits]  data sets
     python -m bench start
-    python -m bench report   [--out DIR]                pictures and README tables from JSON
+    python -m bench report   [--out DIR]                pictures and tables from JSON
     python -m bench goals    [--out DIR]                what was aimed at beside what was measured
     python -m bench compare OLD.json NEW.json           what became slower
 
