@@ -89,6 +89,8 @@ toc_object_entries_show_parents = "hide"
 # ---- HTML ----
 html_theme = "pydata_sphinx_theme"
 html_title = "nnfs_gpu"
+html_favicon = "_static/icon.svg"
+html_logo = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_sidebars = {"index": [], "start": []}
@@ -96,6 +98,7 @@ html_copy_source = False
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}  # the system's, light or dark
 html_theme_options = {
+    "logo": {"text": "nnfs_gpu"},
     "header_links_before_dropdown": 8,
     "navigation_with_keys": False,
     "show_toc_level": 2,
