@@ -19,7 +19,6 @@ class Subject(Protocol):
     words    what is trained on, for the first line: "300,000 points"
     epochs   passes over it
     step     samples in a step
-    shuffle  whether the samples come in another order in every epoch
     judged   whether answers are right or wrong, so that there is an accuracy to show
     """
 
@@ -28,7 +27,6 @@ class Subject(Protocol):
     words: str
     epochs: int
     step: int
-    shuffle: bool
     judged: bool
 
     @property
@@ -48,6 +46,9 @@ class Subject(Protocol):
 
     def prepare(self, model: Model) -> None:
         """Give a new model what it is to keep of the data."""
+
+    def options(self) -> dict[str, Any]:
+        """More arguments of `Model.train`: order, weights."""
 
     def training(self) -> tuple[Any, ...]:
         """What `Model.train` is given first: (X, y), or a source of rows."""

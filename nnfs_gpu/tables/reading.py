@@ -95,7 +95,7 @@ def read_as(source: Any, naming: Naming, form: Format) -> Table:
 
 
 def _of_bytes(data: bytes, source: str, form: Format, naming: Naming) -> Table:
-    if not data.strip():
+    if not data or data.isspace():
         raise TableError(f"{source}: is empty, expected a table")
     for magic, read in MAGIC.items():
         if data.startswith(magic):

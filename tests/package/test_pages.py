@@ -18,8 +18,9 @@ from built_package import ROOT
 PAGES = {  # and the packages that they need
     "estimators.md": ("sklearn",),
     "onnx.md": ("onnx", "onnxruntime"),
+    "your-data.md": ("sklearn",),
 }
-BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "---- the next block ----"
 
 
