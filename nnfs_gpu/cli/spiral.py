@@ -7,8 +7,10 @@ from typing import Any
 from .. import datasets, losses
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_Softmax
+from ..backend import get_backend
 from ..model import Model
-from ..show.picture import overview
+from ..show.animation import Animation
+from ..show.picture import SPIRAL, overview
 from . import points
 from .common import PICTURE_FILE
 from .config import Config
@@ -81,6 +83,11 @@ class Spirals:
             metrics["bayes_limit"],
             f"Spiral classifier: network {network(self)}, {self.config.points:,} training points",
         )
+
+    def animation(self, validation: Any) -> Animation:
+        """Of the same map."""
+        points, labels = map(get_backend().to_numpy, validation)
+        return Animation(points, labels, self.outputs, SPIRAL)
 
 
 def network(subject: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..model import Model
+from ..show.animation import Animation
 from .config import Settings
 
 
@@ -67,3 +68,8 @@ class Subject(Protocol):
 
     def picture(self, model: Model, validation: Any, metrics: dict[str, Any]) -> bytes:
         """A PNG of the trained model."""
+
+    def animation(self, validation: Any) -> Animation:
+        """One without frames, of a model that learns this. Raises InputError where nothing can be
+        shown.
+        """

@@ -22,6 +22,7 @@ from ..activations import Activation_Linear, Activation_Softmax
 from ..backend import get_backend
 from ..images import ImageFolderError
 from ..model import Model
+from ..show.animation import Animation
 from ..show.table import Plane, table_overview
 from ..tables.features import Number
 from ..tables.missing import complete_rows
@@ -182,15 +183,32 @@ class TableSubject:
 
     def picture(self, model: Model, validation: Any, metrics: dict[str, Any]) -> bytes:
         """Curves, and for two columns of numbers the decision regions."""
-        made, plane = self.preprocessing, None
-        if self._in_a_plane and isinstance(made.target, Classes):
-            numbers = [one for one in made.features if isinstance(one, Number)]
-            mean, std = (np.array([getattr(n, what) for n in numbers]) for what in ("mean", "std"))
-            first, second = (one.name for one in numbers)
-            points, labels = validation
-            plane = Plane(points, labels, mean, std, (first, second), made.target.classes)
+        made, plane = self.preprocessing, self._plane(validation)
         title = f"{made.target.name} of {Path(self.source).name}: network {network(self)}"
         return table_overview(model, metrics["curve"], title, plane, self.judged)
+
+    def animation(self, validation: Any) -> Animation:
+        """Of the decision regions of two columns of numbers."""
+        plane = self._plane(validation)
+        if plane is None:
+            features = len(self.preprocessing.features)
+            raise InputError(
+                f"--animate: got {features} feature{'' if features == 1 else 's'} and "
+                f"{self.preprocessing.target.name}, {self.preprocessing.target.task}; expected "
+                "classes over two columns of numbers: leave --animate out, or --ignore the others"
+            )
+        return plane.animation()
+
+    def _plane(self, validation: Any) -> Plane | None:
+        """The rows to validate on as points; None where they are none."""
+        target = self.preprocessing.target
+        if not self._in_a_plane or not isinstance(target, Classes):
+            return None
+        numbers = [one for one in self.preprocessing.features if isinstance(one, Number)]
+        mean, std = (np.array([getattr(n, what) for n in numbers]) for what in ("mean", "std"))
+        first, second = (one.name for one in numbers)
+        points, labels = validation
+        return Plane(points, labels, mean, std, (first, second), target.classes)
 
 
 def quantity_rows(target: Quantity, metrics: dict[str, Any], part: str) -> dict[str, str]:
