@@ -11,6 +11,7 @@ from typer import Option
 from .options import BackendName, DtypeName, JsonTarget, OptimizerName, whole_number
 from .table_options import (
     PANEL,
+    ClassWeight,
     DecimalMark,
     Encoding,
     Header,
@@ -65,6 +66,14 @@ def train(
         Option(
             metavar="FILE",
             help="Rows to validate on, in place of a share of the table.",
+            rich_help_panel=PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    class_weight: Annotated[
+        ClassWeight | None,
+        Option(
+            help="balanced: rare classes count as much as common ones.",
             rich_help_panel=PANEL,
             show_default=False,
         ),

@@ -83,6 +83,7 @@ class DataConfig:
     task: str | None
     validation_split: float
     validation_data: str | None
+    class_weight: str | None
     missing: str
     unknown: str
     most_categories: int

@@ -20,7 +20,6 @@ class Spirals:
     """See `subject.Subject`."""
 
     inputs = 2
-    shuffle = False  # the points are mixed as they are made
     judged = True
     notes: tuple[str, ...] = ()
     picture_file = PICTURE_FILE
@@ -41,6 +40,10 @@ class Spirals:
 
     def prepare(self, model: Model) -> None:
         """Points need nothing."""
+
+    def options(self) -> dict[str, Any]:
+        """None: the points are mixed as they are made."""
+        return {}
 
     def training(self) -> tuple[Any, ...]:
         """Held in memory, or made when their step comes."""

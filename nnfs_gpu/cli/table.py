@@ -43,12 +43,15 @@ MOST_CLASSES = 12  # that are named before training
 class TableSubject:
     """See `subject.Subject`. Constructing it reads the table; raises InputError."""
 
-    shuffle = True
-
     def __init__(self, config: DataConfig):
         with in_options():
             table, target = _training_table(config)
             rows, aside = _parts(table, target, config)
+            if config.class_weight and _task(table, target, config) != Classes.task:
+                raise InputError(
+                    f"--class-weight {config.class_weight}: {target!r} is a number, and has no "
+                    "classes to weigh; leave it out, or give --task classification"
+                )
             self.preprocessing = Preprocessing.fit(
                 table,
                 target,
@@ -96,6 +99,11 @@ class TableSubject:
     def prepare(self, model: Model) -> None:
         """The model's file keeps how rows become inputs, and outputs answers."""
         model.preprocessing = self.preprocessing
+
+    def options(self) -> dict[str, Any]:
+        """Another order in every epoch, and what a class counts."""
+        order = {"shuffle": True, "seed": self.config.seed}
+        return order | {"class_weight": self.config.class_weight}
 
     def training(self) -> tuple[Any, ...]:
         """Standardized rows and their targets."""
@@ -239,9 +247,13 @@ def _parts(table: Table, target: str, config: DataConfig) -> tuple[np.ndarray, n
     if config.validation_data is not None or table.test is not None:
         return np.arange(len(table)), None
     classes = None
-    if (config.task or task_of(table, target)) == Classes.task:
+    if _task(table, target, config) == Classes.task:
         classes = fit_classes(table, target).encode(table, target)
     return split_rows(len(table), config.validation_split, config.seed, classes)
+
+
+def _task(table: Table, target: str, config: DataConfig) -> str:
+    return config.task or task_of(table, target)
 
 
 def source_of(given: str, option: str) -> Any:

@@ -45,7 +45,7 @@ def run(config: Settings, outputs: Outputs, world: World, distributed: bool) -> 
     started = time.perf_counter()
     console = console_for(outputs.json_target, quiet=world.rank > 0)
     backend = backend_for(config, world)
-    subject = together(world, lambda: subject_of(config))
+    subject = together(world, lambda: subject_of(config, distributed))
     config = subject.config
     model = together(world, lambda: build_model(subject))
     if distributed:
@@ -121,10 +121,12 @@ def beginning(outputs: Outputs) -> str:
     return "training"
 
 
-def subject_of(config: Settings) -> Subject:
+def subject_of(config: Settings, distributed: bool) -> Subject:
     """What is to be trained on; a table is read now. Raises InputError."""
     if isinstance(config, Config):
         return Spirals(config)
+    if distributed and "-" in (config.data, config.validation_data):
+        raise InputError(f"{DISTRIBUTED}: ranks cannot share standard input; give a file")
     from .table import TableSubject
 
     return TableSubject(config)
@@ -180,8 +182,7 @@ def train(
                 *training,
                 epochs=subject.epochs,
                 batch_size=subject.step,
-                shuffle=subject.shuffle,
-                seed=subject.config.seed,
+                **subject.options(),
                 print_every=None,
                 validation_data=validation,
                 callbacks=[watch],
