@@ -2,7 +2,8 @@
 
 Each function takes z (C, ...), the scores of `width` columns of which the first n are samples,
 and leaves in it the gradient of the sum of losses over the samples (columns past n: 0). It
-returns (sum of the losses, number of right answers), added up in float64. `rows` (8, ...) is room.
+returns (sum of the losses, number of right answers), added up in float64. `rows` (8, ...) is room,
+in which row LOSSES is left with the samples' losses, times O where they are means over O outputs.
 The factor 1 / N, or 1 / (N O) where a loss is a mean over O outputs, comes in once, when the
 gradients of all tiles have been summed. Columns are independent, so every loop vectorizes.
 """
@@ -17,6 +18,7 @@ from .addresses import stay_apart
 from .tiles import apply, clear_columns
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
+LOSSES, WEIGHTS = 4, 6  # rows of the room
 
 
 @jit
@@ -187,3 +189,23 @@ def absolute_error(z, targets, outputs, n, width, precision, rows):
     clear_columns(z, outputs, n, width)
     loss, count = _totals(losses, right, n)
     return loss / outputs, count
+
+
+@jit
+def weigh(z, weights, C, n, width, rows):
+    """What one of these has left in z and in row LOSSES, times the samples' weights (n,).
+
+    Returns the sums of the weighted losses and of the weights, in float64.
+    """
+    stay_apart()
+    w, losses = rows[WEIGHTS], rows[LOSSES]
+    for t in range(n):
+        w[t] = weights[t]
+    for t in range(n, width):
+        w[t] = z.dtype.type(0)
+    for c in range(C):
+        for t in range(width):
+            z[c, t] *= w[t]
+    for t in range(width):
+        losses[t] *= w[t]
+    return _totals(losses, w, n)

@@ -85,7 +85,7 @@ class Layout:
     # ---- inside ----
     def _sizes(self) -> None:
         plan = self.plan
-        self.head[k.STAGES] = len(plan.stages)
+        self.head[k.STAGES], self.head[k.ANSWERS] = len(plan.stages), plan.answers
         for row, stage in zip(self.table, plan.stages, strict=True):
             row[k.INPUTS], row[k.OUTPUTS] = stage.n_inputs, stage.n_outputs
             known = pointers.ACTIVATIONS[stage.activation]
@@ -163,6 +163,7 @@ class Layout:
         head[k.TURNED_AT] = self._reserve(turned)
         head[k.MASKS_AT] = self._reserve(masks)
         self._tiles = self._at
+        head[k.WEIGHTS_AT] = self._reserve(tile)
         for row in table:
             if row[k.BY_LANES]:
                 count = (row[k.INPUTS] + 1) * row[k.OUTPUTS] * self.lanes
@@ -182,6 +183,7 @@ class Layout:
         head[k.ROOM_AT] = self._reserve(8 * pitch)
         head[k.TARGETS_AT] = self._reserve(outputs * pitch)
         head[k.GATHERED_AT] = self._reserve(outputs * tile)
+        head[k.WEIGHTS_AT] = self._reserve(tile)
         head[k.ZEROS_AT] = self._reserve(pitch)
         head[k.PRODUCTS_AT] = self._reserve(products * pitch)
         head[k.GATES_AT] = self._reserve(tile * units // (8 * self.dtype.itemsize))
