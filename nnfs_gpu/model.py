@@ -23,6 +23,7 @@ from .training import inference
 from .training.callbacks import Callback
 from .training.history import History
 from .training.loop import Training
+from .training.progress import with_bar
 from .training.ranks import RankTraining
 from .training.run import Run
 
@@ -75,6 +76,7 @@ class Model(Network):
         checkpoint_every: int | None = None,
         engine: str = "auto",
         world: World | None = None,
+        progress: bool = False,
     ) -> History:
         """Train on X (N, features) and targets y; returns the history, epoch by epoch.
 
@@ -131,6 +133,8 @@ class Model(Network):
             Ranks that train this model together: each calls this with the same model and data
             and does some of the rows of every batch, in fused steps. Parameters, history and
             files are the same bits for any number of ranks; rank 0 alone prints and writes.
+        progress : bool
+            Show a bar (`nnfs_gpu.ProgressBar`) in place of the lines of `print_every`.
 
         Returns
         -------
@@ -163,9 +167,8 @@ class Model(Network):
             validation = None
             if validation_data is not None:
                 validation = validation_of(self, validation_data, check_finite)
-            run = Run(
-                self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed
-            )
+            shown, every = with_bar(callbacks, print_every, progress)
+            run = Run(self, data, epochs, batch_size, every, validation, shown, shuffle, seed)
             if world is not None:
                 return RankTraining(run, engine, checkpoint, checkpoint_every, world)
             return Training(run, engine, checkpoint, checkpoint_every)

@@ -181,6 +181,7 @@ def spiral_rows(samples: int, classes: int, *, seed: int = 0, spread: int | None
                 ],
             )
 
+    make.__qualname__ = "spiral_rows"  # in place of a name with <locals>, in repr
     return Rows(make, rows, fingerprint=described)
 
 
@@ -235,6 +236,7 @@ def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLO
             yield backend.spiral(samples, classes, seed, start, min(start + block, rows))
 
     described = {"spiral": [samples, classes], "seed": seed, "block": block}
+    made.__qualname__ = "spiral_blocks"
     return Blocks(made, rows, fingerprint=described)
 
 

@@ -38,7 +38,12 @@ class Network:
     """Parts that are added, set, and connected by `finalize`; forward and backward through them.
 
     Its messages name the class that users know, `Model`.
+
+    preprocessing  of a model of a table: makes inputs of its rows, answers of outputs
+                   (`tables/preprocessing.py`); kept in the model's file. Else None
     """
+
+    preprocessing: Any = None
 
     def __init__(self) -> None:
         self.backend = get_backend()
