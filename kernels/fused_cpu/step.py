@@ -4,6 +4,8 @@
               tile's gradient, times 1 / N (1 / (N O) where the loss is a mean over O outputs).
               Where samples have weights, a gradient counts as much, and N is the sum of these;
               where that is 0, so is the gradient
+    bits      those of kernels/fused_cuda/, but for the order of sums over samples:
+              docs/decisions/one-answer.md
     shapes    X (N, I) rows in memory; in a tile samples are columns, (features, width)
     threads   a step is cut into groups of samples by their number alone. Each group sums its
               gradient in a row of its own; then the network is cut into pieces, by its widths
@@ -216,7 +218,7 @@ def train(
         target_bytes = 4
         if head[k.SOFT]:
             target_bytes = shape[1] * itemsize(like)
-        groups, scale = (n + per - 1) // per, 1.0 / count
+        groups, scale = (n + per - 1) // per, np.float64(type(like)(1) / type(like)(count))
         at_once = what & WHOLE_GRADIENT == WHOLE_GRADIENT
         if leads and steps and what & k.GROUPS:  # none when it is called to be compiled
             _pack_weights(head, table, like)
@@ -255,7 +257,8 @@ def train(
                     break
                 if weighs:
                     weight = _weight(head, work, totals, weights, not at_once, like)
-                    scale = 1.0 / (weight * (count // n)) if weight != 0.0 else 0.0
+                    mean = type(like)(weight * (count // n))
+                    scale = np.float64(type(like)(1) / mean) if weight != 0.0 else 0.0
                     weighs = False
                 if what & k.COLLECT and not at_once:
                     call(head[k.COLLECT_POINTER], 0, (tables, p, groups, what & k.FRESH, like))

@@ -13,6 +13,7 @@ of a module as a constant. A name stands in one list only, which a test looks af
 # fmt: off
 (  # ---- head: the network ----
     STAGES, TILE, PITCH, SOFT, GRADIENTS,
+    ROOM_ROWS,  # of the room for the loss
     TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT,  # places in the workspace
     TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, EXACT, MEASURED,  # addresses
     PIECES, PENALTIES, CALL_TABLE,  # addresses
@@ -25,7 +26,6 @@ of a module as a constant. A name stands in one list only, which a test looks af
     GATHER_POINTER, COLLECT_POINTER,
     WEIGHTS, WEIGHED,  # addresses: of the samples' weights, or 0, and of the first one's targets
     WEIGHTS_AT, WEIGHED_LOSS_POINTER,
-    ANSWERS,  # of a sample: what its loss is a mean over
     HEAD_FIELDS,
 ) = range(43)
 
@@ -34,12 +34,12 @@ of a module as a constant. A name stands in one list only, which a test looks af
     END, GRADIENT_END,  # of the products, forward and back: vectors.py
     ACTIVATION_POINTER, GRADIENT_POINTER,  # of functions or 0: the activation after the product
     W, B, DW, DB, W_FIRST, W_SECOND, B_FIRST, B_SECOND,  # addresses
-    X_AT, Y_AT, MASK_AT, D_AT, LANES_AT,  # places in the workspace
+    X_AT, MASK_AT, D_AT, LANES_AT,  # places in the workspace
     GRADIENT_AT, PADDED,  # a place in a group's sums, and the numbers of a row there
     SEED, CALL, BELOW,  # of the dropout after the stage
     PACKED,  # 0, or the address of the weights as products.py packs them
     TABLE_FIELDS,
-) = range(28)
+) = range(27)
 
 (  # ---- pieces: what a thread collects and updates at a time, rows of a stage's weights ----
     STAGE, FIRST_ROW, STOP_ROW,  # the biases are the row after the last
