@@ -188,13 +188,10 @@ def softmax_cross_entropy_soft(z, targets, C, n, width, rows):
 def _mean_over_outputs(terms, outputs, n, width, rows):
     """(sum of the losses, right answers) of n samples: their losses are means of `terms`."""
     losses, many = rows[LOSSES], terms.dtype.type(outputs)
-    if outputs == 1:
-        for t in range(width):
-            losses[t] = terms[0, t]
-        return _totals(losses, rows[5], n)
     sum_rows(terms, outputs, width, rows, LOSSES)
-    for t in range(width):
-        losses[t] /= many
+    if outputs > 1:
+        for t in range(width):
+            losses[t] /= many
     return _totals(losses, rows[5], n)
 
 
