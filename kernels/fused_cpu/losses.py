@@ -184,13 +184,14 @@ def softmax_cross_entropy_soft(z, targets, C, n, width, rows):
 
 @jit
 def _mean_over_outputs(terms, outputs, n, width, rows):
-    """(sum of the losses, right answers) of n samples: their losses are means of `terms`."""
-    if outputs == 1:
-        return _totals(terms[0], rows[5], n)
+    """(sum of the losses, right answers) of n samples: their losses are means of `terms`, and are
+    left in rows[4].
+    """
     losses, many = rows[4], terms.dtype.type(outputs)
     sum_rows(terms, outputs, width, rows, 4)
-    for t in range(width):
-        losses[t] /= many
+    if outputs > 1:
+        for t in range(width):
+            losses[t] /= many
     return _totals(losses, rows[5], n)
 
 
