@@ -86,7 +86,7 @@ class History:
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError
             For a limit that is no number of at least 0.
         """
         best = None if limit is None else checks.not_negative(limit, "limit")
