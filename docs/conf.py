@@ -41,7 +41,6 @@ extensions = [
 exclude_patterns = ["_extensions", "_static"]
 nitpicky = True
 default_role = "literal"  # what docstrings have between back quotes is code
-suppress_warnings = ["toc.not_included"]  # pages that are being written
 
 # ---- pages ----
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
