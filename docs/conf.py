@@ -38,7 +38,7 @@ extensions = [
     "mathml",
     "plain_docstrings",
 ]
-exclude_patterns = ["_extensions", "_static"]
+exclude_patterns = ["_extensions", "_static", "notebooks/data"]
 nitpicky = True
 default_role = "literal"  # what docstrings have between back quotes is code
 
