@@ -179,8 +179,8 @@ class Weighting:
             )
         return float(np.ldexp(1.0, min(1 - int(np.frexp(largest)[1]), 1023)))
 
-    def carried(self, y: Targets, products: np.ndarray, unit: float) -> Targets:
-        """`y` with these weights."""
+    def carried(self, y: Targets, products: Array, unit: float) -> Targets:
+        """`y` with these weights times `unit`, in the backend's dtype."""
         weighted = copy.copy(y)  # the user may have made `y`
         weighted.weights = self.backend.asarray(products * unit)
         return weighted
@@ -215,18 +215,16 @@ class Weighting:
         if given is not None:
             if not (known and waits(given)):
                 self._check_around_1(self.checked(given, len(y), where), where)
-            weights = self.backend.asarray(given)
+            weights = self.backend.asarray(given, np.float64)
         if self._table is not None:
             if self._on_backend is None:
                 unit = self.unit(float(self._table.max()))
-                self._on_backend = self.backend.asarray(self._table * unit)
+                self._on_backend = self.backend.asarray(self._table * unit, np.float64)
             of_classes = self._on_backend[self._labels(y.values)]
             weights = of_classes if weights is None else weights * of_classes
         if weights is None:
             return y
-        weighted = copy.copy(y)
-        weighted.weights = weights
-        return weighted
+        return self.carried(y, weights, 1.0)
 
     @staticmethod
     def _check_around_1(w: np.ndarray, where: str) -> None:
