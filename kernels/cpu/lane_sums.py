@@ -24,8 +24,8 @@ def lane_sums(*terms, precise=True):
 
     term     (emit, values of the arrays, scalars) -> what is added, or the pair whose product is,
              by an fma. Where a mask is off the values are 0 and the result is not used.
-    precise  in float64, all in one chunk; else in the type of the arrays, as is enough for a row,
-             and in the chunks of one
+    precise  in float64, all in one chunk, and never -0; else in the type of the arrays, as is
+             enough for a row, and in the order of one
     """
 
     @intrinsic
@@ -61,7 +61,7 @@ class _Sums:
     def over(self, start, stop, chunk):
         """The sums, each a number, in chunks of so many terms or in one."""
         builder, emit = self.builder, self.emit
-        nothing = [self.wide.zero for _ in self.terms]
+        nothing = [self.wide.constant(-0.0 if chunk else 0.0) for _ in self.terms]
         order = Order(self.wide, self._added, builder.fadd, nothing)
         results = [cgutils.alloca_once(builder, self.wide.element) for _ in self.terms]
         count = builder.sub(stop, start)
@@ -79,8 +79,7 @@ class _Sums:
                 else:
                     found = map(order.number, order.chunk(start, stop))
                 self._keep(found, results)
-        zero = ir.Constant(self.wide.element, 0.0)
-        return [builder.fadd(builder.load(result), zero) for result in results]  # never -0
+        return [builder.load(result) for result in results]
 
     def _keep(self, values, places):
         for value, place in zip(values, places, strict=True):

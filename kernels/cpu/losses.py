@@ -55,8 +55,8 @@ def plus_cross_entropy(total, i, c, arguments):
 @row
 def cross_entropy_forward_soft_row(i, p, t, low, high, losses):
     """-sum_c t log(p)."""
-    zero = p.dtype.type(0)
-    losses[i] = -row_sum(plus_cross_entropy, p.shape[1], i, (p, t, low, high), zero)
+    arguments = (p, t, low, high)
+    losses[i] = -row_sum(plus_cross_entropy, p.shape[1], i, arguments, p.dtype.type(-0.0))
 
 
 def _emit_cross_entropy(emit, p, t, low, high):
@@ -145,7 +145,7 @@ def plus_binary_cross_entropy(total, i, o, arguments):
 def binary_cross_entropy_forward_row(i, p, t, low, high, losses):
     """mean over O of -(t log p + (1 - t) log(1 - p))."""
     O, arguments = p.shape[1], (p, t, low, high)
-    total = row_sum(plus_binary_cross_entropy, O, i, arguments, p.dtype.type(0))
+    total = row_sum(plus_binary_cross_entropy, O, i, arguments, p.dtype.type(-0.0))
     losses[i] = -total / p.dtype.type(O)
 
 
@@ -164,9 +164,9 @@ def binary_cross_entropy_forward(start, stop, p, t, low, high, losses):
     """Rows of independent outputs; of one output, vectorized across rows."""
     outputs = np.int64(p.shape[1])
     if outputs == 1:
-        zero, arguments = p.dtype.type(0), (p, t, low, high)
+        nothing, arguments = p.dtype.type(-0.0), (p, t, low, high)
         for i in range(start, stop):
-            losses[i] = -plus_binary_cross_entropy(zero, i, 0, arguments)
+            losses[i] = -plus_binary_cross_entropy(nothing, i, 0, arguments)
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _binary_cross_entropy_of_row(
@@ -198,7 +198,7 @@ def plus_squared_error(total, i, o, arrays):
 @row
 def squared_error_forward_row(i, y, t, losses):
     """mean over O of (t - y)^2."""
-    total = row_sum(plus_squared_error, y.shape[1], i, (y, t), y.dtype.type(0))
+    total = row_sum(plus_squared_error, y.shape[1], i, (y, t), y.dtype.type(-0.0))
     losses[i] = total / y.dtype.type(y.shape[1])
 
 
@@ -213,10 +213,10 @@ _squared_error_of_row = lane_sums(_emit_squared_error, precise=False)
 @jit
 def squared_error_forward(start, stop, y, t, losses):
     """Rows; of one output, vectorized across rows."""
-    outputs, zero = np.int64(y.shape[1]), y.dtype.type(0)
+    outputs, nothing = np.int64(y.shape[1]), y.dtype.type(-0.0)
     if outputs == 1:
         for i in range(start, stop):
-            losses[i] = plus_squared_error(zero, i, 0, (y, t))
+            losses[i] = plus_squared_error(nothing, i, 0, (y, t))
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _squared_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]
@@ -241,7 +241,7 @@ def plus_absolute_error(total, i, o, arrays):
 @row
 def absolute_error_forward_row(i, y, t, losses):
     """mean over O of |t - y|."""
-    total = row_sum(plus_absolute_error, y.shape[1], i, (y, t), y.dtype.type(0))
+    total = row_sum(plus_absolute_error, y.shape[1], i, (y, t), y.dtype.type(-0.0))
     losses[i] = total / y.dtype.type(y.shape[1])
 
 
@@ -255,10 +255,10 @@ _absolute_error_of_row = lane_sums(_emit_absolute_error, precise=False)
 @jit
 def absolute_error_forward(start, stop, y, t, losses):
     """Rows; of one output, vectorized across rows."""
-    outputs, zero = np.int64(y.shape[1]), y.dtype.type(0)
+    outputs, nothing = np.int64(y.shape[1]), y.dtype.type(-0.0)
     if outputs == 1:
         for i in range(start, stop):
-            losses[i] = plus_absolute_error(zero, i, 0, (y, t))
+            losses[i] = plus_absolute_error(nothing, i, 0, (y, t))
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _absolute_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]

@@ -5,7 +5,8 @@
     fold      lanes join their partners at distances 16, 8, 4, 2, 1; the chunk's sum is in lane 0
     row       the sum of chunk j goes to lane j mod 32, and the lanes are folded once more
 
-A GPU's warp has 32 lanes, and a chunk is what it keeps in registers; here the lanes are those of
+A lane begins with its first term, and lanes that have none are left out, or are -0, which changes no
+sum: so that a zero's sign is the same everywhere, too. A GPU's warp has 32 lanes, and a chunk is what it keeps in registers; here the lanes are those of
 several vector registers. `Order` writes the loops for them: sums of rows (`lane_sums.py`), and what
 softmax does along a row (`row_vectors.py`). `row_sum` is the same for one thread that has a short
 row to itself. Why it is this order stands in docs/decisions/one-answer.md.
@@ -23,7 +24,7 @@ CHUNKS = {4: 1024, 8: 256}  # numbers of a chunk, by the bytes of one
 
 def folded(join, registers, whole):
     """One register of `registers`, which are the first of `whole`: those that are far apart join
-    first. What stands in a missing one would change nothing.
+    first, and those without a partner stay as they are.
     """
     distance = whole // 2
     while distance:
@@ -127,23 +128,23 @@ class Order:
 
 
 @row
-def row_sum(add, C, i, arguments, zero):
+def row_sum(add, C, i, arguments, nothing):
     """The sum of row i by one thread: add(sum, i, c, arguments) is the sum with term c.
 
-    C is at most a chunk. A loop for each fold, around that of a lane: partners are what the next
-    one out adds up.
+    C is at most a chunk; nothing is -0. A loop for each fold, around that of a lane: partners are
+    what the next one out adds up.
     """
-    total = zero
+    total = nothing
     for a in range(min(2, C)):
-        by_2 = zero
+        by_2 = nothing
         for b in range(a, min(4, C), 2):
-            by_4 = zero
+            by_4 = nothing
             for c in range(b, min(8, C), 4):
-                by_8 = zero
+                by_8 = nothing
                 for d in range(c, min(16, C), 8):
-                    by_16 = zero
+                    by_16 = nothing
                     for e in range(d, min(32, C), 16):
-                        lane = zero
+                        lane = nothing
                         for k in range(e, C, 32):
                             lane = add(lane, i, k, arguments)
                         by_16 += lane
@@ -151,4 +152,4 @@ def row_sum(add, C, i, arguments, zero):
                 by_4 += by_8
             by_2 += by_4
         total += by_2
-    return total + zero
+    return total

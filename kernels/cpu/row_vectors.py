@@ -37,18 +37,20 @@ from .vectors import NUMBER, Emitter
 
 SIZE = 32  # bytes of a register
 MOST = 16  # registers that hold a row, twice: what does not fit goes to the stack, still faster
+MOST_KNOWN = 4  # with a case for every length: in few registers, to load one twice takes 8 % longer
 MOST_CACHED = 8  # for rows in the first-level cache: from there on, twice from it is as fast
 UNROLLED = 4  # registers of a long row whose results are made at a time
 PREFETCH = 3 << 9, 256 << 10  # bytes of a row: shorter and longer ones do not gain
 
 
-def row_operation(term, add, join, neutral, last, result, *, cached=False):
+def row_operation(term, add, join, absent, neutral, last, result, *, cached=False):
     """The intrinsic op(inputs, out, start, stop) for a tuple of arrays and rows start..stop-1.
 
     term     (emit, values of the inputs) -> what is added up: a sum or a maximum
     add      (emit, sum, values of the inputs) -> the sum with their term
     join     (emit, a, b) -> two sums in one
-    neutral  the number that changes no sum, and whose term does not where all inputs are this
+    neutral  the number that changes no sum: -0, or minus infinity
+    absent   of each input the number whose term changes none
     last     (emit, sum of the row) -> the total
     result   (emit, total, values of the inputs) -> the output
     cached   the rows lie in the first-level cache: less code, which is compiled sooner
@@ -62,6 +64,7 @@ def row_operation(term, add, join, neutral, last, result, *, cached=False):
                 setattr(rows, name, functools.partial(emitted, rows.emit))
             rows.result = functools.partial(result, rows.emit)
             rows.neutral = rows.emit.constant(neutral)
+            rows.absent = [rows.emit.constant(number) for number in absent]
             rows.by_length(cached)
             return context.get_dummy_value()
 
@@ -91,7 +94,11 @@ class _Rows:
             self._case(jump, [C], done, lambda C=C: self.packed(C))
         for count in range(1, (MOST_CACHED if cached else MOST) + 1):
             lengths = range(max(lanes, (count - 1) * lanes + 1), count * lanes + 1)
-            self._case(jump, lengths, done, lambda count=count: self.registers(count))
+            if count <= MOST_KNOWN:
+                for C in lengths:
+                    self._case(jump, [C], done, lambda C=C, k=count: self.registers(k, C))
+            else:
+                self._case(jump, lengths, done, lambda k=count: self.registers(k))
         builder.position_at_end(long)
         if cached:
             self._each_long(prefetch=False)
@@ -151,31 +158,47 @@ class _Rows:
     def _joined(self, value, C):
         """In every lane the sum of its row.
 
-        At each distance a lane meets the partner on either side, if its row has it. Where it has
-        not, only the lanes in front of that distance count, and meet what changes nothing.
+        At each distance lanes meet their partners in registers of before: a lane that had none stays
+        where it was. With as many columns as a power of two all lanes come to the sum.
         """
-        lanes, distance = range(self.emit.lanes), self.emit.lanes // 2
-        end = self.emit.lanes // C * C  # lanes from there on belong to no whole row
-        nothing = self.emit.lanes
-
-        def partner(k):
-            column = k % C ^ distance
-            if k >= end or column >= C:
-                return nothing if k < end and k % C < distance else k
-            return k // C * C + column
-
+        emit, distance = self.emit, self.emit.lanes // 2
+        rows = range(0, emit.lanes // C * C, C)  # their first lanes
+        even = C & (C - 1) == 0
+        registers, place = [value], [0] * emit.lanes  # where each lane's own is
         while distance:
             if distance < C:
-                partners = [partner(k) for k in lanes]
-                value = self.join(value, self.emit.shuffle_two(value, self.neutral, partners))
+                columns = range(C if even else min(distance, C - distance))
+                meeting = [first + c for first in rows for c in columns]
+                partners = {k: k - k % C + (k % C ^ distance) for k in meeting}
+                near = self._gathered(registers, place, {k: k for k in meeting})
+                far = self._gathered(registers, place, partners)
+                registers.append(self.join(near, far))
+                for k in meeting:
+                    place[k] = len(registers) - 1
             distance //= 2
-        if C & (C - 1) == 0:
+        value = registers[-1]
+        if even:
             return value
-        return self.emit.shuffle(value, [k // C * C if k < end else k for k in lanes])
+        return emit.shuffle(value, [k // C * C if k < C * len(rows) else k for k in range(emit.lanes)])
+
+    def _gathered(self, registers, place, wanted):
+        """A register whose lane k is `wanted[k]` of the register that has it; any of the others."""
+        lanes = range(self.emit.lanes)
+        first, *second = sorted({place[k] for k in wanted.values()})
+        source = [wanted.get(k, k) for k in lanes]
+        if not second:
+            value = registers[first]
+            return value if source == list(lanes) else self.emit.shuffle(value, source)
+        (second,) = second
+        later = [self.emit.lanes * (place[k] == second) + k for k in source]
+        return self.emit.shuffle_two(registers[first], registers[second], later)
 
     # ---- a row in registers ----
-    def registers(self, count):
-        """All of a row, then its total, then the results; `count` registers hold it."""
+    def registers(self, count, C=None):
+        """All of a row, then its total, then the results; `count` registers hold it.
+
+        C  known to the compiler, where the last register's numbers are to be shuffled to their lanes
+        """
         builder, emit = self.builder, self.emit
         last = builder.sub(self.C, emit.index(emit.lanes))
         rest = emit.index((count - 1) * emit.lanes)
@@ -185,22 +208,32 @@ class _Rows:
             places = [builder.add(at, emit.index(k * emit.lanes)) for k in range(count - 1)]
             places.append(builder.add(at, last))
             values = [[emit.load(a, place) for a in self.inputs] for place in places]
-            whole = values if count == 1 else [*values[:-1], self._some(builder.add(at, rest), mask)]
-            total = self.last(self._everywhere(self._in_order(whole)))
+            if C is None:
+                sums = self._sums([*values[:-1], self._some(builder.add(at, rest), mask)])
+            else:
+                sums = self._sums(values)
+                sums[-1] = self._shifted(sums[-1], count * emit.lanes - C)
+            total = self.last(self._everywhere(folded(self.join, sums, LANES // emit.lanes)))
             for value, place in zip(values, places, strict=True):
                 emit.store(self.result(total, *value), self.out, place)
 
+    def _shifted(self, value, by):
+        """The upper lanes of `value` as the first ones, and in the rest what changes nothing."""
+        lanes = self.emit.lanes
+        return self.emit.shuffle_two(value, self.neutral, [min(k + by, lanes) for k in range(lanes)])
+
     def _some(self, at, mask):
         """The inputs from `at` on, as far as the mask goes."""
-        return [self.emit.load_some(a, at, mask, self.neutral) for a in self.inputs]
+        pairs = zip(self.inputs, self.absent, strict=True)
+        return [self.emit.load_some(a, at, mask, other) for a, other in pairs]
 
-    def _in_order(self, values):
-        """The sum of a row's registers of inputs, in the lanes of one."""
+    def _sums(self, values):
+        """The sums of a row's registers of inputs, in those of the 32 lanes that there are."""
         most = LANES // self.emit.lanes
         sums = [self.term(*value) for value in values[:most]]
         for k, value in enumerate(values[most:]):
             sums[k % most] = self.add(sums[k % most], *value)
-        return folded(self.join, sums, most)
+        return sums
 
     def _everywhere(self, value):
         """The sum of all lanes, in each of them."""

@@ -39,7 +39,7 @@ def plus_number(total, i, c, arrays):
 def softmax_scale_row(i, C, y):
     """y = y / sum(y), by one division."""
     one = y.dtype.type(1)
-    scale = one / row_sum(plus_number, C, i, (y,), y.dtype.type(0))
+    scale = one / row_sum(plus_number, C, i, (y,), y.dtype.type(-0.0))
     for c in range(C):
         y[i, c] *= scale
 
@@ -49,6 +49,7 @@ _shift_rows = row_operation(
     add=lambda emit, largest, x: emit.larger(largest, x),
     join=lambda emit, a, b: emit.larger(a, b),
     neutral=-math.inf,
+    absent=(-math.inf,),
     last=lambda emit, largest: largest,
     result=lambda emit, largest, x: emit.builder.fsub(x, largest),
     cached=True,
@@ -57,7 +58,8 @@ _scale_rows = row_operation(
     term=lambda emit, y: y,
     add=lambda emit, total, y: emit.builder.fadd(total, y),
     join=lambda emit, a, b: emit.builder.fadd(a, b),
-    neutral=0.0,
+    neutral=-0.0,
+    absent=(-0.0,),
     last=lambda emit, total: emit.builder.fdiv(emit.constant(1.0), total),
     result=lambda emit, scale, y: emit.builder.fmul(y, scale),
     cached=True,
@@ -87,7 +89,7 @@ def plus_product(total, i, c, arrays):
 @row
 def softmax_backward_row(i, C, dy, y, dx):
     """dx = y (dy - sum(y dy))."""
-    dot = row_sum(plus_product, C, i, (y, dy), y.dtype.type(0))
+    dot = row_sum(plus_product, C, i, (y, dy), y.dtype.type(-0.0))
     for c in range(C):
         dx[i, c] = y[i, c] * (dy[i, c] - dot)
 
@@ -96,8 +98,9 @@ _product_rows = row_operation(
     term=lambda emit, dy, y: emit.builder.fmul(y, dy),
     add=lambda emit, dot, dy, y: emit.fma(y, dy, dot),
     join=lambda emit, a, b: emit.builder.fadd(a, b),
-    neutral=0.0,
-    last=lambda emit, dot: emit.builder.fadd(dot, emit.zero),  # never -0
+    neutral=-0.0,
+    absent=(0.0, -0.0),
+    last=lambda emit, dot: dot,
     result=lambda emit, dot, dy, y: emit.builder.fmul(y, emit.builder.fsub(dy, dot)),
 )
 

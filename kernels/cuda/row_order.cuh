@@ -5,12 +5,13 @@
 //   fold      lanes join their partners at distances 16, 8, 4, 2, 1: warp_reduce
 //   row       the sum of chunk j goes to lane j mod 32, and the lanes are folded once more
 //
-// The text of kernels/cpu/row_order.py in CUDA C++, bit for bit (docs/decisions/one-answer.md). A
-// sum ends in + 0, so that none is -0, and lanes with nothing to add may be left out. Included by
-// losses.cu and softmax_*.cu.
+// A lane begins with its first term; where there is none, -0 stands for it, which changes no sum, not
+// even a zero's sign. The text of kernels/cpu/row_order.py in CUDA C++, bit for bit
+// (docs/decisions/one-answer.md). Included by losses.cu and softmax_*.cu.
 
 constexpr int TURNS = sizeof(real) == 4 ? 32 : 8;  // numbers of a chunk in a lane
 constexpr int CHUNK = TURNS * WARP;
+constexpr real NOTHING = real(-0.f);
 
 // One number of the first COUNT lanes, which one thread has: it is left in s[0].
 template <class Op, int COUNT>
@@ -37,31 +38,31 @@ __device__ __forceinline__ real join_warps(real v, real* scratch) {
 
 // The sum of a row from those of its chunks, for every lane of a warp.
 __device__ __forceinline__ real sum_of_chunks(const real* __restrict__ sums, index_t chunks) {
-  real s = real(0);
+  real s = NOTHING;
   for (index_t j = threadIdx.x % WARP; j < chunks; j += WARP) s += sums[j];
-  return warp_reduce<Sum>(s) + real(0);
+  return warp_reduce<Sum>(s);
 }
 
 // The sum of a row whose terms are made by add(sum, column) -> the sum with that term. The row
 // belongs to as many lanes as lanes_for(columns), which all get it.
 template <class Add>
 __device__ __forceinline__ real row_sum(index_t columns, int lanes, int lane, Add add) {
-  real total = real(0);
+  real total = NOTHING;
   if (lanes == 1) {  // fewer than 8: a loop for each fold
     for (int a = 0; a < 2 && a < columns; a++) {
-      real by_2 = real(0);
+      real by_2 = NOTHING;
       for (int b = a; b < 4 && b < columns; b += 2) {
-        real by_4 = real(0);
-        for (int c = b; c < columns; c += 4) by_4 += add(real(0), c);
+        real by_4 = NOTHING;
+        for (int c = b; c < columns; c += 4) by_4 += add(NOTHING, c);
         by_2 += by_4;
       }
       total += by_2;
     }
   } else if (lanes == 8) {  // this thread has every eighth of the 32 lanes
     for (int b = lane; b < lane + 16; b += 8) {
-      real by_8 = real(0);
+      real by_8 = NOTHING;
       for (int a = b; a < b + 32; a += 16) {
-        real s = real(0);
+        real s = NOTHING;
         for (index_t c = a; c < columns; c += WARP) s = add(s, c);
         by_8 += s;
       }
@@ -72,7 +73,7 @@ __device__ __forceinline__ real row_sum(index_t columns, int lanes, int lane, Ad
     int chunk = 0;
     for (index_t first = 0; first < columns; first += CHUNK, chunk++) {
       const index_t last = first + CHUNK < columns ? first + CHUNK : columns;
-      real s = real(0);
+      real s = NOTHING;
 #pragma unroll 2
       for (index_t c = first + lane; c < last; c += WARP) s = add(s, c);
       s = warp_reduce<Sum>(s);
@@ -80,5 +81,5 @@ __device__ __forceinline__ real row_sum(index_t columns, int lanes, int lane, Ad
     }
     if (columns > CHUNK) total = warp_reduce<Sum>(total);
   }
-  return total + real(0);
+  return total;
 }

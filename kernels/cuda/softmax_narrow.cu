@@ -112,7 +112,7 @@ softmax_backward_narrow(const real* __restrict__ dy, const real* __restrict__ y,
 #pragma unroll
     for (int c = 0; c < C; c++) products[c] = tile_y[row + c] * tile_dy[row + c];
     fold<Sum>(products);
-    const real dot = products[0] + real(0);
+    const real dot = products[0];
 #pragma unroll
     for (int c = 0; c < C; c++) tile_dy[row + c] = tile_y[row + c] * (tile_dy[row + c] - dot);
   }
@@ -173,7 +173,7 @@ softmax_cross_entropy_soft_narrow(const real* __restrict__ x, const real* __rest
       tile[row + c] = (v[c] - target) * one_by_n;
     }
     fold<Sum>(terms);
-    loss[first + threadIdx.x] = -(terms[0] + real(0));
+    loss[first + threadIdx.x] = -terms[0];
   }
   __syncthreads();
   store_rows(dx + first * C, rows * C, tile);

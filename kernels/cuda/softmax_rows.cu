@@ -65,7 +65,7 @@ __device__ __forceinline__ void softmax(real (&v)[ITEMS], real* scratch) {
 #pragma unroll
   for (int k = 1; k < ITEMS; k++) largest = max_(largest, v[k]);
   largest = reduce<Max>(largest, scratch);
-  real total = real(0);
+  real total = NOTHING;
 #pragma unroll
   for (int k = 0; k < ITEMS; k++) {
     v[k] = exp_below_0_(v[k] - largest);
@@ -94,12 +94,12 @@ softmax_backward_rows(const real* __restrict__ dy, const real* __restrict__ y,
   const index_t row = my_row();
   if (row >= n) return;
   real p[ITEMS], d[ITEMS];
-  load(y + row * columns, (int)columns, real(0), p);
+  load(y + row * columns, (int)columns, NOTHING, p);  // 0 (-0) is -0
   load(dy + row * columns, (int)columns, real(0), d);
-  real dot = real(0);
+  real dot = NOTHING;
 #pragma unroll
   for (int k = 0; k < ITEMS; k++) dot = fma_(p[k], d[k], dot);
-  dot = reduce<Sum>(dot, scratch) + real(0);
+  dot = reduce<Sum>(dot, scratch);
 #pragma unroll
   for (int k = 0; k < ITEMS; k++) d[k] = p[k] * (d[k] - dot);
   store(dx + row * columns, (int)columns, d);
@@ -142,7 +142,7 @@ softmax_cross_entropy_soft_rows(const real* __restrict__ x, const real* __restri
   real v[ITEMS];
   load(x + row * columns, (int)columns, minus_infinity(), v);
   softmax(v, scratch);
-  real total = real(0);
+  real total = NOTHING;
 #pragma unroll
   for (int first = 0; first < ITEMS; first += AT_ONCE) {
     real target[AT_ONCE];
@@ -157,6 +157,6 @@ softmax_cross_entropy_soft_rows(const real* __restrict__ x, const real* __restri
       dx[row * columns + column(first + k)] = (p - target[k]) * one_by_n;
     }
   }
-  total = reduce<Sum>(total, scratch) + real(0);
+  total = reduce<Sum>(total, scratch);
   if (threadIdx.x % THREADS == 0) loss[row] = -total;
 }

@@ -71,7 +71,7 @@ softmax_sums_wide(const real* __restrict__ x, const real* __restrict__ largest, 
                   index_t columns) {
   const real m = row_maximum(largest, columns);
   each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
-    real s = real(0);
+    real s = NOTHING;
 #pragma unroll 4
     for (index_t e = first; e < last; e += WARP) s += exp_below_0_(x[e] - m);
     put<Sum>(s, sums + chunk);
@@ -116,7 +116,7 @@ softmax_cross_entropy_soft_wide(const real* __restrict__ x, const real* __restri
                                 real one_by_n, real low, real high) {
   const real m = row_maximum(largest, columns), scale = real(1) / row_total(sums, columns);
   each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
-    real s = real(0);
+    real s = NOTHING;
 #pragma unroll 2
     for (index_t e = first; e < last; e += WARP) {
       const real p = exp_below_0_(x[e] - m) * scale;
@@ -140,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 softmax_dots_wide(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dots,
                   index_t columns) {
   each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
-    real s = real(0);
+    real s = NOTHING;
 #pragma unroll 4
     for (index_t e = first; e < last; e += WARP) s = fma_(y[e], dy[e], s);
     put<Sum>(s, dots + chunk);

@@ -43,16 +43,16 @@ def _fold(shared, first, last):
 def _row_sum(add, C, i, arguments, shared):
     """The sum of row i, for every thread: add(sum, i, c, arguments) is the sum with term c."""
     k, B = cuda.threadIdx.x, cuda.blockDim.x
-    zero = shared.dtype.type(0)
+    nothing = shared.dtype.type(-0.0)
     size = _FLOAT32_CHUNK if shared.itemsize == 4 else _FLOAT64_CHUNK
     at_once = (B + LANES - 1) // LANES
     lanes = at_once * LANES  # places of the chunks at hand; behind them those that chunks go to
     for lane in range(k, LANES, B):
-        shared[lanes + lane] = zero
+        shared[lanes + lane] = nothing
     for first in range(0, (C + size - 1) // size, at_once):
         for place in range(k, lanes, B):
             chunk = first + place // LANES
-            total = zero
+            total = nothing
             for c in range(chunk * size + place % LANES, min((chunk + 1) * size, C), LANES):
                 total = add(total, i, c, arguments)
             shared[place] = total
@@ -62,7 +62,7 @@ def _row_sum(add, C, i, arguments, shared):
             shared[lanes + (first + number) % LANES] += shared[number * LANES]
         cuda.syncthreads()
     _fold(shared, lanes, lanes + LANES)
-    total = shared[lanes] + zero
+    total = shared[lanes]
     cuda.syncthreads()  # all have read it: the array may be used again
     return total
 

@@ -39,7 +39,7 @@ def folded(lanes):
 
 
 def in_lanes(numbers, dtype, add=lambda lanes, numbers: lanes + numbers):
-    lanes = np.zeros(LANES, dtype)
+    lanes = np.full(LANES, -0.0, dtype)  # which changes nothing
     for first in range(0, len(numbers), LANES):
         part = numbers[first : first + LANES]
         lanes[: len(part)] = add(lanes[: len(part)], part)
@@ -50,8 +50,7 @@ def ordered(numbers, dtype, **add):
     size = CHUNKS[dtype.itemsize]
     starts = range(0, len(numbers), size)
     sums = [in_lanes(numbers[first : first + size], dtype, **add) for first in starts]
-    total = sums[0] if len(sums) == 1 else in_lanes(np.array(sums), dtype)
-    return total + dtype.type(0)
+    return sums[0] if len(sums) == 1 else in_lanes(np.array(sums), dtype)
 
 
 def fused(lanes, pairs):
@@ -66,8 +65,9 @@ _rows = {
         term=lambda emit, a, b: a,
         add=lambda emit, total, a, b: emit.builder.fadd(total, a),
         join=lambda emit, a, b: emit.builder.fadd(a, b),
-        neutral=0.0,
-        last=lambda emit, total: emit.builder.fadd(total, emit.zero),
+        neutral=-0.0,
+        absent=(-0.0, 0.0),
+        last=lambda emit, total: total,
         result=lambda emit, total, a, b: total,
         cached=True,
     ),
@@ -75,8 +75,9 @@ _rows = {
         term=lambda emit, a, b: emit.builder.fmul(a, b),
         add=lambda emit, total, a, b: emit.fma(a, b, total),
         join=lambda emit, a, b: emit.builder.fadd(a, b),
-        neutral=0.0,
-        last=lambda emit, total: emit.builder.fadd(total, emit.zero),
+        neutral=-0.0,
+        absent=(-0.0, 0.0),
+        last=lambda emit, total: total,
         result=lambda emit, total, a, b: total,
     ),
 }
@@ -91,9 +92,9 @@ def by_lanes(a, b):
 
 @njit(nogil=True)
 def by_a_thread(a, b):
-    zero = a.dtype.type(0)
-    n = a.shape[1]
-    return row_sum(plus_number, n, 0, (a,), zero), row_sum(plus_product, n, 0, (a, b), zero)
+    n, nothing = a.shape[1], a.dtype.type(-0.0)
+    numbers = row_sum(plus_number, n, 0, (a,), nothing)
+    return numbers, row_sum(plus_product, n, 0, (a, b), nothing)
 
 
 @njit(nogil=True)
@@ -110,32 +111,34 @@ def terms(c, dtype):
     return a, b
 
 
+def check(a, b, dtype, products=True):
+    c = a.shape[1]
+    pairs = list(zip(a[0], b[0], strict=True))
+    expected = ordered(a[0], dtype), ordered(pairs, dtype, add=fused) if products else None
+    found = [by_lanes(a, b), by_registers(a, b, np.empty_like(a))]
+    if c <= CHUNKS[dtype.itemsize]:
+        found.append(by_a_thread(a, b))
+    for numbers, product in found:
+        assert bits(dtype.type(numbers)) == bits(expected[0]), c
+        if products:
+            assert bits(dtype.type(product)) == bits(expected[1]), c
+
+
 @needs_fma
 def test_sums_of_the_cpu_are_in_the_order_of_the_page(dtype):
     for c in LENGTHS:
-        a, b = terms(c, dtype)
-        pairs = list(zip(a[0], b[0], strict=True))
-        expected = ordered(a[0], dtype), ordered(pairs, dtype, add=fused) if c < 2100 else None
-        found = [by_lanes(a, b), by_registers(a, b, np.empty_like(a))]
-        if c <= CHUNKS[dtype.itemsize]:
-            found.append(by_a_thread(a, b))
-        for numbers, products in found:
-            assert bits(dtype.type(numbers)) == bits(expected[0]), c
-            if expected[1] is not None:
-                assert bits(dtype.type(products)) == bits(expected[1]), c
+        check(*terms(c, dtype), dtype, products=c < 2100)
 
 
-def test_no_sum_is_minus_zero(dtype):
-    """Of numbers that are, and of products that become it by rounding."""
+@needs_fma
+def test_the_sign_of_a_zero_is_that_of_the_order(dtype):
+    """Zeros of both signs alone, and products that become one of them by rounding."""
     tiny = np.finfo(dtype).smallest_subnormal
     for c in (1, 2, 3, 7, 8, 9, 31, 33, 100, 300, 1025):
-        a, b = np.full((1, c), -0.0, dtype), np.full((1, c), -tiny, dtype)
-        small = np.full((1, c), tiny, dtype)
-        found = [*by_lanes(a, b), *by_registers(a, b, np.empty_like(a))]
-        found += [*by_lanes(b, small)[1:], *by_registers(b, small, np.empty_like(a))[1:]]
-        if c <= CHUNKS[dtype.itemsize]:
-            found += [*by_a_thread(a, b), *by_a_thread(b, small)[1:]]
-        assert not np.signbit(found).any(), c
+        for numbers in ((-0.0,), (0.0,), (0.0, -0.0), (-0.0, tiny, -tiny)):
+            a, b = np.random.RandomState(c).choice(numbers, (2, 1, c)).astype(dtype)
+            check(a, b, dtype)
+            check(-b, a, dtype)
 
 
 # ---- the GPU's ----
