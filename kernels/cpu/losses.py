@@ -144,9 +144,9 @@ def plus_binary_cross_entropy(total, i, o, arguments):
 @row
 def binary_cross_entropy_forward_row(i, p, t, low, high, losses):
     """mean over O of -(t log p + (1 - t) log(1 - p))."""
-    O, arguments = p.shape[1], (p, t, low, high)
-    total = row_sum(plus_binary_cross_entropy, O, i, arguments, p.dtype.type(-0.0))
-    losses[i] = -total / p.dtype.type(O)
+    outputs, arguments = p.shape[1], (p, t, low, high)
+    total = row_sum(plus_binary_cross_entropy, outputs, i, arguments, p.dtype.type(-0.0))
+    losses[i] = -total / p.dtype.type(outputs)
 
 
 def _emit_binary_cross_entropy(emit, p, t, low, high):

@@ -5,11 +5,12 @@
     fold      lanes join their partners at distances 16, 8, 4, 2, 1; the chunk's sum is in lane 0
     row       the sum of chunk j goes to lane j mod 32, and the lanes are folded once more
 
-A lane begins with its first term, and lanes that have none are left out, or are -0, which changes no
-sum: so that a zero's sign is the same everywhere, too. A GPU's warp has 32 lanes, and a chunk is what it keeps in registers; here the lanes are those of
-several vector registers. `Order` writes the loops for them: sums of rows (`lane_sums.py`), and what
-softmax does along a row (`row_vectors.py`). `row_sum` is the same for one thread that has a short
-row to itself. Why it is this order stands in docs/decisions/one-answer.md.
+A lane begins with its first term, and a lane that has none is left out, or is -0, which changes no
+sum, not even a zero's sign. A GPU's warp has 32 lanes, and a chunk is what it keeps in registers;
+here the lanes are those of several vector registers. `Order` writes the loops for them: sums of
+rows (`lane_sums.py`), and what softmax does along a row (`row_vectors.py`). `row_sum` is the same
+for one thread that has a short row to itself. Why it is this order stands in
+docs/decisions/one-answer.md.
 """
 
 from llvmlite import ir
@@ -121,9 +122,7 @@ class Order:
                 self.emit.store(neutral, place, NUMBER(k * self.emit.lanes))
 
     def _load(self, place):
-        loaded = [
-            self.emit.load(place, NUMBER(k * self.emit.lanes)) for k in range(self.registers)
-        ]
+        loaded = [self.emit.load(place, NUMBER(k * self.emit.lanes)) for k in range(self.registers)]
         return folded(self.join, loaded, self.registers)
 
 

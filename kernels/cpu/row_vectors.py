@@ -1,7 +1,7 @@
 """Operations along short and long rows, in vector registers: what softmax does three times.
 
-    joined = term(inputs[0][i, 0], ...) and so on, added up over the row in the order of row_order.py
-    total  = last(joined)                                        once a row
+    sum   = term(inputs[0][i, 0], ...) and so on, added up along the row as row_order.py says
+    total = last(sum)
     out[i, c] = result(total, inputs[0][i, c], ...)
 
     shapes   inputs and out (N, C), contiguous; out may be inputs[0]
@@ -15,14 +15,15 @@ next row begin to be fetched. Three ways here, by the length of a row:
     packed     C < lanes: as many whole rows as fit in a register at once. Numbers meet their
                partners by shuffles within each row.
     registers  up to 16 registers: all of the row is loaded, then used. The last register ends
-               where the row ends; what it has to add is loaded once more, at its own lanes.
+               where the row ends; what it adds is shuffled to its own lanes, or in longer rows
+               loaded once more.
     long       the row twice, the second time from cache. Meanwhile the next row is prefetched,
                if that cache holds both: it is there when it is needed.
 
 Neither threads nor addresses change a bit. Registers have 32 bytes even where there are longer
-ones: rows begin anywhere, and an access of 64 bytes then straddles two lines of the cache. Measured
-for softmax backward on one core, against adding two arrays into a third: 1.0 to 1.4 times as long at
-C = 2 to 60,000, where the loops of softmax.py take 1.3 to 4.3.
+ones: rows begin anywhere, and an access of 64 bytes then straddles two lines of the cache.
+Measured for softmax backward on one core, against adding two arrays into a third: 1.0 to 1.4 times
+as long at C = 2 to 60,000, where loops over rows take 1.3 to 4.3.
 """
 
 import contextlib
@@ -158,7 +159,7 @@ class _Rows:
     def _joined(self, value, C):
         """In every lane the sum of its row.
 
-        At each distance lanes meet their partners in registers of before: a lane that had none stays
+        At each distance lanes meet their partners in a new register, and a lane that has none stays
         where it was. With as many columns as a power of two all lanes come to the sum.
         """
         emit, distance = self.emit, self.emit.lanes // 2
@@ -179,7 +180,9 @@ class _Rows:
         value = registers[-1]
         if even:
             return value
-        return emit.shuffle(value, [k // C * C if k < C * len(rows) else k for k in range(emit.lanes)])
+        return emit.shuffle(
+            value, [k // C * C if k < C * len(rows) else k for k in range(emit.lanes)]
+        )
 
     def _gathered(self, registers, place, wanted):
         """A register whose lane k is `wanted[k]` of the register that has it; any of the others."""
@@ -197,7 +200,7 @@ class _Rows:
     def registers(self, count, C=None):
         """All of a row, then its total, then the results; `count` registers hold it.
 
-        C  known to the compiler, where the last register's numbers are to be shuffled to their lanes
+        C  known to the compiler: the last register's numbers are then shuffled to their lanes
         """
         builder, emit = self.builder, self.emit
         last = builder.sub(self.C, emit.index(emit.lanes))
@@ -220,7 +223,9 @@ class _Rows:
     def _shifted(self, value, by):
         """The upper lanes of `value` as the first ones, and in the rest what changes nothing."""
         lanes = self.emit.lanes
-        return self.emit.shuffle_two(value, self.neutral, [min(k + by, lanes) for k in range(lanes)])
+        return self.emit.shuffle_two(
+            value, self.neutral, [min(k + by, lanes) for k in range(lanes)]
+        )
 
     def _some(self, at, mask):
         """The inputs from `at` on, as far as the mask goes."""

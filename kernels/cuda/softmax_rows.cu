@@ -142,19 +142,22 @@ softmax_cross_entropy_soft_rows(const real* __restrict__ x, const real* __restri
   real v[ITEMS];
   load(x + row * columns, (int)columns, minus_infinity(), v);
   softmax(v, scratch);
+  t += row * columns + column(0);
+  dx += row * columns + column(0);
+  const int left = (int)columns - column(0);
   real total = NOTHING;
 #pragma unroll
   for (int first = 0; first < ITEMS; first += AT_ONCE) {
     real target[AT_ONCE];
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++)
-      target[k] = column(first + k) < columns ? t[row * columns + column(first + k)] : real(0);
+      target[k] = (first + k) * WARP < left ? t[(first + k) * WARP] : real(0);
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
-      if (column(first + k) >= columns) continue;
+      if ((first + k) * WARP >= left) continue;
       const real p = v[first + k];
       total = fma_(target[k], log_(clip(p, low, high)), total);
-      dx[row * columns + column(first + k)] = (p - target[k]) * one_by_n;
+      dx[(first + k) * WARP] = (p - target[k]) * one_by_n;
     }
   }
   total = reduce<Sum>(total, scratch);

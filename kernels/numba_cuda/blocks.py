@@ -19,6 +19,7 @@ CHUNK = 4096  # elements that one block adds up
 ROWS = 256  # rows that one thread adds up in a column
 _CHUNK, _ROWS = np.int64(CHUNK), np.int64(ROWS)
 
+
 @cuda.jit(device=True)
 def _block_sum(value, shared):
     """The sum of `value` over the threads of a block, for every thread."""

@@ -187,27 +187,27 @@ def cross_entropy_forward_soft_wide(p, t, low, high, loss):
 def binary_cross_entropy_forward_wide(p, t, low, high, loss):
     """mean over O of -(t log p + (1 - t) log(1 - p))."""
     shared = cuda.shared.array(0, loss.dtype)
-    i, O = cuda.blockIdx.x, p.shape[1]
-    total = _row_sum(_plus_binary_cross_entropy, O, i, (p, t, low, high), shared)
+    i, outputs = cuda.blockIdx.x, p.shape[1]
+    total = _row_sum(_plus_binary_cross_entropy, outputs, i, (p, t, low, high), shared)
     if cuda.threadIdx.x == 0:
-        loss[i] = -total / loss.dtype.type(O)
+        loss[i] = -total / loss.dtype.type(outputs)
 
 
 @cuda.jit
 def squared_error_forward_wide(y, t, loss):
     """mean over O of (t - y)^2."""
     shared = cuda.shared.array(0, loss.dtype)
-    i, O = cuda.blockIdx.x, y.shape[1]
-    total = _row_sum(_plus_squared_error, O, i, (y, t), shared)
+    i, outputs = cuda.blockIdx.x, y.shape[1]
+    total = _row_sum(_plus_squared_error, outputs, i, (y, t), shared)
     if cuda.threadIdx.x == 0:
-        loss[i] = total / loss.dtype.type(O)
+        loss[i] = total / loss.dtype.type(outputs)
 
 
 @cuda.jit
 def absolute_error_forward_wide(y, t, loss):
     """mean over O of |t - y|."""
     shared = cuda.shared.array(0, loss.dtype)
-    i, O = cuda.blockIdx.x, y.shape[1]
-    total = _row_sum(_plus_absolute_error, O, i, (y, t), shared)
+    i, outputs = cuda.blockIdx.x, y.shape[1]
+    total = _row_sum(_plus_absolute_error, outputs, i, (y, t), shared)
     if cuda.threadIdx.x == 0:
-        loss[i] = total / loss.dtype.type(O)
+        loss[i] = total / loss.dtype.type(outputs)

@@ -1,8 +1,8 @@
 """The GPU default: CuPy arrays, our CUDA C++ kernels, cuBLAS for matrix products.
 
-`KERNELS` and, of softmax, `PASSES` say which kernel does what, and the head of each kernel what it moves;
-operations with several kernels are methods here. Results come from CuPy's pool; nothing waits for
-the device. Work goes to the current device and stream of the caller, as CuPy's own does.
+`KERNELS` and, of softmax, `PASSES` say which kernel does what, and the head of each kernel what it
+moves; operations with several kernels are methods here. Results come from CuPy's pool; nothing
+waits for the device. Work goes to the current device and stream of the caller, as CuPy's own does.
 """
 
 from __future__ import annotations

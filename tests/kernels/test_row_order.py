@@ -1,9 +1,9 @@
-"""The order of a row's sum: as the decision's page says it, and the same whichever kernel has the row.
+"""The order of a row's sum: as the decision's page has it, and the same whoever adds the row up.
 
 Proves that the CPU's sums along rows have the bits of the order in Python, row by row and in vector
 registers, at every length around what they are cut by; and that the kernels of CUDA C++ for narrow
-rows, for rows in registers and for rows that blocks share give the CPU's bits, with several chunks and
-more of them than a warp has lanes.
+rows, for rows in registers and for rows that blocks share give the CPU's bits, with several chunks
+and more of them than a warp has lanes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,22 @@ from nnfs_gpu.kernels.cpu.softmax import plus_number, plus_product
 from nnfs_gpu.kernels.numba_cuda.elementary import exact_fma
 from nnfs_gpu.selftest.crosscheck import bits_of
 
-LENGTHS = (*range(1, 140), 255, 256, 257, 289, 511, 1000, 1023, 1024, 1025, 1057, 2049, 8200, 33_000)
+LENGTHS = (
+    *range(1, 140),
+    255,
+    256,
+    257,
+    289,
+    511,
+    1000,
+    1023,
+    1024,
+    1025,
+    1057,
+    2049,
+    8200,
+    33_000,
+)
 needs_fma = pytest.mark.skipif(
     not NumbaBackend.one_answer, reason="no fused multiply-add here: the CPU has bits of its own"
 )

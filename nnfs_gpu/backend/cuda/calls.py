@@ -134,7 +134,9 @@ class Calls:
             self.run(file, first, plan.grid, (*reads, *found, sums, columns), **options)
             found += (sums,)
         if operation != "softmax_cross_entropy_soft":
-            self.run(file, kernel, plan.grid, (*reads, *found, *others, columns, *scalars), **options)
+            self.run(
+                file, kernel, plan.grid, (*reads, *found, *others, columns, *scalars), **options
+            )
             return
         t, loss, dx = others  # a loss is a sum over the row, too
         losses = self.xp.empty((n, plan.chunks), plan.dtype)
