@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from nnfs_gpu.cli.picture import GREY, INK, STYLE
+from nnfs_gpu.show.style import GREY, INK, PAPER
 
 from .sheet import Row
 
@@ -95,7 +95,7 @@ def picture(
 
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(PAPER):  # type: ignore[arg-type]
         width, height = (12.0, 7.2) if columns == 1 else (16.0, 2.1 + 4.9 * lines)
         figure = Figure(figsize=(width, height), dpi=100, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from nnfs_gpu.cli.picture import FAINT, INK
+from nnfs_gpu.show.style import FAINT, INK
 
 from .drawing import Result, by_contender, look, picture
 from .peak import NAME as PEAK

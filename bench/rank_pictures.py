@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nnfs_gpu.cli.picture import FAINT, GREY, INK
+from nnfs_gpu.show.style import FAINT, GREY, INK
 
 from . import rank_model
 from .drawing import BLUE, GREEN, PINK, SKY, VERMILION, Result, look, picture

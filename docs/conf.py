@@ -8,10 +8,14 @@ browsers draw by themselves, and fonts and scripts come with the theme.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -32,9 +36,11 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "mathml",
+    "plain_docstrings",
 ]
 exclude_patterns = ["_extensions", "_static"]
 nitpicky = True
+default_role = "literal"  # what docstrings have between back quotes is code
 suppress_warnings = ["toc.not_included"]  # pages that are being written
 
 # ---- pages ----
@@ -72,10 +78,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 # ---- API reference ----
-autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "none"  # the docstrings say types, and shapes
 autosummary_generate = False
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 
 # ---- HTML ----
 html_theme = "pydata_sphinx_theme"
@@ -95,12 +102,30 @@ html_theme_options = {
 pygments_style = "default"
 
 
-def _with_decisions(app: object, name: str, source: list[str]) -> None:
+def _with_decisions(app: Sphinx, name: str, source: list[str]) -> None:
     """The decisions' own page lists them in a table, for readers of the repository, too."""
     if name == "decisions/README":
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
 
 
-def setup(app: object) -> None:
+def _signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Of a class that of its `__init__`: Sphinx would show that of `Part.__new__`."""
+    if what != "class":
+        return None
+    if obj.__init__ is object.__init__:
+        return "()", ""
+    shown = inspect.signature(obj.__init__)
+    parameters = [
+        one.replace(annotation=one.empty)
+        for name, one in shown.parameters.items()
+        if name != "self"
+    ]
+    return str(inspect.Signature(parameters)), ""
+
+
+def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _with_decisions)
+    app.connect("autodoc-process-signature", _signature)

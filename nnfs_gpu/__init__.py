@@ -2,6 +2,8 @@
 
 Same names and numbers as the book, on NumPy, on jitted kernels of all CPU cores, or on CUDA.
 Importing compiles nothing and needs no GPU: a backend is loaded when the first layer asks for it.
+
+(PYTEST_DONT_REWRITE: else pytest warns where the package of its plugin is imported before it.)
 """
 
 from typing import TYPE_CHECKING
@@ -32,6 +34,7 @@ from .losses import (
 )
 from .model import Model
 from .optimizers import (
+    Optimizer,
     Optimizer_Adagrad,
     Optimizer_Adam,
     Optimizer_AdamW,
@@ -40,9 +43,15 @@ from .optimizers import (
 )
 from .ranks.devices import choose_device
 from .ranks.world import World
+from .show.picture import picture
 from .targets import Labels
-from .training.callbacks import Callback, EarlyStopping, History
+from .training.callbacks import Callback
 from .training.checkpoint_file import CheckpointError
+from .training.early_stopping import EarlyStopping
+from .training.history import History
+from .training.loggers import CSVLogger, TensorBoard
+from .training.monitoring import ModelCheckpoint, ReduceLROnPlateau
+from .training.progress import ProgressBar
 
 __all__ = [
     "Accuracy",
@@ -56,6 +65,7 @@ __all__ = [
     "Activation_Softmax_Loss_CategoricalCrossentropy",
     "Activation_Tanh",
     "Blocks",
+    "CSVLogger",
     "Callback",
     "CheckpointError",
     "EarlyStopping",
@@ -70,19 +80,25 @@ __all__ = [
     "Loss_MeanAbsoluteError",
     "Loss_MeanSquaredError",
     "Model",
+    "ModelCheckpoint",
     "ModelFileError",
+    "Optimizer",
     "Optimizer_Adagrad",
     "Optimizer_Adam",
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "ProgressBar",
+    "ReduceLROnPlateau",
     "Rows",
+    "TensorBoard",
     "World",
     "__version__",
     "available_backends",
     "choose_device",
     "get_backend",
     "init",
+    "picture",
     "register",
     "sine_data",
     "spiral_bayes_limit",

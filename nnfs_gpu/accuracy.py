@@ -29,18 +29,49 @@ class Accuracy(Part):
     accumulated_count: int = 0
 
     def init(self, y: Any) -> None:
-        """Learn from the targets what a comparison needs; nothing by default."""
+        """Learn from the targets what a comparison needs; nothing by default.
+
+        Parameters
+        ----------
+        y : array or Targets
+            All targets of the training data.
+        """
 
     def compare(self, predictions: Any, y: Any) -> Array:
         """True where a prediction is right. Each accuracy defines its own.
 
         One that knows only a number for the whole batch, such as R2, returns that: it is
         weighted with the rows.
+
+        Parameters
+        ----------
+        predictions : array
+            What the output activation's `predictions` made of the outputs.
+        y : array or Targets
+            Targets of the same samples.
+
+        Returns
+        -------
+        array of bool
+            One a prediction.
         """
         raise NotImplementedError
 
     def calculate(self, predictions: Any, y: Any) -> Any:
-        """Share of right predictions in this batch, a float64 scalar."""
+        """Share of right predictions in this batch, which is added to the sums of the epoch.
+
+        Parameters
+        ----------
+        predictions : array
+            As `compare` takes them.
+        y : array or Targets
+            Their targets.
+
+        Returns
+        -------
+        float64 scalar
+            From 0 to 1, on the backend.
+        """
         compared = self.compare(predictions, y)
         if not ours(self, "compare"):
             compared = comparisons(self.backend, compared, predictions, type(self).__name__, y)
@@ -50,7 +81,18 @@ class Accuracy(Part):
         return right / compared.size
 
     def calculate_accumulated(self) -> Any:
-        """The same over all batches since `new_pass`. Raises RuntimeError before the first."""
+        """Share of right predictions in all batches since `new_pass`.
+
+        Returns
+        -------
+        float64 scalar
+            From 0 to 1, on the backend.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first batch.
+        """
         if not self.accumulated_count:
             raise RuntimeError("no accuracy has been calculated since new_pass()")
         return self.accumulated_sum / self.accumulated_count
@@ -83,8 +125,11 @@ def _as_column(targets: Array, predictions: Array) -> Array:
 class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
     """Predicted class equal to the true one; one-hot targets are turned into classes.
 
-    binary  yes-or-no outputs: predictions and targets (N, O) are compared one by one, as
-            they are; targets (N,) fit one output
+    Parameters
+    ----------
+    binary : bool
+        Yes-or-no outputs: predictions and targets (N, O) are compared one by one, as they are;
+        targets (N,) fit one output.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"binary": False}
@@ -122,7 +167,10 @@ class Accuracy_Categorical(Accuracy):  # noqa: N801 - the book's name
 class Accuracy_Regression(Accuracy):  # noqa: N801 - the book's name
     """Share of predictions closer to the target than `precision` (book, chapter 17).
 
-    precision  standard deviation of the targets that `init` saw, divided by 250
+    Attributes
+    ----------
+    precision : float or None
+        Standard deviation of the targets that `init` saw, divided by 250; None before.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"precision": None}
@@ -131,9 +179,19 @@ class Accuracy_Regression(Accuracy):  # noqa: N801 - the book's name
         self.precision: float | None = None
 
     def init(self, y: Any, reinit: bool = False) -> None:
-        """Set the precision from targets `y`, the first time or where `reinit` asks for it.
+        """Set the precision from targets, the first time or where `reinit` asks for it.
 
-        Raises ValueError where they are none, or not all finite.
+        Parameters
+        ----------
+        y : array or Targets
+            All targets of the training data.
+        reinit : bool
+            Also where there is a precision already.
+
+        Raises
+        ------
+        ValueError
+            Where there are no targets, or not all are finite.
         """
         if self.precision is None or reinit:
             values = self.backend.to_numpy(_array(y))

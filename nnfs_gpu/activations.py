@@ -15,7 +15,7 @@ Array = Any
 
 
 class Activation_ReLU(Part, Passed):  # noqa: N801 - the book's name
-    """output = max(inputs, 0), any shape. The derivative at 0 is taken as 0."""
+    """Rectified linear: output = max(inputs, 0), any shape. The derivative at 0 is taken as 0."""
 
     def __init__(self) -> None:
         self.inputs = None
@@ -73,7 +73,7 @@ class Activation_Softmax(Part, Passed):  # noqa: N801 - the book's name
 
 
 class Activation_Sigmoid(Part, Passed):  # noqa: N801 - the book's name
-    """output = 1 / (1 + exp(-inputs)), any shape (book, chapter 16).
+    """Sigmoid: output = 1 / (1 + exp(-inputs)), any shape (book, chapter 16).
 
     Each output is a probability of its own: of "yes" in a yes-or-no question. Written with
     exp(-|inputs|), so that no input overflows.
@@ -102,7 +102,7 @@ class Activation_Sigmoid(Part, Passed):  # noqa: N801 - the book's name
 
 
 class Activation_Tanh(Part, Passed):  # noqa: N801 - named like the book's
-    """output = tanh(inputs), any shape: a sigmoid between -1 and 1, and 0 at 0."""
+    """Hyperbolic tangent: output = tanh(inputs), any shape; a sigmoid from -1 to 1, and 0 at 0."""
 
     def __init__(self) -> None:
         self.inputs = None
@@ -126,10 +126,15 @@ class Activation_Tanh(Part, Passed):  # noqa: N801 - named like the book's
 
 
 class Activation_LeakyReLU(Part, Passed):  # noqa: N801 - named like the book's
-    """output = inputs above 0, negative_slope * inputs below: no unit is ever without a gradient.
+    """Leaky ReLU: output = inputs above 0, negative_slope * inputs below.
 
-    The derivative at 0 is taken as negative_slope, which is 0 or more. Source: Maas, Hannun, Ng
-    (2013).
+    No unit is ever without a gradient. The derivative at 0 is taken as negative_slope. Source:
+    Maas, Hannun, Ng (2013).
+
+    Parameters
+    ----------
+    negative_slope : float
+        0 or more.
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -157,7 +162,7 @@ class Activation_LeakyReLU(Part, Passed):  # noqa: N801 - named like the book's
 
 
 class Activation_Linear(Part, Passed):  # noqa: N801 - the book's name
-    """output = inputs: the output activation of regression (book, chapter 17).
+    """Identity: output = inputs, the output activation of regression (book, chapter 17).
 
     Nothing is copied: operations leave their arguments untouched.
     """

@@ -29,13 +29,22 @@ def init(
 ) -> None:
     """The `nnfs` package's call at the top of a book program, without patching NumPy.
 
-    dot_precision_workaround  sum matrix products in float64 and round once, as the package
-                              does: printed numbers repeat. False is faster.
-    default_dtype             "float32" or "float64", of layers and data made from here on
-    random_seed               given to np.random.seed; None leaves the stream where it is
-
     From here on, dropout masks come from NumPy's global stream too, in the book's order.
-    Raises ValueError for another dtype.
+
+    Parameters
+    ----------
+    dot_precision_workaround : bool
+        Sum matrix products in float64 and round once, as the package does: printed numbers
+        repeat. False is faster.
+    default_dtype : {"float32", "float64"}
+        Of layers and data made from here on.
+    random_seed : int, optional
+        Given to np.random.seed; None leaves the stream where it is.
+
+    Raises
+    ------
+    ValueError
+        For another dtype or a bad seed.
     """
     backend = get_backend(
         get_backend().name,
@@ -49,16 +58,33 @@ def init(
 
 
 def spiral_data(samples: int, classes: int, *, seed: int | None = None) -> tuple[Array, Array]:
-    """Interleaved spirals: points (samples * classes, 2), labels (samples * classes,) int32.
+    """Interleaved spirals: `samples` points for each of `classes` arms.
 
-    `samples` points for each of `classes` arms, one class after the other, not shuffled.
+    One class comes after the other, not shuffled.
     Class c: r = linspace(0, 1, samples); t = linspace(4c, 4(c + 1), samples) + 0.2 normal;
     point (r sin 2.5t, r cos 2.5t). Formula: package `nnfs` 0.5.1, after CS231n, Stanford.
 
-    seed  None: NumPy's global stream, in the package's order, one class at a time.
-          A number: Philox, the same points on every backend (to rounding) whatever the
-          number of threads.
-    Raises TypeError or ValueError for samples or classes that are not positive integers.
+    Parameters
+    ----------
+    samples : int
+        Points of a class.
+    classes : int
+        Arms.
+    seed : int, optional
+        None: NumPy's global stream, in the package's order, one class at a time. A number:
+        Philox, the same points on every backend (to rounding) whatever the number of threads.
+
+    Returns
+    -------
+    X : array of shape (samples * classes, 2)
+        Points, in the default backend's dtype.
+    y : array of shape (samples * classes,)
+        Labels, int32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For samples or classes that are not positive integers.
     """
     samples = checks.positive_int(samples, "samples")
     classes = checks.positive_int(classes, "classes")
@@ -75,10 +101,29 @@ def spiral_data(samples: int, classes: int, *, seed: int | None = None) -> tuple
 
 
 def vertical_data(samples: int, classes: int) -> tuple[Array, Array]:
-    """Vertical clouds: points (samples * classes, 2), labels (samples * classes,) int32.
+    """Clouds beside each other: `samples` points for each of `classes`.
 
     Class c is normal with deviation 0.1 around (c / 3, 0.5), drawn from NumPy's global
-    stream, first coordinate first. Formula: package `nnfs` 0.5.1. Raises as `spiral_data`.
+    stream, first coordinate first. Formula: package `nnfs` 0.5.1.
+
+    Parameters
+    ----------
+    samples : int
+        Points of a class.
+    classes : int
+        Clouds.
+
+    Returns
+    -------
+    X : array of shape (samples * classes, 2)
+        Points, in the default backend's dtype.
+    y : array of shape (samples * classes,)
+        Labels, int32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For samples or classes that are not positive integers.
     """
     samples = checks.positive_int(samples, "samples")
     classes = checks.positive_int(classes, "classes")
@@ -92,9 +137,24 @@ def vertical_data(samples: int, classes: int) -> tuple[Array, Array]:
 
 
 def sine_data(samples: int = 1000) -> tuple[Array, Array]:
-    """One period of a sine: X (samples, 1) from 0 to below 1 and y = sin(2 pi X), same shape.
+    """One period of a sine, y = sin(2 pi X).
 
-    Raises TypeError or ValueError for samples that are not a positive integer.
+    Parameters
+    ----------
+    samples : int
+        How many points.
+
+    Returns
+    -------
+    X : array of shape (samples, 1)
+        From 0 to below 1, in the default backend's dtype.
+    y : array of shape (samples, 1)
+        Their sines.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For samples that are not a positive integer.
     """
     samples = checks.positive_int(samples, "samples")
     backend = get_backend()
@@ -108,9 +168,21 @@ def spiral_bayes_limit(classes: int) -> float:
     At radius r the angle of class c is normal with deviation NOISE around TURN c + TURN r,
     and all classes are equally likely, so the best guess is the class whose centre is
     nearest on the circle, whatever r is. Class by class, the accuracy is the normal mass
-    between the midpoints to its two neighbours, wrapped around the circle:
+    between the midpoints to its two neighbours, wrapped around the circle::
+
         sum_k Phi((right + 2 pi k) / NOISE) - Phi((-left + 2 pi k) / NOISE)
+
     and the limit is its mean over the classes: 0.9098 for 3.
+
+    Parameters
+    ----------
+    classes : int
+        Arms of the spiral.
+
+    Returns
+    -------
+    float
+        An accuracy, from 0 to 1.
     """
     classes = checks.positive_int(classes, "classes")
     if classes == 1:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +39,35 @@ class ImageFolderError(ValueError):
 def load_images(
     folder: str | os.PathLike[str],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(X, y, X_test, y_test) from `folder`: the book's create_data_mnist.
+    """Pictures and classes from a folder: the book's create_data_mnist.
 
-    X (N, height, width) uint8, grey levels from 0 (black) to 255; y (N,) int32, the numbers of
-    the class folders. Classes and files come in the order of their numbers and names, in
-    blocks: shuffle before training in batches. Other files than *.png are left alone, and
-    what systems leave there (._0000.png of macOS, .DS_Store).
+    Classes and files come in the order of their numbers and names, in blocks: shuffle before
+    training in batches. Other files than PNG are left alone, and what systems leave there
+    (._0000.png of macOS, .DS_Store).
 
-    Raises FileNotFoundError where the folder or one of its two halves is missing,
-    ImageFolderError for a half without class folders, a class folder whose name is no number
-    or that holds no PNG, a file that cannot be read, and pictures of different sizes.
+    Parameters
+    ----------
+    folder : path
+        Holds the folders train and test, and these a folder for each class, 0, 1, 2, ...
+
+    Returns
+    -------
+    X : numpy.ndarray of shape (N, height, width)
+        Grey levels, uint8, from 0 (black) to 255.
+    y : numpy.ndarray of shape (N,)
+        Classes, int32.
+    X_test : numpy.ndarray of shape (N, height, width)
+        Pictures of the other half.
+    y_test : numpy.ndarray of shape (N,)
+        Their classes.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the folder or one of its two halves is missing.
+    ImageFolderError
+        For a half without class folders, a class folder whose name is no number or that holds
+        no PNG, a file that cannot be read, and pictures of different sizes.
     """
     found = [load_split(Path(folder) / split) for split in SPLITS]
     (X, y), (X_test, y_test) = found
@@ -61,46 +80,51 @@ def load_images(
 
 
 def load_split(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(X, y) from one half: `folder` holds a folder of PNG files for each class.
+    """Pictures and classes from one half, in the order and with the errors of `load_images`.
 
-    Shapes, order and errors as in `load_images`.
+    Parameters
+    ----------
+    folder : path
+        Holds a folder of PNG files for each class.
+
+    Returns
+    -------
+    X : numpy.ndarray of shape (N, height, width)
+        Grey levels, uint8, from 0 (black) to 255.
+    y : numpy.ndarray of shape (N,)
+        Classes, int32.
     """
-    pictures: list[np.ndarray] = []
-    labels: list[int] = []
-    for label, path in _files(Path(folder)):
-        picture = read_image(path)
-        if pictures and picture.shape != pictures[0].shape:
-            raise ImageFolderError(
-                f"{path}: is {_size(picture.shape)}, the pictures before it are "
-                f"{_size(pictures[0].shape)}; "
-                "expected one size: resize it or take it out"
-            )
-        pictures.append(picture)
-        labels.append(label)
-    return np.stack(pictures), np.array(labels, np.int32)
+    files = list(class_files(Path(folder)))
+    return read_images(path for _, path in files), np.array([c for c, _ in files], np.int32)
 
 
-def _files(folder: Path) -> Iterator[tuple[int, Path]]:
-    """(class, file) of all PNG files under `folder`, sorted by class and name."""
+def class_files(folder: Path) -> Iterator[tuple[int, Path]]:
+    """(class, file) of all PNG files under `folder`, sorted by class and name.
+
+    Raises as `load_images`, but for what is in the files.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected {folder}/<class number>/*.png")
-    classes = sorted((_number(path), path) for path in folder.iterdir() if _is_class(path))
+    classes = sorted((_number(path), path) for path in class_folders(folder))
     if not classes:
         raise ImageFolderError(f"{folder}: has no class folders; expected some named 0, 1, 2, ...")
     for label, inside in classes:
-        files = sorted(path for path in inside.iterdir() if _is_picture(path))
+        files = picture_files(inside)
         if not files:
             raise ImageFolderError(f"{inside}: holds no .png file; expected some of class {label}")
         for path in files:
             yield label, path
 
 
-def _is_class(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(NOT_OURS)
+def class_folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, but for those that systems leave there."""
+    return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(NOT_OURS)]
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() == ".png" and not path.name.startswith(NOT_OURS)
+def picture_files(folder: Path) -> list[Path]:
+    """The PNG files in `folder`, sorted by name."""
+    files = (path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    return sorted(path for path in files if not path.name.startswith(NOT_OURS))
 
 
 def _number(path: Path) -> int:
@@ -111,16 +135,43 @@ def _number(path: Path) -> int:
     return int(path.name)
 
 
+def read_images(paths: Iterable[Path]) -> np.ndarray:
+    """The pictures in these files, (N, height, width) uint8. Raises as `load_images`."""
+    pictures: list[np.ndarray] = []
+    for path in paths:
+        picture = read_image(path)
+        if pictures and picture.shape != pictures[0].shape:
+            raise ImageFolderError(
+                f"{path}: is {_size(picture.shape)}, the pictures before it are "
+                f"{_size(pictures[0].shape)}; "
+                "expected one size: resize it or take it out"
+            )
+        pictures.append(picture)
+    return np.stack(pictures)
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} x {shape[0]} pixels"
 
 
 # ---- one file ----
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """The picture in `path` as grey levels, (height, width) uint8; colours are averaged by eye.
+    """One picture as grey levels; colours are averaged by eye, transparent pixels keep theirs.
 
-    Transparent pixels keep their colour. Raises FileNotFoundError, or ImageFolderError for a
-    file that is no picture or is damaged.
+    Parameters
+    ----------
+    path : path
+        Of a file of any kind that Pillow reads.
+
+    Returns
+    -------
+    numpy.ndarray of shape (height, width)
+        Grey levels, uint8.
+
+    Raises
+    ------
+    FileNotFoundError, ImageFolderError
+        For a file that is not there; for one that is no picture or is damaged.
     """
     from PIL import Image
 
@@ -140,9 +191,19 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def write_image(path: str | os.PathLike[str], image: Any) -> None:
-    """Write grey levels (height, width) uint8 to the PNG file `path`.
+    """Write one picture to a PNG file.
 
-    Raises TypeError or ValueError for another dtype or shape.
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    image : array of shape (height, width)
+        Grey levels, uint8.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another dtype; for another shape.
     """
     from PIL import Image
 
@@ -152,11 +213,27 @@ def write_image(path: str | os.PathLike[str], image: Any) -> None:
 
 # ---- making a folder ----
 def save_images(folder: str | os.PathLike[str], X: Any, y: Any, X_test: Any, y_test: Any) -> None:
-    """Write pictures (N, height, width) uint8 and classes (N,) in the layout above.
+    """Write pictures and classes in the layout that `load_images` reads.
 
-    A folder that holds something already is refused with FileExistsError, so that two data
-    sets never mix. Raises TypeError or ValueError, before anything is written, for pictures or
-    classes of another kind or number.
+    Parameters
+    ----------
+    folder : path
+        A new one, or an empty one: two data sets never mix.
+    X : array of shape (N, height, width)
+        Pictures of train, uint8.
+    y : array of shape (N,)
+        Their classes, whole numbers.
+    X_test : array of shape (N, height, width)
+        Pictures of test, uint8.
+    y_test : array of shape (N,)
+        Their classes.
+
+    Raises
+    ------
+    FileExistsError
+        For a folder that holds something already.
+    TypeError, ValueError
+        Before anything is written, for pictures or classes of another kind or number.
     """
     folder = Path(folder)
     halves = []
@@ -181,16 +258,38 @@ def save_images(folder: str | os.PathLike[str], X: Any, y: Any, X_test: Any, y_t
 
 
 def file_name(number: int, count: int) -> str:
-    """The name of picture `number` of `count`: sorted as text, names are in order."""
+    """The name of a picture's file: sorted as text, names are in order.
+
+    Parameters
+    ----------
+    number : int
+        Of the picture, from 0.
+    count : int
+        How many there are of its class.
+
+    Returns
+    -------
+    str
+        Such as "0007.png".
+    """
     return f"{number:0{max(4, len(str(count - 1)))}d}.png"
 
 
 def save_npz(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
-    """Write the pictures of an .npz file as PNG files to `folder`, for the book's chapter 19.
+    """Write the pictures of an .npz file as PNG files, for the book's chapter 19.
 
-    The file holds X and X_test (N, height, width) uint8, y and y_test (N,): Fashion-MNIST, for
-    instance. Raises FileNotFoundError, ValueError for a file without these four arrays, and
-    what `save_images` raises.
+    Parameters
+    ----------
+    path : path
+        Of a file that holds X and X_test (N, height, width) uint8, y and y_test (N,):
+        Fashion-MNIST, for instance.
+    folder : path
+        As in `save_images`, which says what more is raised.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        For a file that is not there; for one without these four arrays.
     """
     names = ("X", "y", "X_test", "y_test")
     if Path(path).is_file() and not zipfile.is_zipfile(path):  # np.load would speak of pickles
@@ -213,12 +312,34 @@ def _pictures(images: np.ndarray, name: str) -> np.ndarray:
 def draw_shapes(
     samples: int, classes: int = 3, *, size: int = 16, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of simple shapes: X (samples * classes, size, size) uint8, y int32 in blocks.
+    """Pictures of simple shapes, class by class.
 
     Class c shows shape SHAPES[c], light on dark, at a random place, in a random size and
-    brightness, under noise: a data set that a small network learns in seconds. The same seed
-    gives the same pictures. Raises TypeError or ValueError for sizes that are no positive
-    whole numbers, more classes than shapes, and a size below 8.
+    brightness, under noise: a data set that a small network learns in seconds.
+
+    Parameters
+    ----------
+    samples : int
+        Pictures of a class.
+    classes : int
+        How many shapes, at most six.
+    size : int
+        Height and width in pixels, at least 8.
+    seed : int
+        The same seed gives the same pictures.
+
+    Returns
+    -------
+    X : numpy.ndarray of shape (samples * classes, size, size)
+        Grey levels, uint8.
+    y : numpy.ndarray of shape (samples * classes,)
+        Classes, int32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes that are no positive whole numbers, more classes than shapes, and a size below
+        8.
     """
     samples = checks.positive_int(samples, "samples")
     classes, size = checks.positive_int(classes, "classes"), checks.positive_int(size, "size")

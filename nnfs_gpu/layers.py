@@ -6,6 +6,7 @@ backward sends the gradient through. Arithmetic is the backend's; nothing here n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,14 +23,30 @@ Array = Any
 class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
     """A dense layer: every output is a weighted sum of all inputs plus a bias.
 
-    n_inputs, n_neurons  I and O, whole numbers of at least 1
-    weight_regularizer_l1, weight_regularizer_l2, bias_regularizer_l1, bias_regularizer_l2
-                         factors of the penalty on large parameters (book, chapter 14), >= 0
-
     weights (I, O) start as 0.01 * randn from NumPy's global stream, on every backend the
     same; biases (1, O) as zeros. Assigning to either converts to the layer's dtype and
     device, copies and checks the shape. After `backward`: dweights (I, O), dbiases (1, O) and
-    dinputs (N, I). Raises TypeError or ValueError for bad sizes, factors and shapes.
+    dinputs (N, I).
+
+    Parameters
+    ----------
+    n_inputs : int
+        I, at least 1.
+    n_neurons : int
+        O, at least 1.
+    weight_regularizer_l1 : float
+        Factor of the penalty on the sizes of the weights (book, chapter 14), at least 0.
+    weight_regularizer_l2 : float
+        Factor of the penalty on their squares.
+    bias_regularizer_l1 : float
+        Factor of the penalty on the sizes of the biases.
+    bias_regularizer_l2 : float
+        Factor of the penalty on their squares.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad sizes, factors and shapes.
     """
 
     def __init__(
@@ -118,7 +135,20 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
         return value
 
     def forward(self, inputs: Any, training: bool = True) -> Array:
-        """output = inputs weights + biases; inputs (N, I) -> output (N, O)."""
+        """output = inputs weights + biases.
+
+        Parameters
+        ----------
+        inputs : array of shape (N, I)
+            Of any kind; moved to the backend.
+        training : bool
+            Not looked at: a dense layer does the same in both.
+
+        Returns
+        -------
+        array of shape (N, O)
+            The output, which is also kept as the attribute `output`.
+        """
         self.inputs = checks.matrix(
             self.backend, inputs, self.n_inputs, f"Layer_Dense({self.n_inputs}, {self.n_neurons})"
         )
@@ -126,7 +156,18 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
         return self.output
 
     def backward(self, dvalues: Any) -> Array:
-        """From the gradient at the output (N, O): dweights, dbiases, dinputs (returned)."""
+        """Set dweights, dbiases and dinputs, penalties included, from the gradient at the output.
+
+        Parameters
+        ----------
+        dvalues : array of shape (N, O)
+            Gradient at the output.
+
+        Returns
+        -------
+        array of shape (N, I)
+            Dinputs, the gradient at the inputs.
+        """
         dvalues = checks.gradient(self.backend, dvalues, self.output, "Layer_Dense.backward")
         self.dinputs, self.dweights, self.dbiases = self.backend.linear_backward(
             dvalues, self.backend.asarray(self.inputs), self.weights
@@ -135,27 +176,55 @@ class Layer_Dense(Part, Passed):  # noqa: N801 - the book's name
         return self.dinputs
 
     def get_parameters(self) -> tuple[Array, Array]:
-        """(weights, biases), the arrays themselves."""
+        """The parameters.
+
+        Returns
+        -------
+        tuple of array
+            (weights, biases), the arrays themselves.
+        """
         return self.weights, self.biases
 
     def checked_parameters(self, weights: Any, biases: Any) -> tuple[Array, Array]:
-        """Both as arrays of this layer's dtype and device. Raises ValueError for a shape."""
+        """Both as arrays of this layer's dtype and device.
+
+        Parameters
+        ----------
+        weights : array of shape (I, O)
+            Of any kind.
+        biases : array of shape (1, O)
+            Of any kind.
+
+        Returns
+        -------
+        tuple of array
+            (weights, biases).
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what holds no numbers, and for another shape.
+        """
         return (
             self._parameter(weights, (self.n_inputs, self.n_neurons), "weights"),
             self._parameter(biases, (1, self.n_neurons), "biases"),
         )
 
     def set_parameters(self, weights: Any, biases: Any) -> None:
-        """Take copies of `weights` and `biases`; shapes are checked before either changes."""
+        """Take copies of both; shapes are checked before either changes.
+
+        Parameters
+        ----------
+        weights : array of shape (I, O)
+            Of any kind.
+        biases : array of shape (1, O)
+            Of any kind.
+        """
         self.weights, self.biases = self.checked_parameters(weights, biases)
 
 
 class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
     """Dropout: in training every value is zeroed with probability `rate` (book, chapter 15).
-
-    rate  share of values to zero, from 0 to below 1
-    seed  a whole number >= 0 for the masks; None: drawn from NumPy's global stream at the
-          first forward pass in training, so that np.random.seed repeats a run
 
     Inverted dropout: what is kept is divided by the share kept, so that the expected output
     is the input, and nothing changes after training. As in the book, `rate` is turned into
@@ -163,12 +232,28 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
     (seed, calls, element), the same on every backend; after `nnfs_gpu.init()` it is
     binomial(1, rate) from NumPy's global stream, in the book's order.
 
-    binary_mask  1/rate where the value was kept, else 0, in the layer's dtype; None after a
-                 forward pass that was not training: backward passes the gradient on then
-    Raises ValueError for a rate outside [0, 1) or a bad seed.
+    Parameters
+    ----------
+    rate : float
+        Share of values to zero, from 0 to below 1.
+    seed : int, optional
+        A whole number >= 0 for the masks; None: drawn from NumPy's global stream at the first
+        forward pass in training, so that np.random.seed repeats a run.
+
+    Attributes
+    ----------
+    binary_mask : array or None
+        1/rate where the value was kept, else 0, in the layer's dtype; None after a forward pass
+        that was not training: backward passes the gradient on then.
+
+    Raises
+    ------
+    ValueError
+        For a rate outside [0, 1) or a bad seed.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"seed": None, "calls": 0}
+    SHOWN: ClassVar[dict[str, Callable[[Any], Any]]] = {"rate": lambda layer: 1 - layer.rate}
     binary_mask: Any = LeftByPass()
 
     def __init__(self, rate: float, *, seed: int | None = None):
@@ -209,7 +294,10 @@ class Layer_Dropout(Part, Passed):  # noqa: N801 - the book's name
 class Layer_Input(Part, Passed):  # noqa: N801 - the book's name
     """The data itself as a layer: `Model` puts it before the first real one.
 
-    any_shape  inputs may be (N, ...): for a first layer of the user's own, that takes images
+    Parameters
+    ----------
+    any_shape : bool
+        Inputs may be (N, ...): for a first layer of the user's own, that takes images.
     """
 
     def __init__(self, *, any_shape: bool = False) -> None:

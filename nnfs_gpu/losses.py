@@ -15,7 +15,7 @@ from .own.parts import Part, backend_of, ours
 from .own.values import AsGiven, per_row
 from .parameters import penalized
 from .passing import LeftByPass
-from .targets import Labels, Targets, Values
+from .targets import Labels, Targets, Values, per_weight, weights_of
 
 Array = Any
 
@@ -33,7 +33,20 @@ class Loss(Part):
     trainable_layers: Sequence[Any] = ()
 
     def forward(self, y_pred: Any, y_true: Any) -> Array:
-        """Losses of the samples, (N,). Each loss defines its own."""
+        """Losses of the samples. Each loss defines its own.
+
+        Parameters
+        ----------
+        y_pred : array of shape (N, O)
+            Outputs of the network.
+        y_true : array or Targets
+            Targets of the same samples.
+
+        Returns
+        -------
+        array of shape (N,)
+            One loss a sample.
+        """
         raise NotImplementedError
 
     def targets(self, y: Any, outputs: int, samples: int) -> Targets:
@@ -41,6 +54,20 @@ class Loss(Part):
 
         forward, backward and the accuracies take it in place of raw targets and check no more.
         A loss that says nothing of its targets gets them as they were given.
+
+        Parameters
+        ----------
+        y : array
+            Raw targets.
+        outputs : int
+            Outputs of the network, O.
+        samples : int
+            How many targets there must be, N.
+
+        Returns
+        -------
+        Targets
+            Slices of it are targets, too.
         """
         return AsGiven.of(y, self.backend, samples)
 
@@ -50,25 +77,68 @@ class Loss(Part):
         return y_pred, self.targets(y_true, y_pred.shape[1], y_pred.shape[0]).values
 
     def remember_trainable_layers(self, trainable_layers: Sequence[Any]) -> None:
-        """The layers that `regularization_loss()` without an argument adds up."""
+        """Keep the layers that `regularization_loss()` without an argument adds up.
+
+        Parameters
+        ----------
+        trainable_layers : sequence of layer
+            Those with parameters.
+        """
         self.trainable_layers = trainable_layers
 
     def calculate(self, output: Any, y: Any, *, include_regularization: bool = False) -> Any:
-        """Mean loss of the batch, a scalar; with `include_regularization` (mean, penalty)."""
+        """Mean loss of the batch, which is added to the sums of the epoch.
+
+        Parameters
+        ----------
+        output : array of shape (N, O)
+            Outputs of the network.
+        y : array or Targets
+            Their targets.
+        include_regularization : bool
+            Return the penalty, too.
+
+        Returns
+        -------
+        scalar, or tuple of two
+            The mean, on the backend; with `include_regularization` (mean, penalty). Of targets
+            with weights w the mean is sum w l / sum w.
+        """
         sample_losses = self.forward(output, y)
         if not ours(self, "forward"):
             what = f"{type(self).__name__}, losses"
             sample_losses = per_row(self.backend, sample_losses, output, what, y)
-        total = self.backend.sum(sample_losses)
+        weights = weights_of(y)
+        if weights is None:
+            total, count = self.backend.sum(sample_losses), sample_losses.shape[0]
+            data_loss = self.backend.mean(sample_losses, total)
+        else:
+            total, count = self.backend.sum(sample_losses * weights), self.backend.sum(weights)
+            data_loss = per_weight(total, count)
         self.accumulated_sum = self.accumulated_sum + total
-        self.accumulated_count += sample_losses.shape[0]
-        data_loss = self.backend.mean(sample_losses, total)
+        self.accumulated_count = self.accumulated_count + count
         if include_regularization:
             return data_loss, self.regularization_loss()
         return data_loss
 
     def calculate_accumulated(self, *, include_regularization: bool = False) -> Any:
-        """The same over all batches since `new_pass`. Raises RuntimeError before the first."""
+        """Mean loss of all samples since `new_pass`.
+
+        Parameters
+        ----------
+        include_regularization : bool
+            Return the penalty, too.
+
+        Returns
+        -------
+        scalar, or tuple of two
+            As `calculate`.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first batch.
+        """
         if not self.accumulated_count:
             raise RuntimeError("no loss has been calculated since new_pass(); calculate one first")
         data_loss = self.accumulated_sum / self.accumulated_count
@@ -82,7 +152,18 @@ class Loss(Part):
         self.accumulated_count = 0
 
     def regularization_loss(self, layer: Any = None) -> Any:
-        """Penalty l1 sum|p| + l2 sum p^2 of `layer`, or of all remembered layers."""
+        """Penalty on large parameters: l1 sum|p| + l2 sum p^2.
+
+        Parameters
+        ----------
+        layer : layer, optional
+            Whose parameters; None: those of all remembered layers.
+
+        Returns
+        -------
+        scalar
+            On the backend.
+        """
         layers = self.trainable_layers if layer is None else (layer,)
         total: Any = 0
         for one in layers:
@@ -93,7 +174,7 @@ class Loss(Part):
 
 
 class Loss_CategoricalCrossentropy(Loss):  # noqa: N801 - the book's name
-    """-log of the probability given to the true class.
+    """Categorical cross-entropy: -log of the probability given to the true class.
 
     y_pred (N, C) probabilities, as softmax gives them; y_true class indices (N,), or (N, C)
     one-hot or soft rows. Probabilities are clipped to [1e-7, 1 - 1e-7], so that no loss
@@ -138,7 +219,10 @@ class Loss_BinaryCrossentropy(Loss):  # noqa: N801 - the book's name
 
 
 class Loss_MeanSquaredError(Loss):  # noqa: N801 - the book's name
-    """(t - y)^2, averaged over the outputs (book, chapter 17); y_true (N, O), or (N,) for O = 1."""
+    """Mean squared error over the outputs (book, chapter 17): the mean of their (t - y)^2.
+
+    y_true (N, O), or (N,) for O = 1.
+    """
 
     def forward(self, y_pred: Any, y_true: Any) -> Array:
         """Losses of the samples, (N,)."""
@@ -155,7 +239,10 @@ class Loss_MeanSquaredError(Loss):  # noqa: N801 - the book's name
 
 
 class Loss_MeanAbsoluteError(Loss):  # noqa: N801 - the book's name
-    """|t - y|, averaged over the outputs (book, chapter 17); y_true (N, O), or (N,) for O = 1."""
+    """Mean absolute error over the outputs (book, chapter 17): the mean of their |t - y|.
+
+    y_true (N, O), or (N,) for O = 1.
+    """
 
     def forward(self, y_pred: Any, y_true: Any) -> Array:
         """Losses of the samples, (N,)."""
@@ -186,12 +273,38 @@ class Activation_Softmax_Loss_CategoricalCrossentropy(Part):  # noqa: N801 - the
         self.loss = Loss_CategoricalCrossentropy()
 
     def forward(self, inputs: Any, y_true: Any) -> Any:
-        """Scores (N, C) -> the mean loss; the probabilities are left in `output`."""
+        """Mean loss at the scores; the probabilities are left in `output`.
+
+        Parameters
+        ----------
+        inputs : array of shape (N, C)
+            Scores.
+        y_true : array
+            Class indices (N,), or (N, C) one-hot or soft rows.
+
+        Returns
+        -------
+        scalar
+            On the backend.
+        """
         self.output = self.activation.forward(inputs)
         return self.loss.calculate(self.output, y_true)
 
     def backward(self, dvalues: Any, y_true: Any) -> Array:
-        """dinputs (N, C): gradient at the scores, from the probabilities `dvalues`."""
+        """Gradient of the mean loss at the scores.
+
+        Parameters
+        ----------
+        dvalues : array of shape (N, C)
+            The probabilities that the softmax gave.
+        y_true : array
+            As `forward` takes it.
+
+        Returns
+        -------
+        array of shape (N, C)
+            Dinputs.
+        """
         p = checks.matrix(self.backend, dvalues, None, type(self).__name__)
         t = Labels.of(y_true, p.shape[1], self.backend, p.shape[0]).values
         self.dinputs = self.backend.softmax_cross_entropy_backward(p, t)

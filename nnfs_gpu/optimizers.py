@@ -12,6 +12,7 @@ from typing import Any
 from . import checks
 from .own.parts import backend_of
 from .parameters import NAMES, STATE_ARRAYS
+from .reprs import described
 
 
 def moved(layer: Any, name: str, w: Any) -> Any:
@@ -33,9 +34,16 @@ def moved(layer: Any, name: str, w: Any) -> Any:
 
 
 class Optimizer:
-    """Learning rate with decay: rate / (1 + decay * iterations).
+    """What all optimizers share: a learning rate with decay, rate / (1 + decay * iterations).
 
     What stands on the classes counts where a subclass's `__init__` does not call ours.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the first step, at least 0.
+    decay : float
+        The rate of step t is learning_rate / (1 + decay t), from t = 0.
     """
 
     decay: float = 0.0
@@ -47,6 +55,9 @@ class Optimizer:
         self.decay = checks.not_negative(decay, "decay")
         self.iterations = 0
 
+    def __repr__(self) -> str:
+        return described(self)
+
     def pre_update_params(self) -> None:
         """Once before the layers' updates: set the current learning rate."""
         if self.decay:
@@ -55,7 +66,18 @@ class Optimizer:
             )
 
     def update_params(self, layer: Any) -> None:
-        """Change the parameters of `layer` by its dweights and dbiases."""
+        """Change the parameters of a layer by its dweights and dbiases.
+
+        Parameters
+        ----------
+        layer : layer
+            One with weights and biases, whose `backward` has been called.
+
+        Raises
+        ------
+        RuntimeError
+            Where it has no gradient.
+        """
         if not hasattr(layer, "dweights"):
             raise RuntimeError(f"{type(layer).__name__} has no gradient; call backward first")
         for one in NAMES:
@@ -75,6 +97,11 @@ class Optimizer:
         The arrays mean something else to each: SGD's momentums point downhill and hold the
         rate, Adam's are mean gradients. (The book mixes them up: Adam after SGD jumps.)
         A layer without a note of the class, as one that was filled by hand, is taken as it is.
+
+        Parameters
+        ----------
+        layer : layer
+            One with weights and biases.
         """
         kind = type(self).__name__
         if getattr(layer, "optimizer_kind", kind) != kind:
@@ -82,7 +109,22 @@ class Optimizer:
         layer.optimizer_kind = kind
 
     def state_of(self, layer: Any, name: str, w: Any) -> Any:
-        """The layer's array `name`, of zeros the first time it is asked for."""
+        """An array that is kept on a layer, of zeros the first time it is asked for.
+
+        Parameters
+        ----------
+        layer : layer
+            One with weights and biases.
+        name : str
+            Of the attribute, such as "weight_momentums".
+        w : array
+            The parameter that it belongs to.
+
+        Returns
+        -------
+        array
+            Of the shape and dtype of `w`, to be written in place.
+        """
         if getattr(layer, "optimizer_kind", None) != type(self).__name__:
             self.take_over(layer)
         state = getattr(layer, name, None)
@@ -100,7 +142,17 @@ def forget(layer: Any) -> None:
 
 
 class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
-    """Stochastic gradient descent, with momentum where it is above 0."""
+    """Stochastic gradient descent, with momentum where it is above 0.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the first step, at least 0.
+    decay : float
+        The rate of step t is learning_rate / (1 + decay t), from t = 0.
+    momentum : float
+        Share of the last step that is added to this one, at least 0.
+    """
 
     momentum: float = 0.0
 
@@ -118,7 +170,17 @@ class Optimizer_SGD(Optimizer):  # noqa: N801 - the book's name
 
 
 class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
-    """A rate of its own for every parameter: divided by the root of its summed squares."""
+    """AdaGrad, a rate of its own for every parameter: divided by the root of its summed squares.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the first step, at least 0.
+    decay : float
+        The rate of step t is learning_rate / (1 + decay t), from t = 0.
+    epsilon : float
+        Added to the root, so that nothing is divided by 0; above 0.
+    """
 
     epsilon: float = 1e-7
 
@@ -132,7 +194,19 @@ class Optimizer_Adagrad(Optimizer):  # noqa: N801 - the book's name
 
 
 class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
-    """AdaGrad that forgets: a moving average of the squares, with weight rho on the past."""
+    """RMSprop, an AdaGrad that forgets: it has a moving average of the squares.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the first step, at least 0.
+    decay : float
+        The rate of step t is learning_rate / (1 + decay t), from t = 0.
+    epsilon : float
+        Added to the root, so that nothing is divided by 0; above 0.
+    rho : float
+        Weight of the past in the average, from 0 to below 1.
+    """
 
     epsilon: float = 1e-7
     rho: float = 0.9
@@ -156,7 +230,21 @@ class Optimizer_RMSprop(Optimizer):  # noqa: N801 - the book's name
 
 
 class Optimizer_Adam(Optimizer):  # noqa: N801 - the book's name
-    """Momentum over RMSprop, both corrected for having started at zero."""
+    """Adam: momentum over RMSprop, both corrected for having started at zero.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the first step, at least 0.
+    decay : float
+        The rate of step t is learning_rate / (1 + decay t), from t = 0.
+    epsilon : float
+        Added to the root, so that nothing is divided by 0; above 0.
+    beta_1 : float
+        Weight of the past in the mean gradient, from 0 to below 1.
+    beta_2 : float
+        Weight of the past in the mean square.
+    """
 
     epsilon: float = 1e-7
     beta_1: float = 0.9
@@ -198,6 +286,21 @@ class Optimizer_AdamW(Optimizer_Adam):  # noqa: N801 - named like the book's
     depends on the penalty; here decay does not go through the gradient. Weights and biases decay
     alike, as all parameters do in PyTorch. Source: Loshchilov, Hutter (2019), with PyTorch's
     scaling of the decay by the whole rate.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the first step, at least 0.
+    decay : float
+        The rate of step t is learning_rate / (1 + decay t), from t = 0.
+    epsilon : float
+        Added to the root, so that nothing is divided by 0; above 0.
+    beta_1 : float
+        Weight of the past in the mean gradient, from 0 to below 1.
+    beta_2 : float
+        Weight of the past in the mean square.
+    weight_decay : float
+        Share of itself, times the rate, by which a parameter shrinks in a step.
     """
 
     weight_decay: float = 0.01

@@ -92,6 +92,12 @@ def factors(layer: Any) -> tuple[float, ...]:
         return tuple(getattr(layer, name, 0) for name in REGULARIZERS)
 
 
+def penalties(of: tuple[float, ...]) -> list[str]:
+    """What `factors` gives, in words: those that are above 0."""
+    names = "L1 of weights", "L2 of weights", "L1 of biases", "L2 of biases"
+    return [f"{name} {factor:g}" for name, factor in zip(names, of, strict=True) if factor]
+
+
 def penalized(layer: Any) -> list[Parameter]:
     """The layer's parameters that have a penalty."""
     if factors(layer) == NO_FACTORS:  # asked in every step

@@ -22,14 +22,17 @@ ROW_SUM_TOLERANCE = 1e-3  # of a row of probabilities: float16 one-hot files sti
 class Targets:
     """Targets that have been checked and moved to the backend, once.
 
-    values  an array of the backend, one row a sample
-    given   dtype and shape of one target as the user gave it, for own parts; None: as values
+    values   an array of the backend, one row a sample
+    weights  what each sample counts: (N,) on the backend, in its dtype; None: all alike
+    given    dtype and shape of one target as the user gave it, for own parts; None: as
+             values
 
     Losses and accuracies accept raw targets and check them at every call; `Model` makes one
     object of all targets and slices it, so that a training step checks nothing.
     """
 
     given: tuple[np.dtype, tuple[int, ...]] | None = None
+    weights: Array | None = None
 
     def __init__(self, values: Array):
         self.values = values
@@ -40,18 +43,47 @@ class Targets:
     def __getitem__(self: Self, rows: Any) -> Self:
         part = copy.copy(self)
         part.values = self.values[rows]
+        if self.weights is not None:
+            part.weights = self.weights[rows]
         return part
+
+
+def weights_of(y: Any) -> Array | None:
+    """The weights of targets; None of raw ones, which have none."""
+    return y.weights if isinstance(y, Targets) else None
+
+
+def per_weight(total: Any, weight: Any) -> Any:
+    """total / weight: a weighted mean, of sums on the device or not; 0 where nothing counts."""
+    return total / (weight + (weight == 0))
 
 
 class Labels(Targets):
     """Class targets, checked.
 
-    values   int32 (N,) class indices, or (N, C) probabilities (one-hot or soft)
-    classes  C
+    Parameters
+    ----------
+    y : array
+        Class indices (N,) of a whole-number dtype, or (N, C) probabilities, one-hot or soft.
+    classes : int
+        C.
+    backend : Backend
+        Where they are kept.
+    samples : int, optional
+        How many there must be; None: any number.
+
+    Attributes
+    ----------
+    values : array
+        Int32 (N,) class indices, or (N, C) probabilities in the backend's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For labels of the wrong kind; for another shape, or values out of range.
     """
 
     def __init__(self, y: Any, classes: int, backend: Backend, *, samples: int | None = None):
-        """Raises TypeError for labels of the wrong kind, ValueError for shape or range."""
         here = type(y) is backend.xp.ndarray
         host = backend.to_numpy(y) if here else plain(y, "y")
         try:
@@ -70,7 +102,18 @@ class Labels(Targets):
         self.classes = classes
 
     def suit(self, y: np.ndarray) -> bool:
-        """Whether labels `y` on the host, of this form, are right: looked at quickly."""
+        """Whether other labels of this form are right: looked at quickly.
+
+        Parameters
+        ----------
+        y : numpy.ndarray
+            Labels on the host.
+
+        Returns
+        -------
+        bool
+            False may also mean that they are of another form.
+        """
         if y.ndim != self.values.ndim or not y.size:
             return False
         if y.ndim == 1:
@@ -83,7 +126,24 @@ class Labels(Targets):
 
     @classmethod
     def of(cls, y: Any, classes: int, backend: Backend, samples: int) -> Labels:
-        """`y` itself where it is a `Labels` of this size, else `y` checked now."""
+        """`y` itself where it is a `Labels` of this size, else `y` checked now.
+
+        Parameters
+        ----------
+        y : array, Labels or Targets
+            Class labels.
+        classes : int
+            C.
+        backend : Backend
+            Where they are kept.
+        samples : int
+            How many there must be.
+
+        Returns
+        -------
+        Labels
+            Checked.
+        """
         if not isinstance(y, Labels):
             raw = y.values if isinstance(y, Targets) else y  # of a loss that wanted another kind
             return cls(raw, classes, backend, samples=samples)

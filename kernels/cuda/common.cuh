@@ -194,35 +194,50 @@ __device__ __forceinline__ void each_row(index_t n, int lanes, F f) {
 // ---- sums over rows, for each column ----
 
 constexpr int COLUMN_BLOCK = 256;  // threads
-constexpr int COLUMN_TILE = 128;   // columns that a block takes at once, at most
+constexpr int COLUMN_TILE = 32;    // columns that a block takes at once, at most
+constexpr int CHUNK_ROWS = 256;    // rows that are added up to one
+constexpr int ROW_LANES = 8;       // threads that share a column of a chunk
+constexpr int SHORT_ROW = 128;     // columns up to which neighbouring rows are different lanes'
 
-// totals[c] = sum of term(row, c) over rows first..last-1, for each column. A block takes tiles
-// of neighbouring columns and as many rows at once as it has threads for; neighbours read
-// neighbours. Each thread adds up its rows in order, then they are joined pair by pair. All
-// threads of the block must call it; `scratch` holds COLUMN_BLOCK values.
+// sums[j, c] = sum of term(row, c) over the rows of chunk j, for each column. A lane has 32 rows,
+// l, l + 8, ... or, of long rows, 32 l, 32 l + 1, ...: the CPU's order (kernels/cpu/reductions.py
+// says why), in which both are as fast here. Blocks along y share chunks, those along x tiles of
+// neighbouring columns; where columns are few, a block has several chunks at once. Neighbours read
+// neighbours. All threads of the block must call it; `scratch` holds COLUMN_BLOCK values.
 template <class Term>
-__device__ __forceinline__ void column_sums(index_t first, index_t last, index_t columns, real* totals,
-                                            real* scratch, Term term) {
-  const index_t tiles = (columns + COLUMN_TILE - 1) / COLUMN_TILE;
-  const int width = (int)((columns + tiles - 1) / tiles), at_once = COLUMN_BLOCK / width;
-  const int lane = threadIdx.x % width, row_lane = threadIdx.x / width;
-  int half = 1;  // the smallest power of two that is at least half of at_once
-  while (2 * half < at_once) half *= 2;
+__device__ __forceinline__ void column_sums(index_t n, index_t columns, real* sums, real* scratch, Term term) {
+  const index_t tiles = (columns + COLUMN_TILE - 1) / COLUMN_TILE, chunks = (n + CHUNK_ROWS - 1) / CHUNK_ROWS;
+  const int width = (int)((columns + tiles - 1) / tiles), at_once = COLUMN_BLOCK / ROW_LANES / width;
+  const int in_tile = threadIdx.x % width, lane = threadIdx.x / width % ROW_LANES;
+  const int which = threadIdx.x / width / ROW_LANES;  // of the chunks that the block has at once
+  const bool is_short = columns <= SHORT_ROW;
+  const index_t step = is_short ? ROW_LANES : 1, offset = is_short ? lane : lane * (CHUNK_ROWS / ROW_LANES);
   for (index_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const index_t column = tile * width + lane;
-    real total = real(0);
-    if (row_lane < at_once && column < columns) {
-#pragma unroll 4
-      for (index_t row = first + row_lane; row < last; row += at_once) total += term(row, column);
-    }
-    scratch[threadIdx.x] = total;
-    __syncthreads();
-    for (int step = half; step > 0; step /= 2) {
-      if (row_lane < step && row_lane + step < at_once) scratch[threadIdx.x] += scratch[threadIdx.x + step * width];
+    const index_t column = tile * width + in_tile;
+#pragma unroll 1
+    for (index_t group = (index_t)blockIdx.y * at_once; group < chunks; group += (index_t)gridDim.y * at_once) {
+      const index_t chunk = group + which, first = chunk * CHUNK_ROWS + offset;
+      const bool here = which < at_once && chunk < chunks && column < columns;
+      const index_t left = here && first < n ? (n - first + step - 1) / step : 0;
+      const int rows = left < CHUNK_ROWS / ROW_LANES ? (int)left : CHUNK_ROWS / ROW_LANES;
+      real total = real(0);
+#pragma unroll 8
+      for (int k = 0; k < rows; k++) total += term(first + k * step, column);
+      scratch[threadIdx.x] = total;
       __syncthreads();
+      if (here && lane == 0) {
+        real s[ROW_LANES];
+#pragma unroll
+        for (int l = 0; l < ROW_LANES; l++) s[l] = scratch[threadIdx.x + l * width];
+#pragma unroll
+        for (int distance = ROW_LANES / 2; distance > 0; distance /= 2) {
+#pragma unroll
+          for (int l = 0; l < distance; l++) s[l] += s[l + distance];
+        }
+        sums[chunk * columns + column] = s[0];
+      }
+      __syncthreads();  // the values have been read
     }
-    // Its own value: no thread writes it for the next tile before it is read.
-    if (row_lane == 0 && column < columns) totals[column] = scratch[threadIdx.x];
   }
 }
 

@@ -21,22 +21,18 @@ bias_relu_forward(const real* __restrict__ z, const real* __restrict__ b, real* 
   }, z, y);
 }
 
-// relu_backward_column_sum: dz = dy where y > 0, else 0 (dy where y is NaN); partial[j] = column
-// sums of chunk j of the rows of dz
-//   dy, y, dz (N, O), partial (gridDim.y, O) real, row-major; y is bias_relu_forward's
-//   threads   up to 128 neighbouring columns a block, and as many rows at once as there are
-//             threads for
+// relu_backward_column_sum: dz = dy where y > 0, else 0 (dy where y is NaN); sums[j] = column sums
+// of chunk j of dz, 256 rows
+//   dy, y, dz (N, O), sums (ceil(N / 256), O) real, row-major; y is bias_relu_forward's
+//   threads   as column_sum of reductions.cu, which then makes one row of the chunks' sums
 //   traffic   12 bytes an element in float32: the bias gradient costs nothing more
-//   launch    grid (ceil(O / 128), chunks), block 256; any grid is right. Then column_sum_final
-//             of reductions.cu gives db
+//   launch    grid (ceil(O / 32), ceil(N / 256)), block 256; any grid is right, with the same bits
 extern "C" __global__ void __launch_bounds__(COLUMN_BLOCK)
 relu_backward_column_sum(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dz,
-                         real* __restrict__ partial, index_t n, index_t columns) {
+                         real* __restrict__ sums, index_t n, index_t columns) {
   __shared__ real scratch[COLUMN_BLOCK];
-  const index_t chunks = gridDim.y, chunk = blockIdx.y;
-  column_sums(n * chunk / chunks, n * (chunk + 1) / chunks, columns, partial + chunk * columns, scratch,
-              [=](index_t row, index_t column) {
-                const index_t e = row * columns + column;
-                return dz[e] = y[e] <= real(0) ? real(0) : dy[e];
-              });
+  column_sums(n, columns, sums, scratch, [=](index_t row, index_t column) {
+    const index_t e = row * columns + column;
+    return dz[e] = y[e] <= real(0) ? real(0) : dy[e];
+  });
 }

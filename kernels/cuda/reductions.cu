@@ -1,4 +1,4 @@
-// The largest of each row, and column sums, in an order that depends on the launch alone.
+// The largest of each row, and column sums, in an order that depends on the shape alone.
 
 // argmax: column of the first largest element of each row; NaN counts as largest, as in NumPy
 //   x (N, C) real, row-major, 1 <= C < 2^31; column (N,) int32
@@ -38,28 +38,14 @@ argmax(const real* __restrict__ x, int* __restrict__ column, index_t n, index_t 
   });
 }
 
-// column_sum_partial: partial[j] = column sums of chunk j of the rows
-//   dy (N, C), partial (gridDim.y, C) real, row-major
-//   threads   up to 128 neighbouring columns a block, and as many rows at once as there are
-//             threads for: 3 columns are 85 rows, read as one stretch of memory
+// column_sum: sums[j] = column sums of chunk j, 256 rows; again and again, until one row is left
+//   dy (N, C), sums (ceil(N / 256), C) real, row-major
+//   threads   8 a column and chunk; up to 32 neighbouring columns a block, and as many chunks as
+//             there are threads for: 3 columns are 10 chunks
 //   traffic   4 bytes an element in float32
-//   launch    grid (ceil(C / 128), chunks), block 256; enough chunks that all multiprocessors
-//             work, few enough that each has some 1,024 elements a column tile. Any grid is right
+//   launch    grid (ceil(C / 32), ceil(N / 256)), block 256; any grid is right, with the same bits
 extern "C" __global__ void __launch_bounds__(COLUMN_BLOCK)
-column_sum_partial(const real* __restrict__ dy, real* __restrict__ partial, index_t n, index_t columns) {
+column_sum(const real* __restrict__ dy, real* __restrict__ sums, index_t n, index_t columns) {
   __shared__ real scratch[COLUMN_BLOCK];
-  const index_t chunks = gridDim.y, chunk = blockIdx.y;
-  column_sums(n * chunk / chunks, n * (chunk + 1) / chunks, columns, partial + chunk * columns, scratch,
-              [=](index_t row, index_t column) { return dy[row * columns + column]; });
-}
-
-// column_sum_final: total = column sums of the partial results
-//   partial (PARTS, C), total (C,) real
-//   threads   as above, with all PARTS as one chunk
-//   launch    grid ceil(C / 128), block 256; any grid is right
-extern "C" __global__ void __launch_bounds__(COLUMN_BLOCK)
-column_sum_final(const real* __restrict__ partial, real* __restrict__ total, index_t parts, index_t columns) {
-  __shared__ real scratch[COLUMN_BLOCK];
-  column_sums(0, parts, columns, total, scratch,
-              [=](index_t row, index_t column) { return partial[row * columns + column]; });
+  column_sums(n, columns, sums, scratch, [=](index_t row, index_t column) { return dy[row * columns + column]; });
 }

@@ -12,12 +12,12 @@ at the launch (0 here), in the dtype of the results.
 
 import numpy as np
 
-from ..cpu import activations
+from ..cpu import activations, reductions
 from .device import cuda, device
 
 CHUNK = 4096  # elements that one block adds up
-ROWS = 256  # rows that one thread adds up in a column
-_CHUNK, _ROWS = np.int64(CHUNK), np.int64(ROWS)
+ROWS, LANES, SHORT = int(reductions.ROWS), int(reductions.LANES), int(reductions.SHORT)
+_CHUNK = np.int64(CHUNK)
 
 
 @cuda.jit(device=True)
@@ -74,20 +74,37 @@ _relu = device(activations.relu)
 _relu_gradient = device(activations.relu_gradient)
 
 
+@cuda.jit(device=True)
+def _column_sum(dy, j, o):
+    """The sum of column o over chunk j of the rows, in the order of kernels/cpu/reductions.py."""
+    rows, outputs = dy.shape
+    sums = cuda.local.array(LANES, dy.dtype)
+    step = LANES if outputs <= SHORT else 1
+    for lane in range(LANES):
+        first = j * ROWS + (lane if outputs <= SHORT else lane * (ROWS // LANES))
+        total = dy.dtype.type(0)
+        for i in range(first, min(first + ROWS // LANES * step, rows), step):
+            total += dy[i, o]
+        sums[lane] = total
+    distance = LANES // 2
+    while distance > 0:
+        for lane in range(distance):
+            sums[lane] += sums[lane + distance]
+        distance //= 2
+    return sums[0]
+
+
 @cuda.jit
 def column_sums(dy, partial):
-    """partial[j, o] = sum of column o over rows j ROWS..., in order; dy (N, O).
+    """partial[j, o] = sum of column o over chunk j, ROWS rows; dy (N, O).
 
-    A thread a column and a group of rows: neighbouring threads have neighbouring columns.
+    A thread a column and a chunk: neighbouring threads have neighbouring columns.
     """
     at = cuda.grid(1)
     outputs = dy.shape[1]
     if at < partial.size:
         j, o = at // outputs, at % outputs
-        total = dy.dtype.type(0)
-        for i in range(j * _ROWS, min((j + 1) * _ROWS, dy.shape[0])):
-            total += dy[i, o]
-        partial[j, o] = total
+        partial[j, o] = _column_sum(dy, j, o)
 
 
 @cuda.jit
@@ -116,8 +133,6 @@ def relu_backward_column_sums(dy, y, dz, partial):
     outputs = dy.shape[1]
     if at < partial.size:
         j, o = at // outputs, at % outputs
-        total = dy.dtype.type(0)
-        for i in range(j * _ROWS, min((j + 1) * _ROWS, dy.shape[0])):
+        for i in range(j * ROWS, min((j + 1) * ROWS, dy.shape[0])):
             dz[i, o] = _relu_gradient(dy[i, o], y[i, o])
-            total += dz[i, o]
-        partial[j, o] = total
+        partial[j, o] = _column_sum(dz, j, o)

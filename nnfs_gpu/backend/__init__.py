@@ -65,12 +65,26 @@ class BackendUnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """Whether one backend works on this machine."""
+    """Whether one backend works on this machine.
+
+    Parameters
+    ----------
+    name : str
+        Of the backend.
+    usable : bool
+        Whether it works.
+    reason : str
+        What was found, or why it does not work.
+    remedy : str
+        What to do about it; empty when usable.
+    error : Exception, optional
+        What was raised when it was tried.
+    """
 
     name: str
     usable: bool
-    reason: str  # what was found, or why it does not work
-    remedy: str  # what to do about it; empty when usable
+    reason: str
+    remedy: str
     error: Exception | None = field(default=None, compare=False, repr=False)
 
 
@@ -81,18 +95,34 @@ def get_backend(
     precise_dot: bool | None = None,
     book_random: bool | None = None,
 ) -> Backend:
-    """The backend called `name`, a name of `available_backends()` or "auto"; None: the default.
+    """The backend of a name and settings.
 
-    dtype        float32 or float64: of parameters, activations and data
-    precise_dot  sum matrix products in float64 and round once, as `nnfs.init()` asks for
-    book_random  draw dropout masks from NumPy's global stream, in the book's order
+    The same name and settings give the same object on the same device: where the caller's
+    current CUDA device is another one, so is the backend. A backend given as `name` comes back
+    as it is.
 
-    Settings left at None are those of the current default backend. The same name and
-    settings give the same object on the same device: where the caller's current CUDA device is
-    another one, so is the backend. A backend given as `name` comes back as it is.
+    Parameters
+    ----------
+    name : str or Backend, optional
+        A name of `available_backends()` or "auto", the first that works; None: the default.
+    dtype : {"float32", "float64"}, optional
+        Of parameters, activations and data. None, here and below: as the current default.
+    precise_dot : bool, optional
+        Sum matrix products in float64 and round once, as `nnfs.init()` asks for.
+    book_random : bool, optional
+        Draw dropout masks from NumPy's global stream, in the book's order.
 
-    Raises ValueError for an unknown name or dtype, BackendUnavailableError with the reason
-    and the remedy for a backend that cannot work here.
+    Returns
+    -------
+    Backend
+        Ready to work.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown name or dtype.
+    BackendUnavailableError
+        With the reason and the remedy, for a backend that cannot work here.
     """
     if isinstance(name, NumpyBackend):
         return name
@@ -111,14 +141,20 @@ def get_backend(
 
 
 class use_backend:  # noqa: N801 - used like a function
-    """Make `backend` the default from now on; in a `with` statement, until its end.
+    """Make a backend the default from now on; in a `with` statement, until its end.
+
+    Objects that exist already keep the backend they were constructed with. ::
 
         use_backend("numba")                          # from here on
         with use_backend("numpy", dtype="float64"):   # inside the block only
             oracle = Layer_Dense(2, 64)
 
-    Takes the arguments of `get_backend` and raises what it raises. Objects that exist
-    already keep the backend they were constructed with.
+    Parameters
+    ----------
+    backend : str or Backend
+        As in `get_backend`, which says what is raised.
+    **settings : dict
+        The other arguments of `get_backend`.
     """
 
     def __init__(self, backend: str | Backend, **settings: Any):
@@ -136,7 +172,13 @@ class use_backend:  # noqa: N801 - used like a function
 
 
 def available_backends() -> dict[str, BackendStatus]:
-    """Every backend by name: usable or not, what was found, and what to do about it."""
+    """Every backend by name: usable or not, what was found, and what to do about it.
+
+    Returns
+    -------
+    dict of str to BackendStatus
+        Its `usable`, `reason` and `remedy`.
+    """
     return {name: _probe(name) for name in _MODULES}
 
 

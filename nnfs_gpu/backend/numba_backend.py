@@ -26,11 +26,13 @@ from ..kernels.cpu import (
 )
 from ..kernels.cpu.vectors import HAS_FMA
 from .arrays import check_bias
-from .cpu import workers
+from .cpu import events, workers
 from .cpu.launch import default_threads, launch
 from .kernel_backend import KernelBackend
 from .numpy_backend import NumpyBackend
 from .protocol import Array
+
+events.hear()
 
 # What an element costs against one of a sum, roughly: it decides how many threads share the work.
 SUM, ROOT, EXP = 1, 3, 4  # also a product; a root or a division; an exponential
@@ -76,12 +78,18 @@ KERNELS = {
 }
 
 
-def _added(partial: Array) -> Array:
-    """The sum of the rows, as one row. To add up a single one takes as long as a kernel."""
-    if partial.shape[0] > 1:
-        return partial.sum(axis=0, keepdims=True)
-    partial += 0  # in a sum -0 becomes 0
-    return partial
+def _row_chunks(dy: Array) -> Array:
+    """A new array with a row for the column sums of each chunk of rows; one at least."""
+    return np.empty((max(1, -(-dy.shape[0] // int(reductions.ROWS))), dy.shape[1]), dy.dtype)
+
+
+def _joined(partial: Array) -> Array:
+    """The sum of these rows, as one row."""
+    if partial.shape[0] == 1:
+        return partial
+    total = np.empty((1, partial.shape[1]), partial.dtype)
+    reductions.join_rows(partial, total)
+    return total
 
 
 class NumbaBackend(KernelBackend):
@@ -123,16 +131,15 @@ class NumbaBackend(KernelBackend):
         return y
 
     def _column_sums(self, dy: Array) -> Array:
-        partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
+        partial = _row_chunks(dy)
         launch(reductions.column_sum_chunks, partial.shape[0], (dy,), (partial,), work=dy.size)
-        return _added(partial)
+        return _joined(partial)
 
     def _relu_column_sums(self, dy: Array, y: Array) -> tuple[Array, Array]:
-        dz = np.empty(dy.shape, dy.dtype)
-        partial = np.empty((self._chunks(dy.shape[0]), dy.shape[1]), dy.dtype)
+        dz, partial = np.empty(dy.shape, dy.dtype), _row_chunks(dy)
         kernel, outputs = dense.relu_backward_column_sums, (dz, partial)
         launch(kernel, partial.shape[0], (dy, y), outputs, work=dy.size)
-        return dz, _added(partial)
+        return dz, _joined(partial)
 
     # ---- comparisons: NumPy's ----
     threshold, equal, close = NumpyBackend.threshold, NumpyBackend.equal, NumpyBackend.close

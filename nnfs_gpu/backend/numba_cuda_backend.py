@@ -153,7 +153,7 @@ class NumbaCudaBackend(KernelBackend):
         return self.calls.column_sums(dy)
 
     def _relu_column_sums(self, dy: Array, y: Array) -> tuple[Array, Array]:
-        dz, sums = self.xp.empty(dy.shape, dy.dtype), self.calls.groups_of(dy)
+        dz, sums = self.xp.empty(dy.shape, dy.dtype), self.calls.row_chunks(dy)
         kernel = cuda_blocks.relu_backward_column_sums
         self.calls.launch(kernel, sums.size, (dy, y), (dz, sums))
         return dz, sums if sums.shape[0] == 1 else self.calls.column_sums(sums)

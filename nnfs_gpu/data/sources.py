@@ -1,7 +1,8 @@
 """Data that come block by block: a batch may be larger than any memory.
 
 `Model.train`, `evaluate` and `validation_data` take, in place of arrays, a source of blocks:
-pairs (X, y) of some rows each, whose rows add up to `samples` in every pass. A source is
+pairs (X, y) of some rows each, or all of them (X, y, sample_weight), whose rows add up to `samples`
+in every pass. A source is
     Blocks(...)            around a function, a list of pairs, or an iterator
     an object of yours     with `samples` and `__iter__`, which begins a new pass each time,
                            and where checkpoints are written `fingerprint()`
@@ -31,14 +32,25 @@ BLOCK = 1 << 18  # rows of a block of `spiral_blocks`, and of a pass over `Rows`
 class Blocks:
     """A source of blocks.
 
-    source       a function that returns an iterator of (X, y), called for every pass; or what
-                 gives a new one when it is iterated over, as a list of such pairs and a
-                 DataLoader of PyTorch do; or an iterator, which is used up after one pass
-    samples      rows of a pass; None: counted in a pass of its own before training
-    fingerprint  numbers and texts that tell these data from others, for checkpoints
+    X (n, features) and y are arrays as `Model.train` takes them, of any n from 1 up.
 
-    X (n, features) and y are arrays as `Model.train` takes them, of any n from 1 up. Raises
-    TypeError for another source, ValueError for an iterator without `samples`.
+    Parameters
+    ----------
+    source : callable, iterable or iterator
+        A function that returns an iterator of (X, y), called for every pass; or what gives a new
+        one when it is iterated over, as a list of such pairs and a DataLoader of PyTorch do; or
+        an iterator, which is used up after one pass.
+    samples : int, optional
+        Rows of a pass; None: counted in a pass of its own before training.
+    fingerprint : dict, list, number or str, optional
+        What tells these data from others, for checkpoints.
+
+    Raises
+    ------
+    TypeError
+        For another source.
+    ValueError
+        For an iterator without `samples`.
     """
 
     def __init__(self, source: Any, samples: int | None = None, *, fingerprint: Any = None):
@@ -61,21 +73,36 @@ class Blocks:
         return f"<Blocks of {self.samples or 'uncounted'} samples from {_name(self.source)}>"
 
     def fingerprint(self) -> Any:
-        """What a checkpoint keeps of these data: as given, else where they come from."""
+        """What a checkpoint keeps of these data.
+
+        Returns
+        -------
+        dict, list, number or str
+            As given, else where the data come from.
+        """
         return self._fingerprint or {"source": _name(self.source)}
 
 
 class Rows:
     """A source of which any rows can be had, in any order: ranks make their own each.
 
-    make         a function make(start, stop) that returns (X, y) of the rows start to stop - 1,
-                 the same whenever and wherever it is called: read from files, say, or drawn by a
-                 generator that counts
-    samples      how many rows there are
-    fingerprint  numbers and texts that tell these data from others, for checkpoints
+    X (stop - start, features) and y are arrays as `Model.train` takes them.
 
-    X (stop - start, features) and y are arrays as `Model.train` takes them. Raises TypeError for
-    another `make`, TypeError or ValueError for `samples` that are not positive and whole.
+    Parameters
+    ----------
+    make : callable
+        A function make(start, stop) that returns (X, y) of the rows start to stop - 1, the same
+        whenever and wherever it is called: read from files, say, or drawn by a generator that
+        counts.
+    samples : int
+        How many rows there are.
+    fingerprint : dict, list, number or str, optional
+        What tells these data from others, for checkpoints.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another `make`, and for `samples` that are not positive and whole.
     """
 
     def __init__(self, make: Callable[[int, int], Any], samples: int, *, fingerprint: Any = None):
@@ -96,7 +123,13 @@ class Rows:
         return f"<Rows of {self.samples} samples from {_name(self.make)}>"
 
     def fingerprint(self) -> Any:
-        """What a checkpoint keeps of these data: as given, else where they come from."""
+        """What a checkpoint keeps of these data.
+
+        Returns
+        -------
+        dict, list, number or str
+            As given, else where the data come from.
+        """
         return self._fingerprint or {"source": _name(self.make)}
 
 
@@ -105,10 +138,27 @@ def spiral_rows(samples: int, classes: int, *, seed: int = 0, spread: int | None
 
     They are made on the default backend when they are asked for.
 
-    spread  None: classes come one after the other, for steps over all samples. A number: in an
-            order of which each batch of so many rows is an even sample of all classes (`Spread`)
+    Parameters
+    ----------
+    samples : int
+        Points of a class.
+    classes : int
+        Arms.
+    seed : int
+        As in `spiral_data`.
+    spread : int, optional
+        None: classes come one after the other, for steps over all samples. A number: in an order
+        of which each batch of so many rows is an even sample of all classes.
 
-    Raises TypeError or ValueError for numbers that are not positive and whole.
+    Returns
+    -------
+    Rows
+        Of samples * classes rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For numbers that are not positive and whole.
     """
     samples = checks.positive_int(samples, "samples")
     classes, seed = checks.positive_int(classes, "classes"), checks.seed(seed, "seed")
@@ -131,6 +181,7 @@ def spiral_rows(samples: int, classes: int, *, seed: int = 0, spread: int | None
                 ],
             )
 
+    make.__qualname__ = "spiral_rows"  # in place of a name with <locals>, in repr
     return Rows(make, rows, fingerprint=described)
 
 
@@ -153,7 +204,27 @@ def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLO
 
     They are made when their turn comes, on the default backend: any number of them takes
     the memory of one block. Classes come one after the other: for steps over all samples.
-    Raises TypeError or ValueError for numbers that are not positive and whole.
+
+    Parameters
+    ----------
+    samples : int
+        Points of a class.
+    classes : int
+        Arms.
+    seed : int
+        As in `spiral_data`.
+    block : int
+        Rows of a block.
+
+    Returns
+    -------
+    Blocks
+        Of samples * classes rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For numbers that are not positive and whole.
     """
     samples = checks.positive_int(samples, "samples")
     classes = checks.positive_int(classes, "classes")
@@ -165,6 +236,7 @@ def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLO
             yield backend.spiral(samples, classes, seed, start, min(start + block, rows))
 
     described = {"spiral": [samples, classes], "seed": seed, "block": block}
+    made.__qualname__ = "spiral_blocks"
     return Blocks(made, rows, fingerprint=described)
 
 
@@ -196,16 +268,17 @@ def _used_once(x: Any, name: str) -> str:
     )
 
 
-def pair(value: Any, name: str) -> tuple[Any, Any]:
-    """`value`, which must be a tuple or list of two: data and targets."""
+def given_parts(value: Any, name: str) -> tuple[Any, Any, Any]:
+    """Data, targets and weights of `value`, a tuple or list of two or three; without weights None.
+
+    Raises TypeError for anything else.
+    """
+    kind = type(value).__name__
     if isinstance(value, (tuple, list)):
-        if len(value) == 2:
-            return value[0], value[1]
-        rest = f"; weights of samples are not known: use {name}[:2]" if len(value) == 3 else ""
-        raise TypeError(
-            f"{name}: got a {type(value).__name__} of {len(value)}, expected a pair (X, y){rest}"
-        )
-    raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
+        if len(value) in (2, 3):
+            return value[0], value[1], value[2] if len(value) == 3 else None
+        kind = f"a {kind} of {len(value)}"
+    raise TypeError(f"{name}: got {kind}, expected a pair (X, y), or (X, y, sample_weight)")
 
 
 def targets_inside(x: Any, name: str) -> str:

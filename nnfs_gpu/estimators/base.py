@@ -1,19 +1,22 @@
-"""What NNFSClassifier and NNFSRegressor share: settings, training, prediction, pickling.
+"""What NNFSClassifier and NNFSRegressor share: training, prediction, pickling.
 
 scikit-learn's contract, in short: the constructor stores its arguments as they are; `fit`
 checks them, learns, and sets attributes whose names end in "_"; random numbers come from
-`random_state` alone. See `nnfs_gpu.estimators` for the two classes and their settings.
+`random_state` alone. See `classes.py` for the two classes and `settings.py` for their settings.
 """
 
 from __future__ import annotations
 
 import logging
+import warnings
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 try:
     from sklearn.base import BaseEstimator
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -27,49 +30,51 @@ from .. import checks
 from ..backend import Backend, BackendUnavailableError, remedies
 from ..model import Model
 from ..training import divergence
-from ..training.callbacks import EarlyStopping
-from .build import backend_for, build, from_bytes, predict, to_bytes
+from .build import backend_for, build, from_bytes, predict, set_penalties, to_bytes
+from .schedule import go_on_with, inverse_scaling, one_epoch, stopping
+from .settings import NETWORK, Settings, settings_of, steps_of
+from .split import check_split
+from .weights import weights_of
 
 Array = Any
 logger = logging.getLogger("nnfs_gpu")
 
-# What makes the network and its optimizer: must stay as it was for a warm start.
-NETWORK = (
-    *("hidden", "activation", "dropout", "l1", "l2", "loss", "optimizer", "learning_rate"),
-    *("decay", "backend", "dtype"),
-)
+# scikit-learn's words for what the network ends with, by the name of its loss.
+OUT_ACTIVATIONS = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "logistic"}
 
 
-def check_split(samples: int, share: float, classes: Array | None) -> None:
-    """ValueError where `share` of the samples cannot be set aside with some of each class.
+@dataclass(frozen=True)
+class Call:
+    """What was asked for.
 
-    classes  those of the samples, in whole numbers; None for a regression
+    what      "warm_start", or "partial_fit" for one epoch: what goes on with a network
+    again     whether it does: with that of the last fit
+    settings  as `settings_of` gives them
+    classes   all that will come, where they are known before
+    weights   what each sample counts, (N,) float64; None: all alike
     """
-    fewest = 1  # on both sides of the split
-    if classes is not None:
-        _, counts = np.unique(classes, return_counts=True)
-        fewest = len(counts)
-        if counts.min() < 2:
-            raise ValueError(
-                f"validation_fraction: got a class of {counts.min()} sample, expected at least 2, "
-                "to train on and to validate on; leave such classes out, or do without: "
-                "early_stopping=False"
-            )
-    aside = int(np.ceil(share * samples))
-    if fewest <= aside <= samples - fewest:
-        return
-    remedy = "give more samples"
-    if 2 * fewest <= samples:
-        count = min(max(aside, fewest), samples - fewest)
-        rounded = round(count / samples, 3)
-        exact = np.ceil(rounded * samples) == count
-        remedy = f"use validation_fraction={rounded if exact else (count - 0.25) / samples:.6g}"
-    least = "one of each class" if classes is not None else "one"
-    raise ValueError(
-        f"validation_fraction: got {share:g} of {samples} sample(s), {aside} to validate on and "
-        f"{samples - aside} to train on, expected at least {least} for both; {remedy}, or do "
-        "without: early_stopping=False"
-    )
+
+    what: str
+    again: bool
+    settings: dict[str, Any]
+    classes: Any
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a fit is to learn, as the network gets it.
+
+    targets  class numbers (N,), or (N, outputs)
+    outputs  of the network
+    end      its loss, by the name in the vocabulary
+    learned  attributes that fit sets
+    """
+
+    targets: Array
+    outputs: int
+    end: str
+    learned: dict[str, Any]
 
 
 def not_masked(**given: Any) -> None:
@@ -79,155 +84,196 @@ def not_masked(**given: Any) -> None:
             raise TypeError(remedies.masked(values, name))
 
 
-class EstimatorBase(BaseEstimator):
-    """Settings, training, prediction, pickling; see `nnfs_gpu.estimators` for the settings."""
+def samples_of_step(settings: dict[str, Any], data: tuple[Array, ...]) -> float:
+    """How many samples count in a step, by their weights: those of `data`, if it has any."""
+    X, _, *weights = data
+    return steps_of(settings, len(X)) * (float(weights[0].mean()) if weights else 1.0)
 
-    _monitor: str  # what early stopping looks at
+
+class EstimatorBase(BaseEstimator, Settings):
+    """Training, prediction, pickling.
+
+    Attributes
+    ----------
+    model_ : Model
+        The network.
+    n_iter_, t_ : int
+        Epochs of the last fit; samples seen by all fits that went on from one another.
+    loss_curve_, loss_, best_loss_ : list of float, float, float
+        Training loss of each epoch, the last, and the best, with early stopping None.
+    validation_scores_, best_validation_score_ : list of float, float
+        Of early stopping, else None.
+    history_ : dict of str to array
+        All curves.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+        Of the network, in scikit-learn's words.
+    n_features_in_, feature_names_in_ : int, array of str
+        Of X, which need not have names.
+    """
+
+    _score_curve: str  # what early stopping looks at
     model_: Model
-
-    def __init__(
-        self,
-        hidden: Any = (64,),
-        *,
-        activation: str = "relu",
-        dropout: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        optimizer: Any = "adam",
-        learning_rate: float | None = None,
-        decay: float | None = None,
-        epochs: int = 200,
-        batch_size: int | None = 32,
-        shuffle: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        backend: str | None = None,
-        dtype: Any = "float32",
-        random_state: Any = None,
-        verbose: bool = False,
-    ):
-        self.hidden = hidden
-        self.activation = activation
-        self.dropout = dropout
-        self.l1 = l1
-        self.l2 = l2
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.decay = decay
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.backend = backend
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    t_: int
+    history_: dict[str, np.ndarray]
 
     # ---- fit ----
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on X (N, features) and targets y; returns self.
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a network on X and y.
 
-        Raises ValueError or TypeError for settings or data that cannot be used, and ValueError
-        where training diverges.
+        Parameters
+        ----------
+        X : array or table of shape (N, features)
+            Data.
+        y : array of shape (N,) or (N, outputs)
+            Their classes or labels, or their targets.
+        sample_weight : array of shape (N,), optional
+            What each sample counts: a whole number as much as so many copies of it in its batch.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For settings or data that cannot be used, and where training diverges.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where max_iter ends training before n_iter_no_change and tol do.
+        FutureWarning
+            For settings by their old names.
+        """
+        return self._fit(X, y, sample_weight, "warm_start", bool(self.warm_start))
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, what: str, go_on: bool, classes: Any = None
+    ) -> Self:
+        """Train a network: where there is one and it is to `go_on`, that, else a new one.
+
+        Other arguments as in `Call`.
         """
         rng = check_random_state(self.random_state)
         init_seed, split_seed, shuffle_seed = (int(s) for s in rng.randint(2**31 - 1, size=3))
-        again = bool(self.warm_start) and hasattr(self, "model_")
-        settings, backend = self._network_settings(), backend_for(self.backend, self.dtype)
-        callbacks = self._callbacks()
-        not_masked(X=X, y=y)
+        again, settings = go_on and hasattr(self, "model_"), settings_of(self)
+        if what == "partial_fit":
+            one_epoch(settings)
+        backend = backend_for(settings["backend"], settings["dtype"])
+        not_masked(X=X, y=y, sample_weight=sample_weight)
         X, y = self._validated(X, y, backend.dtype, reset=not again)
-        targets, outputs, learned = self._targets(y, again)
+        weights = weights_of(settings.get("class_weight"), sample_weight, X, y, what)
+        task = self._task(y, Call(what, again, settings, classes, weights))
+        network = {name: settings[name] for name in NETWORK if name in settings}
         if again:
-            self._check_same_network(settings, outputs)
-            model = self.model_
+            self._check_same_network(network, task, what)
+            model, seen, curves = self.model_, self.t_, self.history_
+            go_on_with(model.optimizer, settings)
         else:
-            widths = (X.shape[1], *settings["hidden"], outputs)
-            model = build(backend, widths, init_seed, self._ends, settings)
-        held_out = None
-        if self.early_stopping:
-            X, targets, held_out = self._split(X, targets, split_seed)
-        curves = self._train(model, X, targets, held_out, callbacks, shuffle_seed)
-        for name, value in learned.items():
+            widths = (X.shape[1], *settings["hidden_layer_sizes"], task.outputs)
+            model = build(backend, widths, init_seed, task.end, settings)
+            seen, curves = 0, {}
+        data, held_out = self._set_aside(X, task.targets, weights, settings, split_seed)
+        set_penalties(model, settings, samples_of_step(settings, data))
+        # An order of its own in every epoch of all fits that go on from one another.
+        shuffle_seed += len(curves.get("loss", ()))
+        found, converged = self._train(model, data, held_out, settings, seen, shuffle_seed)
+        for name, value in task.learned.items():
             setattr(self, name, value)
-        self.model_, self._network = model, settings
-        self.history_, self.loss_curve_ = curves, curves["loss"]
-        self.n_iter_ = len(self.loss_curve_)
+        self.model_, self._network = model, network
+        self.n_iter_ = len(found["loss"])
+        self.t_ = seen + self.n_iter_ * len(data[0])
+        self.history_ = {name: np.append(curves.get(name, []), found[name]) for name in found}
+        self.n_outputs_, self.n_layers_ = task.outputs, len(network["hidden_layer_sizes"]) + 2
+        self.out_activation_ = OUT_ACTIVATIONS.get(task.end, "identity")
+        self._set_curves(settings["early_stopping"])
+        if not converged:
+            warnings.warn(
+                f"max_iter: {self.n_iter_} epochs were not enough to converge; give more, a larger "
+                "tol, or n_iter_no_change=float('inf') where so many are wanted",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return self
 
     def _validated(self, X: Any, y: Any, dtype: np.dtype, reset: bool) -> tuple[Array, Array]:
         """Data in `dtype` and targets, checked by scikit-learn."""
         raise NotImplementedError
 
-    def _targets(self, y: Array, again: bool) -> tuple[Array, int, dict[str, Any]]:
-        """Targets for the network, its number of outputs, and attributes that fit sets."""
+    def _task(self, y: Array, call: Call) -> Task:
+        """What is to be learned."""
         raise NotImplementedError
 
-    def _ends(self) -> tuple[Any, Any, Any]:
-        """Output activation, loss and accuracy, new ones."""
-        raise NotImplementedError
+    def _set_curves(self, early_stopping: bool) -> None:
+        """The curves under scikit-learn's names."""
+        self.loss_curve_ = self.history_["loss"].tolist()
+        self.loss_ = self.loss_curve_[-1]
+        self.best_loss_ = self.validation_scores_ = self.best_validation_score_ = None
+        if early_stopping:
+            scores = self.history_[self._score_curve]
+            scores = scores if self._score_curve.endswith("accuracy") else -scores
+            self.validation_scores_ = scores.tolist()
+            self.best_validation_score_ = max(self.validation_scores_)
+        else:
+            self.best_loss_ = min(self.loss_curve_)
 
     # ---- what fit is made of ----
-    def _network_settings(self) -> dict[str, Any]:
-        """The settings that make the network; `hidden` as a tuple of widths."""
-        settings = {name: getattr(self, name) for name in NETWORK if hasattr(self, name)}
-        hidden = settings["hidden"]
-        hidden = (hidden,) if isinstance(hidden, (int, np.integer)) else hidden
-        if isinstance(hidden, str) or not hasattr(hidden, "__len__"):
-            raise TypeError(f"hidden: got {hidden!r}, expected a tuple of layer widths")
-        return settings | {"hidden": tuple(checks.positive_int(n, "hidden") for n in hidden)}
-
-    def _check_same_network(self, settings: dict[str, Any], outputs: int) -> None:
-        changed = [name for name, value in settings.items() if value != self._network[name]]
+    def _check_same_network(self, network: dict[str, Any], task: Task, what: str) -> None:
+        changed = [name for name, value in network.items() if value != self._network[name]]
         if changed:
             raise ValueError(
-                f"warm_start: {', '.join(changed)} changed since the last fit, but the same "
+                f"{what}: {', '.join(changed)} changed since the last fit, but the same "
                 "network is to go on; put it back, or fit with warm_start=False"
             )
-        had = self.model_.get_parameters()[-1][0].shape[1]
-        if outputs != had:
-            raise ValueError(f"warm_start: got {outputs} target(s) a sample, expected {had}")
+        if task.outputs != self.n_outputs_:
+            raise ValueError(
+                f"{what}: got {task.outputs} target(s) a sample, expected {self.n_outputs_}"
+            )
 
-    def _callbacks(self) -> list[Any]:
-        patience = checks.positive_int(self.n_iter_no_change, "n_iter_no_change")
-        tol = checks.not_negative(self.tol, "tol")
-        stop = EarlyStopping(self._monitor, patience, min_delta=tol, restore_best=True)
-        return [stop] if self.early_stopping else []
-
-    def _split(self, X: Array, targets: Array, seed: int) -> tuple[Array, Array, Any]:
-        """Data to train on, and (X, targets) to validate on."""
-        share = checks.fraction(self.validation_fraction, "validation_fraction")
+    def _set_aside(
+        self, X: Array, targets: Array, weights: Any, settings: dict[str, Any], seed: int
+    ) -> tuple[tuple[Array, ...], Any]:
+        """X, targets and, where there are any, weights to train on; to validate on, or None."""
+        data = (X, targets) if weights is None else (X, targets, weights)
+        if not settings["early_stopping"]:
+            return data, None
+        share = checks.fraction(settings["validation_fraction"], "validation_fraction")
         if share == 0:
             raise ValueError("validation_fraction: got 0, expected a number above 0 and below 1")
         stratify = targets if targets.ndim == 1 else None
         check_split(len(targets), share, stratify)
-        X, X_val, targets, val = train_test_split(
-            X, targets, test_size=share, random_state=seed, stratify=stratify
-        )
-        return X, targets, (X_val, val)
+        parts = train_test_split(*data, test_size=share, random_state=seed, stratify=stratify)
+        return tuple(parts[::2]), tuple(parts[1::2])
 
     def _train(
-        self, model: Model, X: Array, targets: Array, held_out: Any, callbacks: Any, seed: int
-    ) -> dict[str, np.ndarray]:
-        """Train `model`; returns what was measured, one number an epoch."""
+        self,
+        model: Model,
+        data: tuple[Array, ...],
+        held_out: Any,
+        settings: dict[str, Any],
+        seen: int,
+        seed: int,
+    ) -> tuple[dict[str, np.ndarray], bool]:
+        """Train `model`; what was measured, one number an epoch, and whether that was enough.
+
+        data, held_out  of `_set_aside`
+        """
+        X, targets, *weights = data
+        stop = stopping(settings, self._score_curve)
+        schedule = inverse_scaling(settings, seen)
         with divergence.reported_by_caller():  # below
             history = model.train(
                 X,
                 targets,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                print_every=100 if self.verbose else None,
+                epochs=settings["max_iter"],
+                batch_size=steps_of(settings, len(X)),
+                print_every=100 if settings["verbose"] else None,
                 validation_data=held_out,
-                callbacks=callbacks,
-                shuffle=bool(self.shuffle),
+                callbacks=[one for one in (schedule, stop) if one is not None],
+                shuffle=bool(settings["shuffle"]),
                 seed=seed,
+                sample_weight=weights[0] if weights else None,
             )
         curves = {name: np.array(values) for name, values in history.history.items()}
         finite = np.isfinite(curves["loss"])
@@ -235,10 +281,11 @@ class EstimatorBase(BaseEstimator):
             what = "the loss of" if not finite.all() else "a weight after"
             epoch = np.argmin(finite) + 1 if not finite.all() else len(finite)
             raise ValueError(
-                f"training diverged: {what} epoch {epoch} is not finite; "
-                "take a lower learning_rate, or scale the features (StandardScaler)"
+                f"training diverged: {what} epoch {epoch} is not finite; take a lower "
+                "learning_rate_init, or scale the features (StandardScaler)"
             )
-        return curves
+        unending = stop is not None and stop.patience is not None and stop.stopped_epoch is None
+        return curves, not unending
 
     # ---- using ----
     def _outputs(self, X: Any) -> np.ndarray:

@@ -8,9 +8,10 @@ of this is seen outside.
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,16 @@ from ..layers import Layer_Dense, Layer_Dropout
 from ..model import Model
 
 Array = Any
-Ends = Callable[[], tuple[Any, Any, Any]]  # makes output activation, loss and accuracy
 
-# What can be chosen by name: of an activation between layers, one that is no identity; of an
-# optimizer, the rule that its class has without further settings.
-ACTIVATIONS = {name: one for name, one in vocabulary.ACTIVATIONS.items() if name != "linear"}
+# What can be chosen by name: an activation, by scikit-learn's names, too; of an optimizer, the rule
+# that its class has without further settings.
+ACTIVATIONS = {
+    **{name: one for name, one in vocabulary.ACTIVATIONS.items() if name != "linear"},
+    "logistic": vocabulary.ACTIVATIONS["sigmoid"],
+    "identity": vocabulary.ACTIVATIONS["linear"],
+}
 OPTIMIZERS = {name: one.make for name, one in vocabulary.OPTIMIZERS.items() if one.when is None}
+RULE_SETTINGS = ("momentum", "beta_1", "beta_2", "epsilon")  # given to the rules that have them
 PREDICT_ROWS = 4096  # rows predicted at once: bounds the memory that activations take
 
 _lock = threading.RLock()
@@ -56,24 +61,22 @@ def backend_for(name: Any, dtype: Any) -> Backend:
 
 
 def build(
-    backend: Backend, widths: Sequence[int], seed: int, ends: Ends, settings: dict[str, Any]
+    backend: Backend, widths: Sequence[int], seed: int, end: str, settings: dict[str, Any]
 ) -> Model:
     """The finalized network with its first weights, all random numbers from `seed`.
 
     widths    (inputs, hidden ..., outputs), at least two
-    settings  activation, dropout, l1, l2, optimizer, learning_rate, decay of an estimator
+    end       the loss by its name in the vocabulary, which has an output activation and an accuracy
+    settings  activation, dropout, solver, learning_rate_init, decay, momentum, beta_1, beta_2,
+              epsilon of an estimator
     Raises ValueError or TypeError for a setting that cannot be used.
     """
     activation = choice(settings["activation"], ACTIVATIONS, "activation")
     rate = checks.fraction(settings["dropout"], "dropout")
-    factors = {
-        "weight_regularizer_l1": checks.not_negative(settings["l1"], "l1"),
-        "weight_regularizer_l2": checks.not_negative(settings["l2"], "l2"),
-    }
     rng = np.random.RandomState(seed)
 
     def dense(n: int, m: int, gain: float) -> Layer_Dense:
-        layer = Layer_Dense(n, m, **factors)
+        layer = Layer_Dense(n, m)
         layer.weights = (rng.randn(n, m) * np.sqrt(gain / n)).astype(backend.dtype)
         return layer
 
@@ -87,23 +90,42 @@ def build(
                 if rate:
                     model.add(Layer_Dropout(rate, seed=int(rng.randint(2**31 - 1))))
             model.add(dense(widths[-2], widths[-1], 1.0))
-            output, loss, accuracy = ends()
-            model.add(output)
-            model.set(loss=loss, optimizer=_optimizer(settings), accuracy=accuracy)
+            known = vocabulary.LOSSES[end]
+            model.add(known.output())
+            accuracy = vocabulary.accuracy_for(end)
+            model.set(loss=known.make(), optimizer=_optimizer(settings), accuracy=accuracy)
             model.finalize()
         finally:
             np.random.set_state(state)
     return model
 
 
+def set_penalties(model: Model, settings: dict[str, Any], samples: float) -> None:
+    """The factors of the penalties on weights, for steps over so many samples.
+
+    Raises ValueError for a setting that cannot be used.
+    """
+    l1, alpha = (checks.not_negative(settings[name], name) for name in ("l1", "alpha"))
+    l2 = settings["l2"]
+    l2 = alpha / (2 * samples) if l2 is None else checks.not_negative(l2, "l2")
+    for layer in model.trainable_layers:
+        layer.weight_regularizer_l1, layer.weight_regularizer_l2 = l1, l2
+
+
 def _optimizer(settings: dict[str, Any]) -> Any:
-    make = settings["optimizer"]
+    make = settings["solver"]
+    given = {"learning_rate": settings["learning_rate_init"], "decay": settings["decay"]}
+    given = {name: value for name, value in given.items() if value is not None}
     if not callable(make):
-        make = choice(make, OPTIMIZERS, "optimizer")
-    given = {name: settings[name] for name in ("learning_rate", "decay")}
-    made = make(**{name: value for name, value in given.items() if value is not None})
+        make = choice(make, OPTIMIZERS, "solver")
+        given |= {name: settings[name] for name in RULE_SETTINGS}
+    taken = inspect.signature(make).parameters.values()
+    if not any(one.kind is one.VAR_KEYWORD for one in taken):
+        names = {one.name for one in taken}
+        given = {name: value for name, value in given.items() if name in names}
+    made = make(**given)
     if isinstance(made, type) or not hasattr(made, "update_params"):
-        raise TypeError(f"optimizer: {make!r} made {made!r}, expected an optimizer object")
+        raise TypeError(f"solver: {make!r} made {made!r}, expected an optimizer object")
     return made
 
 

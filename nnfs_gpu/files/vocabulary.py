@@ -104,18 +104,32 @@ def register(
 ) -> Callable[[type[Kind]], type[Kind]]:
     """Let model files and checkpoints hold a class of your own: a decorator.
 
+    What is not named is not kept. The class's name begins like the book's: Layer_, Activation_,
+    Loss_, Optimizer_ or Accuracy_. A program that loads the file defines and registers it first. ::
+
         @nnfs_gpu.register(arguments=["rate"], state=["steps"], layer_state=["weight_slow"])
         class Optimizer_Lookahead: ...
 
-    arguments    of the constructor; attributes of these names hold what was given: numbers,
-                 texts, True, False or None
-    state        attributes that training changes: the same, and arrays
-    layer_state  of an optimizer: the arrays that it keeps on each layer, beside those of the
-                 book's names, which are kept anyway
+    Parameters
+    ----------
+    arguments : iterable of str
+        Of the constructor; attributes of these names hold what was given: numbers, texts, True,
+        False or None.
+    state : iterable of str
+        Attributes that training changes: the same, and arrays.
+    layer_state : iterable of str
+        Of an optimizer: the arrays that it keeps on each layer, beside those of the book's names,
+        which are kept anyway.
 
-    What is not named is not kept. The class's name begins like the book's: Layer_, Activation_,
-    Loss_, Optimizer_ or Accuracy_. A program that loads the file defines and registers it first.
-    Raises ValueError for another name, or one that a class here has.
+    Returns
+    -------
+    callable
+        What takes the class and gives it back.
+
+    Raises
+    ------
+    ValueError
+        For a class with another name, or one that a class here has.
     """
 
     def add(kind: type[Kind]) -> type[Kind]:

@@ -22,6 +22,7 @@ __all__ = [
     "Plan",
     "Stage",
     "StageParts",
+    "chosen",
     "engine",
     "explain",
     "make_plan",
@@ -36,7 +37,23 @@ ENGINES = {  # backend: (module, what it is called in reports); imported when as
 
 
 def engine(model: Network) -> Any:
-    """A `FusedSteps` for a finalized model. Raises CannotFuse where there is none."""
+    """The object that runs whole steps of a model, on its backend.
+
+    Parameters
+    ----------
+    model : Model
+        A finalized one, with a loss, an optimizer and an accuracy.
+
+    Returns
+    -------
+    FusedSteps
+        Of the backend's engine.
+
+    Raises
+    ------
+    CannotFuse
+        Where there is none, with the reason.
+    """
     name = model.backend.name
     if name not in ENGINES:
         raise CannotFuse(
@@ -46,12 +63,29 @@ def engine(model: Network) -> Any:
     return importlib.import_module(ENGINES[name][0]).FusedSteps(model, plan)
 
 
-def explain(model: Network) -> str:
-    """The plan with its bytes and operations a sample, and the engine chosen and why."""
-    text = ""
+def chosen(model: Network) -> str:
+    """What trains a finalized model with a loss and an optimizer, and why that."""
     try:
-        text = make_plan(model).describe() + "\n"
-        chosen = engine(model)
+        made = engine(model)
     except CannotFuse as reason:
-        return f"{text}layer by layer: {reason}"
-    return f"{text}{ENGINES[model.backend.name][1]}: {chosen.describe()}"
+        return f"layer by layer: {reason}"
+    return f"{ENGINES[model.backend.name][1]}: {made.describe()}"
+
+
+def explain(model: Network) -> str:
+    """What `Model.explain` prints.
+
+    Parameters
+    ----------
+    model : Model
+        A finalized one.
+
+    Returns
+    -------
+    str
+        The plan with its bytes and operations a sample, and the engine chosen and why.
+    """
+    try:
+        return f"{make_plan(model).describe()}\n{chosen(model)}"
+    except CannotFuse as reason:
+        return f"layer by layer: {reason}"

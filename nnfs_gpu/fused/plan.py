@@ -18,7 +18,7 @@ from typing import Any
 
 from ..network.network import Network
 from ..own.parts import name_of
-from ..parameters import factors
+from ..parameters import factors, penalties
 from .stages import StageParts, check_unchanged, stage_parts
 from .vocabulary import ACCURACIES, ACTIVATIONS, LOSSES, OPTIMIZERS, CannotFuse, name_in
 
@@ -170,13 +170,8 @@ class Plan:
             line += "".join(f" {constant:g}" for constant in stage.constants)
             if stage.dropout:
                 line += f", dropout keeps {stage.keep:g}"
-            penalties = {
-                "L1 of weights": stage.weight_l1,
-                "L2 of weights": stage.weight_l2,
-                "L1 of biases": stage.bias_l1,
-                "L2 of biases": stage.bias_l2,
-            }
-            line += "".join(f", {name} {value:g}" for name, value in penalties.items() if value)
+            given = stage.weight_l1, stage.weight_l2, stage.bias_l1, stage.bias_l2
+            line += "".join(f", {penalty}" for penalty in penalties(given))
             lines.append(line)
         lines.append(f"  loss {self.loss}, accuracy {self.accuracy}, optimizer {self.optimizer}")
         fused, apart, flops = self.bytes_fused(), self.bytes_layers(), self.flops()

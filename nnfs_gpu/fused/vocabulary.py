@@ -154,6 +154,13 @@ ACCURACIES = {
 }
 
 
+def accuracy_for(loss: str) -> Any:
+    """A new accuracy that fits the loss of this name."""
+    known = next(one for one in ACCURACIES.values() if one.make and loss in one.losses)
+    make: Any = known.make
+    return make(binary=True) if known.binary else make()
+
+
 def name_in(table: dict[str, Any], thing: Any) -> str | None:
     """The name that `table` has for an object; None where it has none.
 

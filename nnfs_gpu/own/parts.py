@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Self
 from ..backend import Backend, get_backend
 from ..backend.numpy_backend import NumpyBackend
 from ..parameters import PARAMETERS, REGULARIZERS
+from ..reprs import described
 from .values import converted, result
 
 Array = Any
@@ -53,6 +54,9 @@ class Part:
         part.backend = get_backend()
         vars(part).update(cls.DEFAULTS)
         return part
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def __getstate__(self) -> Any:
         """Without the neighbours in a model: a layer is copied and pickled alone.

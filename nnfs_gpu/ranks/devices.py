@@ -25,8 +25,21 @@ def choose_device(world: World) -> int | None:
     of a node has device 0, the next one device 1. A single process keeps the device that it has:
     None, as where no rank has CUDA and CuPy.
 
-    Raises WorldError, on all ranks, where some have a GPU and others none, where a node has more
-    ranks than devices, and where two ranks are on one device.
+    Parameters
+    ----------
+    world : World
+        All ranks call this, before anything lies on a GPU.
+
+    Returns
+    -------
+    int or None
+        Number of the device.
+
+    Raises
+    ------
+    WorldError
+        On all ranks, where some have a GPU and others none, where a node has more ranks than
+        devices, and where two ranks are on one device.
     """
     if world.size == 1:
         return None

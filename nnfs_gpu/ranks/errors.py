@@ -17,7 +17,12 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 class WorldError(RuntimeError):
     """The ranks cannot work together, or not any more.
 
-    quiet  whether another process says the same, so that this one need not
+    Parameters
+    ----------
+    message : str
+        What is wrong and what to do.
+    quiet : bool
+        Whether another process says the same, so that this one need not.
     """
 
     def __init__(self, message: str, quiet: bool = False):
@@ -28,7 +33,14 @@ class WorldError(RuntimeError):
 class RankError(WorldError):
     """What failed on one rank, raised on all: "rank 2: ValueError: ...".
 
-    rank  the first on which it failed; that rank's traceback is a note of the error
+    That rank's traceback is a note of the error.
+
+    Parameters
+    ----------
+    message : str
+        What it raised.
+    rank : int
+        The first on which it failed.
     """
 
     def __init__(self, message: str, rank: int):

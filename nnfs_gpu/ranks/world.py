@@ -25,15 +25,13 @@ Array = Any
 class World:
     """The ranks of a program: one process, unless a subclass connects several.
 
-    rank, size  the number of this one, from 0, and how many there are
-
     Ranks call the same methods in the same order. Use it as a context: an exception that only one
-    rank raises then ends all of them at once, with its traceback and an exit code that is not 0.
+    rank raises then ends all of them at once, with its traceback and an exit code that is not 0::
 
         with nnfs_gpu.World.mpi() as world:
             model.train(X, y, world=world)
 
-    Whatever can add up arrays of int64 fills the interface, to the same bits. PyTorch's, say:
+    Whatever can add up arrays of int64 fills the interface, to the same bits. PyTorch's, say::
 
         class TorchWorld(nnfs_gpu.World):
             def __init__(self):
@@ -53,6 +51,13 @@ class World:
 
             def abort(self, code=1):
                 os._exit(code)  # torchrun ends the others
+
+    Attributes
+    ----------
+    rank : int
+        The number of this one, from 0.
+    size : int
+        How many there are.
     """
 
     rank: int = 0
@@ -62,27 +67,63 @@ class World:
     def mpi(cls, timeout: float = 600.0) -> World:
         """The processes that an MPI launcher has started: `mpiexec -n 4 python program.py`.
 
-        timeout  seconds that a call waits for the other ranks, before TimeoutError
-
         From here on, an exception that nobody catches ends all ranks, also outside of a context;
         and ranks of one machine that may run on the same cores share them (`cores.py`).
-        Raises WorldError where mpi4py or an MPI library is missing (extra `mpi`), and where the
-        launcher has started several processes which do not see each other.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds that a call waits for the other ranks, before TimeoutError.
+
+        Returns
+        -------
+        World
+            Of one rank where no launcher has started several.
+
+        Raises
+        ------
+        WorldError
+            Where mpi4py or an MPI library is missing (extra `mpi`), and where the launcher has
+            started several processes which do not see each other.
         """
         return MPIWorld(timeout)
 
     def sum(self, a: Array) -> None:
-        """Add up `a` over the ranks, in place: a contiguous array of int64, as long on each.
+        """Add up an array over the ranks, in place.
 
-        It lies on the host, or on the GPU of this rank. Raises TypeError for another array,
-        TimeoutError where the other ranks do not come.
+        Parameters
+        ----------
+        a : array of int64
+            Contiguous, as long on each rank; on the host, or on the GPU of this rank.
+
+        Raises
+        ------
+        TypeError
+            For another array.
+        TimeoutError
+            Where the other ranks do not come.
         """
         check_words(a)
 
     def broadcast(self, value: Any) -> Any:
-        """The `value` of rank 0, which can be pickled; of the others it is not looked at.
+        """The value of rank 0.
 
-        Where rank 0 cannot pickle it, all raise RankError. Raises TimeoutError as `sum`.
+        Parameters
+        ----------
+        value : object
+            One that can be pickled; of the other ranks it is not looked at.
+
+        Returns
+        -------
+        object
+            That of rank 0.
+
+        Raises
+        ------
+        RankError
+            On all, where rank 0 cannot pickle it.
+        TimeoutError
+            Where the other ranks do not come.
         """
         return value
 
@@ -90,7 +131,13 @@ class World:
         """Returns when all ranks have called it. Raises TimeoutError as `sum`."""
 
     def abort(self, code: int = 1) -> None:
-        """End all ranks now, with this exit code, whatever they are doing. Does not return."""
+        """End all ranks now, whatever they are doing. Does not return.
+
+        Parameters
+        ----------
+        code : int
+            The exit code.
+        """
         flush()
         raise SystemExit(code)
 
@@ -111,6 +158,11 @@ class World:
         """End all ranks with `error`, which this one has raised, unless all raise it.
 
         One process and sys.exit(0) end by themselves: then, too, nothing is done here.
+
+        Parameters
+        ----------
+        error : BaseException
+            What this rank has raised.
         """
         code = errors.exit_code(error)
         if self.size > 1 and code and not errors.is_on_all(error):

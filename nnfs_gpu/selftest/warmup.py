@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def _deep(_: Any) -> None:
     """Losses, optimizers, hidden activations, dropout: each in one network at least."""
     hidden: list[Callable[[], Any]] = [known.make for known in vocabulary.ACTIVATIONS.values()]
     ends = [
-        (known.make, known.output, _accuracy(name)) for name, known in vocabulary.LOSSES.items()
+        (known.make, known.output, partial(vocabulary.accuracy_for, name))
+        for name, known in vocabulary.LOSSES.items()
     ]
     rules = [
         known.make(**({known.when: 0.9} if known.when else {}))
@@ -68,13 +70,6 @@ def _deep(_: Any) -> None:
         _step(layers, *ends[number % len(ends)], rules[number % len(rules)])
     soft = np.full((SAMPLES, 3), 1 / 3)
     _step([Layer_Dense(2, 5), hidden[-1](), Layer_Dense(5, 3)], *CLASSES, Optimizer_Adam(), soft)
-
-
-def _accuracy(loss: str) -> Callable[[], Any]:
-    """What makes the accuracy that fits a loss."""
-    known = next(one for one in vocabulary.ACCURACIES.values() if one.make and loss in one.losses)
-    make: Any = known.make
-    return lambda: make(**({"binary": True} if known.binary else {}))
 
 
 def _narrow(_: Any) -> None:

@@ -1,13 +1,12 @@
-"""Callbacks: what `Model.train` tells others while it runs; and the history that it returns."""
+"""Callbacks: what `Model.train` tells others while it runs."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from .. import checks
+from ..reprs import described
 
 
 class Callback:
@@ -26,10 +25,17 @@ class Callback:
         True for one that prints or writes: of several ranks (`world=`) the first alone calls
         it. Others are called on all ranks, with the same numbers; one that stops training
         stops all, after the same step.
+    wants_loss : bool
+        True for one that asks for the numbers of every step: they are fetched from the device for
+        it, and training waits for that.
     """
 
     model: Any = None
     rank_0 = False
+    wants_loss = False
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         """Before the first step.
@@ -41,14 +47,15 @@ class Callback:
         """
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
-        """After a step. Nothing is fetched here.
+        """After a step. Nothing is fetched here but for those with `wants_loss`.
 
         Parameters
         ----------
         batch : int
             Number of the step within its epoch, from 0.
         logs : dict
-            Of the step: "epoch".
+            Of the step: "epoch"; with `wants_loss` "loss", "data_loss", "reg_loss" and "accuracy"
+            of its batch before the update, too.
         """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -117,6 +124,24 @@ class Callback:
         """
 
 
+class Onlooker(Callback):
+    """One that only shows how far training is, now and then: training does not slow down for it.
+
+    It is not told of each step, and of the end of an epoch where it is `due` and of the last. What
+    goes into one call of an engine otherwise, many steps or many epochs, does so with it, too, and
+    no numbers are fetched but those of the epochs that it is told of.
+    """
+
+    def due(self, epoch: int) -> bool:
+        """Whether to be told of the end of an epoch now. Asked often: costs next to nothing."""
+        return True
+
+    def on_progress(self, epochs: int, steps: int) -> None:
+        """So many epochs are done, and so many steps of the next: before the first step, and after
+        steps or calls of many. The device may still be at work on them.
+        """
+
+
 def checked(callbacks: Any) -> tuple[Callback, ...]:
     """The callbacks as a tuple. Raises TypeError where they are no list of callback objects."""
     if hasattr(callbacks, "on_epoch_end"):
@@ -128,6 +153,11 @@ def checked(callbacks: Any) -> tuple[Callback, ...]:
                 "nnfs_gpu.Callback; make one: EarlyStopping(...)"
             )
     return tuple(callbacks)
+
+
+def wants_loss(callback: Any) -> bool:
+    """Whether it asks for the numbers of every step; one that knows nothing of it does not."""
+    return bool(getattr(callback, "wants_loss", False))
 
 
 def tell_of_exceptions(callbacks: Sequence[Callback], ending: contextlib.ExitStack) -> None:
@@ -142,212 +172,3 @@ def tell_of_exceptions(callbacks: Sequence[Callback], ending: contextlib.ExitSta
                 callback.on_exception(error)
 
         ending.push(tell)
-
-
-class History:
-    """The curve of a training run: `history["loss"]` is a list with one number an epoch.
-
-    Attributes
-    ----------
-    epoch : list of int
-        The epochs' numbers, from 1.
-    history : dict of str to list of float
-        The lists by name, as in Keras.
-    communication : float
-        Seconds that this rank has spent in the sums of this call's steps, waiting for the
-        others included; 0 where one process has trained.
-    """
-
-    def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-        self.communication = 0.0
-
-    def append(self, epoch: int, logs: dict[str, float]) -> None:
-        """Add numbers of an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            The last one or the one after it.
-        logs : dict of str to float
-            Its numbers by name.
-        """
-        if not self.epoch or self.epoch[-1] != epoch:
-            self.epoch.append(epoch)
-        for key, value in logs.items():
-            self.history.setdefault(key, []).append(value)
-
-    def last(self) -> dict[str, float]:
-        """The numbers of the last epoch.
-
-        Returns
-        -------
-        dict of str to float
-            By name; {} before the first epoch.
-        """
-        return {key: values[-1] for key, values in self.history.items()}
-
-    def __getitem__(self, key: str) -> list[float]:
-        if key not in self.history:
-            known = ", ".join(self.history) or "nothing yet"
-            raise KeyError(f"the history has no {key!r}; it has {known}")
-        return self.history[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.history
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{key} {value:.4g}" for key, value in self.last().items())
-        return f"<History of {len(self.epoch)} epochs; {last}>"
-
-
-class EarlyStopping(Callback):
-    """Ends training when a number has not improved for `patience` epochs in a row.
-
-    After training: `best` and `best_epoch` (from 1), `stopped_epoch` (None: ran to the end).
-    NaN is never an improvement.
-
-    Parameters
-    ----------
-    monitor : str
-        What to watch: a name of the epoch's logs. Accuracies should rise, all else should fall.
-    patience : int, optional
-        Epochs without improvement after which to stop; None: never stop.
-    min_delta : float
-        What counts as an improvement: a change of more than this.
-    restore_best : bool
-        At the end of training, also by Ctrl-C or another exception, put back the parameters of
-        the best epoch (those of the layers; the optimizer's state stays that of the last step).
-
-    Raises
-    ------
-    ValueError
-        When training begins where nothing of the name `monitor` will be measured.
-    """
-
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        patience: int | None = 10,
-        min_delta: float = 0.0,
-        restore_best: bool = False,
-    ):
-        self.monitor = monitor
-        self.patience = None if patience is None else checks.positive_int(patience, "patience")
-        self.min_delta = checks.not_negative(min_delta, "min_delta")
-        self.restore_best = bool(restore_best)
-        self._reset()
-
-    def _reset(self) -> None:
-        self.best = math.nan
-        self.best_epoch: int | None = None
-        self.stopped_epoch: int | None = None
-        self.wait = 0
-        self._parameters: list[tuple[Any, Any]] = []
-
-    def on_train_begin(self, logs: dict[str, Any]) -> None:
-        """Forget an earlier training."""
-        if self.monitor not in logs["metrics"]:
-            raise ValueError(
-                f"EarlyStopping monitors {self.monitor!r}, but an epoch gives "
-                f"{', '.join(logs['metrics'])}; val_ numbers need validation_data"
-            )
-        self._reset()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Compare the epoch with the best one so far."""
-        value = logs[self.monitor]
-        if self._improved(value):
-            if self.restore_best:
-                copy = self.model.backend.copy
-                self._parameters = [(copy(w), copy(b)) for w, b in self.model.get_parameters()]
-            self.best, self.best_epoch, self.wait = value, epoch, 0
-            return
-        self.wait += 1
-        if self.patience is not None and self.wait >= self.patience:
-            self.stopped_epoch = epoch
-            self.model.stop_training = True
-
-    def _improved(self, value: float) -> bool:
-        if math.isnan(value) or self.best_epoch is None:
-            return not math.isnan(value)
-        gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
-        return bool(gain > self.min_delta)
-
-    def on_train_end(self, logs: dict[str, float]) -> None:
-        """Put the best parameters back, where that was asked for."""
-        self._restore()
-
-    def on_exception(self, error: BaseException) -> None:
-        """The same. A Ctrl-C that comes in the middle of it waits until it is done."""
-        try:
-            self._restore()
-        except KeyboardInterrupt:
-            self._restore()
-            raise
-
-    def _restore(self) -> None:
-        if self._parameters:
-            self.model.set_parameters(self._parameters)
-            self._parameters = []
-
-    # ---- for checkpoints ----
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "monitor": self.monitor,
-            "patience": self.patience,
-            "min_delta": self.min_delta,
-            "restore_best": self.restore_best,
-        }
-
-    def get_state(self) -> dict[str, Any]:
-        """The best number, the epochs waited since, and the best parameters."""
-        to_numpy = self.model.backend.to_numpy
-        state = {name: getattr(self, name) for name in self._NUMBERS}
-        for number, pair in enumerate(self._parameters):
-            for name, values in zip(("weights", "biases"), pair, strict=True):
-                state[f"{number}.{name}"] = to_numpy(values)
-        return state
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take them back; training that had been stopped stays so.
-
-        Raises ValueError, TypeError, KeyError or OverflowError, and changes nothing, for
-        another state.
-        """
-        best, wait = state["best"], checks.seed(state["wait"], "wait")
-        if isinstance(best, bool) or not isinstance(best, (int, float)):
-            raise TypeError(f"best: got {type(best).__name__}, expected a number")
-        float(best)  # raises for a whole number that none can hold
-        epochs = {name: _epoch(state[name], name) for name in ("best_epoch", "stopped_epoch")}
-        parameters = self._checked_parameters(state, epochs["best_epoch"])
-        self.best, self.wait, self._parameters = best, wait, parameters
-        self.best_epoch, self.stopped_epoch = epochs["best_epoch"], epochs["stopped_epoch"]
-        self.model.stop_training = self.stopped_epoch is not None
-
-    def _checked_parameters(self, state: dict[str, Any], best_epoch: int | None) -> list[Any]:
-        """The best parameters in `state`, of the model's shapes and dtype, on its backend."""
-        copy, asarray = self.model.backend.copy, self.model.backend.asarray
-        found: list[Any] = []
-        needed = self.model.get_parameters() if self.restore_best and best_epoch else []
-        names = {f"{n}.{name}" for n in range(len(needed)) for name in ("weights", "biases")}
-        if state.keys() != {*self._NUMBERS, *names}:
-            raise ValueError(f"got {sorted(state)}, expected {sorted({*self._NUMBERS, *names})}")
-        for number, pair in enumerate(needed):
-            arrays = state[f"{number}.weights"], state[f"{number}.biases"]
-            for values, now in zip(arrays, pair, strict=True):
-                if (values.shape, values.dtype) != (now.shape, now.dtype):
-                    raise ValueError(
-                        f"best parameters: got {values.shape} {values.dtype}, expected "
-                        f"{now.shape} {now.dtype}"
-                    )
-            found.append(tuple(copy(asarray(values)) for values in arrays))
-        return found
-
-    _NUMBERS = ("best", "best_epoch", "stopped_epoch", "wait")
-
-
-def _epoch(value: Any, name: str) -> int | None:
-    return None if value is None else checks.positive_int(value, name)

@@ -9,7 +9,7 @@ from ..files import forms as file_forms, model_file as storage, tensor_reader
 from ..files.forms import HISTORY
 from ..files.tensor_file import AnyPath, Document, ModelFileError, Tensors
 from ..files.tensor_reader import Forms, Judge, reason, short
-from .callbacks import History
+from .history import History
 
 
 class CheckpointError(ValueError):

@@ -30,9 +30,9 @@ from ..ranks.errors import WorldError
 from ..ranks.failures import together
 from ..ranks.world import World
 from . import divergence
-from .callbacks import History
 from .checkpoint import MOST_NAMED
 from .checkpoint_settings import differences, settings_of
+from .history import History
 from .loop import Training
 from .run import Run
 from .shared import SharedSteps
@@ -56,7 +56,7 @@ class RankTraining(Training):
         self._drawn = False  # dropout's seeds
         if world.rank:
             run.print_every = 0
-            run.called = tuple(one for one in run.callbacks if not getattr(one, "rank_0", False))
+            run.call(one for one in run.callbacks if not getattr(one, "rank_0", False))
         leaf = self.shared.engine.leaf
         run.data.shares(run.batch_size, None, 0, self.shared.share, leaf)  # may raise
 

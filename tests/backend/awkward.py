@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 
 from nnfs_gpu.selftest.crosscheck import bits_of
-from nnfs_gpu.selftest.operations import NOT_YET, OPERATIONS, Operation
+from nnfs_gpu.selftest.operations import OPERATIONS, SAME, Operation
 
 # One row, one class, C around what kernels are cut by, rows that no block divides.
 SHAPES = ((1, 1), (1, 3), (9, 1), (257, 3), (100, 10), (5, 31), (3, 32), (7, 33), (2, 1025))
 SIMULATED = ((1, 1), (9, 1), (5, 3), (3, 31), (2, 32), (2, 33), (1, 1025))  # a thread is a thread
+BIASES = ("linear_backward, bias", "linear_relu_backward, bias")
 WITHOUT_ARRAYS = {"zeros", "synchronize", "random_words", "spiral"}
 # A Jacobian of long rows has more elements than all the rest; asarray gets float64 to convert.
 LONGEST = {"softmax_jacobian": 33}
+# What takes sums over chunks of rows gets several of them, short and long rows.
+LARGER = dict.fromkeys(BIASES, ((300, 3), (40, 130)))
 
 
 def arguments(operation: Operation, dtype: Any, n: int, c: int, *, strewn: bool) -> dict[str, Any]:
@@ -72,8 +75,7 @@ def _bias_gradient(name: str) -> Case:
 
 
 CASES: dict[str, tuple[str, Case]] = {o.id: (o.bits, _whole(o)) for o in OPERATIONS} | {
-    f"{name}, bias": (NOT_YET, _bias_gradient(name))
-    for name in ("linear_backward", "linear_relu_backward")
+    name: (SAME, _bias_gradient(name.split(",")[0])) for name in BIASES
 }
 
 
@@ -84,7 +86,7 @@ def digests(backend: Any, shapes: Any) -> dict[str, dict[str, str]]:
         warnings.simplefilter("ignore", RuntimeWarning)
         for name, (_, run) in CASES.items():
             operation = name.split("-")[0]
-            for n, c in shapes:
+            for n, c in (*shapes, *LARGER.get(name, ())):
                 if c > LONGEST.get(operation, c):
                     continue
                 for strewn in (False, True)[: 1 if operation in WITHOUT_ARRAYS else 2]:

@@ -1,22 +1,13 @@
-"""Parts of the command line, without processes: speed, the picture."""
+"""Parts of the command line, without processes: how fast training was."""
 
 from __future__ import annotations
 
 import signal
 
-import numpy as np
 import pytest
-from cli_runs import assert_png
-from networks import dense_model
 
-from nnfs_gpu import (
-    Model,
-    Optimizer_SGD,
-    spiral_bayes_limit,
-    spiral_data,
-    use_backend,
-)
-from nnfs_gpu.cli import picture, progress as cli_progress
+from nnfs_gpu import Model, Optimizer_SGD
+from nnfs_gpu.cli import progress as cli_progress
 
 
 class _Clock:
@@ -84,31 +75,3 @@ def test_speed_counts_training_steps_without_the_first_and_without_validation(mo
     watch.model.optimizer = Optimizer_SGD(learning_rate=3.0)
     with pytest.raises(cli_progress.DivergedError, match="lower --learning-rate than 3"):
         watch.on_epoch_end(3, {"loss": float("nan"), "accuracy": 0.5, "val_loss": 1.0})
-
-
-@pytest.mark.parametrize(("classes", "epochs"), [(1, 1), (2, 0), (3, 40), (7, 2), (300, 3)])
-def test_picture_of_any_number_of_classes_and_epochs(classes, epochs, tmp_path):
-    with use_backend("numpy", dtype="float32"):
-        model = dense_model(2, classes)
-        points, labels = spiral_data(20, classes, seed=0)
-    numbers = [1 / n for n in range(1, epochs + 1)]
-    curve = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), numbers)
-    curve["epoch"] = list(range(1, epochs + 1))
-    png = picture.draw(model, points, labels, curve, spiral_bayes_limit(classes), "Title")
-    (tmp_path / "p.png").write_bytes(png)
-    assert_png(tmp_path / "p.png")
-
-
-def test_regions_take_the_colour_of_the_likely_class():
-    """A network that decides by the sign of x: left and right half, paler at the border."""
-    with use_backend("numpy", dtype="float32"):
-        model = dense_model(2, 2)
-        model.layers[0].weights = [[-8.0, 8.0], [0.0, 0.0]]
-    image = picture.region_image(model, 64)
-    left, right = image[32, 8, :3], image[32, 55, :3]
-    blue, orange = picture.class_colours(2)
-    assert np.abs(left - blue).sum() < np.abs(left - orange).sum()
-    assert np.abs(right - orange).sum() < np.abs(right - blue).sum()
-    assert image[32, 32, :3].min() > max(left.min(), right.min())  # the border is paler
-    assert image[0, 0, 3] == 0  # beyond the data: transparent
-    assert image[32, 8, 3] == 1

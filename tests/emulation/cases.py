@@ -153,13 +153,16 @@ def clipped(p):
 WIDE_SHAPES = (*SHAPES, (70, 127), (5, 128), (6, 129), (3, 300))
 
 
-def chunks(gpu, n, c):
-    """The grid of a partial column sum: column tiles and chunks of rows."""
-    return gpu.blocks(-(-c // 128)), gpu.blocks(1 + n // 64)
+LONG_ROWS = (*WIDE_SHAPES, (300, 129), (40, 130), (600, 5))  # chunks of 256 rows, lanes of 32
 
 
-def joined(gpu, partial):
-    parts, c = partial.shape
-    total = gpu.empty(c)
-    gpu.launch("reductions", "column_sum_final", gpu.blocks(-(-c // 128)), partial, total, parts, c)
-    return total
+def column_sums(gpu, n, c, file, kernel, *arrays):
+    """The sums of each chunk by `kernel`, and those of the chunks' sums."""
+    while True:
+        chunks = -(-n // 256)
+        sums = gpu.empty((chunks, c))
+        grid = gpu.blocks(-(-c // 32)), gpu.blocks(chunks)
+        gpu.launch(file, kernel, grid, *arrays, sums, n, c)
+        if chunks == 1:
+            return sums[0]
+        file, kernel, arrays, n = "reductions", "column_sum", (sums,), chunks

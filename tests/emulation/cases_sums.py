@@ -6,13 +6,13 @@ import numpy as np
 from helpers import philox_words, spiral_error, summing
 
 from emulation.cases import (
+    LONG_ROWS,
     ORACLE,
     SHAPES,
     WIDE_SHAPES,
     Result,
     case,
-    chunks,
-    joined,
+    column_sums,
     normal,
     row_blocks,
     wide,
@@ -34,13 +34,12 @@ def argmax(gpu, rng, n, c):
     return [Result(column, ORACLE.argmax(x))]
 
 
-@case("reductions.column_sum_partial", "reductions.column_sum_final", shapes=WIDE_SHAPES)
+@case("reductions.column_sum", shapes=LONG_ROWS)
 def column_sum(gpu, rng, n, c):
-    dy, grid = gpu.array(normal(rng, n, c)), chunks(gpu, n, c)
-    partial = gpu.empty((grid[1], c))
-    gpu.launch("reductions", "column_sum_partial", grid, dy, partial, n, c)
+    dy = gpu.array(normal(rng, n, c))
+    found = column_sums(gpu, n, c, "reductions", "column_sum", dy)
     expected, magnitude = wide(dy).sum(axis=0), np.abs(wide(dy)).sum(axis=0)
-    return [Result(joined(gpu, partial), expected, summing(n), magnitude)]
+    return [Result(found, expected, summing(n), magnitude)]
 
 
 @case("dense.add_bias", "dense.bias_relu_forward", shapes=WIDE_SHAPES)
@@ -52,17 +51,16 @@ def bias(gpu, rng, n, c):
     return [Result(y, ORACLE.relu_forward(expected)), Result(z, expected)]
 
 
-@case("dense.relu_backward_column_sum", shapes=WIDE_SHAPES)
+@case("dense.relu_backward_column_sum", shapes=LONG_ROWS)
 def relu_backward_column_sum(gpu, rng, n, c):
     y, dy = gpu.array(np.maximum(normal(rng, n, c), 0)), gpu.array(normal(rng, n, c))
-    dz, grid = gpu.empty((n, c)), chunks(gpu, n, c)
-    partial = gpu.empty((grid[1], c))
-    gpu.launch("dense", "relu_backward_column_sum", grid, dy, y, dz, partial, n, c)
+    dz = gpu.empty((n, c))
+    found = column_sums(gpu, n, c, "dense", "relu_backward_column_sum", dy, y, dz)
     expected = ORACLE.relu_backward(wide(dy), wide(y))
     magnitude = np.abs(expected).sum(axis=0)
     return [
         Result(dz, expected),
-        Result(joined(gpu, partial), expected.sum(axis=0), summing(n), magnitude),
+        Result(found, expected.sum(axis=0), summing(n), magnitude),
     ]
 
 

@@ -7,7 +7,9 @@ import numpy as np
 from nnfs_gpu.estimators.classes import NNFSClassifier, NNFSRegressor
 
 BOTH = (NNFSClassifier, NNFSRegressor)
-QUICK = {"epochs": 3, "random_state": 0, "backend": "numpy"}
+# All epochs, so that none is missing where a test counts them or compares what they lead to.
+ENDLESS = {"n_iter_no_change": np.inf}
+QUICK = {"max_iter": 3, "random_state": 0, "backend": "numpy", **ENDLESS}
 
 
 def data(kind, iris, line):

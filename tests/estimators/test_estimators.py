@@ -14,7 +14,7 @@ from nnfs_gpu import Model
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from estimator_data import BOTH, QUICK, data, forward
+from estimator_data import BOTH, ENDLESS, QUICK, data, forward
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -27,9 +27,8 @@ from nnfs_gpu.estimators.classes import FLOAT32_CHECKS, NNFSClassifier, NNFSRegr
 # ---- scikit-learn's own checks ----
 @pytest.mark.parametrize("kind", BOTH)
 def test_scikit_learns_checks_pass(kind, backend_name, dtype):
-    estimator = kind(
-        (16,), epochs=20, learning_rate=0.02, batch_size=16, backend=backend_name, dtype=dtype.name
-    )
+    settings = {"max_iter": 20, "learning_rate_init": 0.02, **ENDLESS}
+    estimator = kind((16,), backend=backend_name, dtype=dtype.name, **settings)
     expected = FLOAT32_CHECKS if dtype == np.float32 else {}
     results = check_estimator(estimator, expected_failed_checks=expected, on_skip=None)
     assert sum(result["status"] == "passed" for result in results) >= 45
@@ -56,7 +55,8 @@ def test_classifier_in_a_pipeline_with_names_of_classes():
     X, y = load_iris(return_X_y=True)
     names = np.array(["a", "b", "c"])[y]
     pipeline = make_pipeline(
-        StandardScaler(), NNFSClassifier(epochs=40, learning_rate=0.01, random_state=0)
+        StandardScaler(),
+        NNFSClassifier(max_iter=40, learning_rate_init=0.01, random_state=0, **ENDLESS),
     )
     assert cross_val_score(pipeline, X, names, cv=3).mean() > 0.9
     assert set(pipeline.fit(X, names).predict(X)) == {"a", "b", "c"}
@@ -64,15 +64,22 @@ def test_classifier_in_a_pipeline_with_names_of_classes():
 
 def test_regressor_in_a_pipeline():
     X, y = load_diabetes(return_X_y=True)
-    pipeline = make_pipeline(StandardScaler(), NNFSRegressor((16,), epochs=30, random_state=0))
+    pipeline = make_pipeline(
+        StandardScaler(),
+        NNFSRegressor((16,), max_iter=30, batch_size=32, random_state=0, **ENDLESS),
+    )
     assert cross_val_score(pipeline, X, y, cv=3).min() > 0.35
 
 
 def test_grid_search(iris):
     X, y = iris
-    grid = {"hidden": [(), (16,)], "optimizer": ["sgd", "adam"], "learning_rate": [1e-6, 0.05]}
-    search = GridSearchCV(NNFSClassifier(**QUICK), grid, cv=2).fit(X, y)
-    assert search.best_params_["learning_rate"] == 0.05
+    grid = {
+        "hidden_layer_sizes": [(), (16,)],
+        "solver": ["sgd", "adam"],
+        "learning_rate_init": [1e-6, 0.05],
+    }
+    search = GridSearchCV(NNFSClassifier(**QUICK, batch_size=32), grid, cv=2).fit(X, y)
+    assert search.best_params_["learning_rate_init"] == 0.05
     assert search.best_score_ > 0.8
 
 
@@ -110,7 +117,10 @@ def test_two_classes_and_one(iris):
 
 def test_targets_are_standardized_inside(line):
     X, y = line
-    regressor = NNFSRegressor((16,), epochs=60, learning_rate=0.01, random_state=0).fit(X, y)
+    regressor = NNFSRegressor(
+        (16,), max_iter=60, learning_rate_init=0.02, random_state=0, **ENDLESS
+    )
+    regressor.fit(X, y)
     assert regressor.score(X, y) > 0.97  # the mean of both targets' scores
     np.testing.assert_allclose(regressor.y_mean_, y.mean(axis=0))
     np.testing.assert_allclose(regressor.y_scale_, y.std(axis=0))
@@ -131,7 +141,8 @@ def test_regressor_keeps_the_shape_of_the_targets(line):
 
 def test_equal_targets_are_predicted(line):
     X = line[0]
-    regressor = NNFSRegressor(**QUICK | {"epochs": 300}).fit(X, np.full(120, 0.1))
+    regressor = NNFSRegressor(**QUICK | {"max_iter": 300}, batch_size=32)
+    regressor.fit(X, np.full(120, 0.1))
     np.testing.assert_allclose(regressor.predict(X), 0.1, atol=0.1)
     assert regressor.y_scale_ == 1  # and not the 1e-17 that rounding leaves
 
@@ -139,12 +150,18 @@ def test_equal_targets_are_predicted(line):
 def test_targets_whose_spread_overflows_are_refused(line):
     X, y = line
     with pytest.raises(ValueError, match="y: got targets whose spread overflows float64"):
-        NNFSRegressor(epochs=1).fit(X, y * 1e300)
+        NNFSRegressor(max_iter=1).fit(X, y * 1e300)
 
 
 def test_squared_error_finds_the_mean_and_absolute_error_the_median():
     X, y = np.zeros((50, 1)), np.append(np.zeros(45), np.full(5, 100.0))
-    settings = {"hidden": (), "epochs": 800, "batch_size": None, "learning_rate": 0.01}
+    settings = {
+        "hidden_layer_sizes": (),
+        "max_iter": 800,
+        **ENDLESS,
+        "batch_size": None,
+        "learning_rate_init": 0.01,
+    }
     settings |= {"decay": 0.002, "random_state": 0}
     mean = NNFSRegressor(**settings).fit(X, y).predict(X[:1])
     median = NNFSRegressor(loss="absolute_error", **settings).fit(X, y).predict(X[:1])
@@ -154,10 +171,10 @@ def test_squared_error_finds_the_mean_and_absolute_error_the_median():
 
 def test_penalties_shrink_weights_and_dropout_is_off_in_predictions(iris):
     X, y = iris
-    settings = QUICK | {"epochs": 30, "learning_rate": 0.01}
+    settings = QUICK | {"max_iter": 30, "learning_rate_init": 0.01, "batch_size": 32}
     norms = {
         name: sum(np.abs(w).sum() for w in NNFSClassifier(**settings, **more).fit(X, y).coefs_)
-        for name, more in {"none": {}, "l1": {"l1": 0.01}, "l2": {"l2": 0.01}}.items()
+        for name, more in {"none": {}, "l1": {"l1": 0.01}, "l2": {"alpha": 0.64}}.items()
     }
     assert norms["l1"] < 0.5 * norms["none"]
     assert norms["l2"] < 0.8 * norms["none"]
@@ -176,6 +193,6 @@ def test_fitted_attributes(iris):
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(classifier.history_)
     assert [w.shape for w in classifier.coefs_] == [(4, 8), (8, 3)]
     assert [b.shape for b in classifier.intercepts_] == [(8,), (3,)]
-    for values in (*classifier.history_.values(), classifier.loss_curve_, *classifier.coefs_):
+    for values in (*classifier.history_.values(), *classifier.coefs_):
         assert type(values) is np.ndarray
     assert not hasattr(NNFSClassifier(), "coefs_")

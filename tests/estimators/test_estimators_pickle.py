@@ -37,7 +37,9 @@ def test_pickle_keeps_the_bits(kind, iris, line, backend_name, dtype):
 
 def test_pickle_is_of_the_fit_and_not_of_later_settings(iris):
     X, y = iris
-    fitted = NNFSClassifier((8,), **QUICK).fit(X, y).set_params(hidden=(3,), dropout=0.5)
+    fitted = (
+        NNFSClassifier((8,), **QUICK).fit(X, y).set_params(hidden_layer_sizes=(3,), dropout=0.5)
+    )
     loaded = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
     assert [type(layer) for layer in loaded.model_.layers].count(Layer_Dense) == 2

@@ -72,7 +72,7 @@ def test_first_weights_have_the_variance_of_he(line):
     """A step of length 0 leaves them as they were drawn."""
     X = np.random.RandomState(0).randn(4, 400)
     fitted = NNFSRegressor(
-        (300, 200), optimizer="sgd", learning_rate=0.0, **QUICK | {"epochs": 1}
+        (300, 200), solver="sgd", learning_rate_init=0.0, **QUICK | {"max_iter": 1}
     ).fit(X, np.arange(4))
     spread = [w.var() * len(w) for w in fitted.coefs_]
     assert spread[:2] == pytest.approx([2, 2], rel=0.03)

@@ -12,7 +12,8 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from nnfs_gpu import NNFSClassifier, NNFSRegressor
 
 X = np.random.default_rng(0).normal(size=(400, 2))
-SETTINGS = {"hidden": (4,), "epochs": 1, "early_stopping": True, "random_state": 0}
+SETTINGS = {"hidden_layer_sizes": (4,), "max_iter": 1, "random_state": 0}
+SETTINGS |= {"early_stopping": True, "n_iter_no_change": np.inf}
 
 
 @pytest.fixture(autouse=True)

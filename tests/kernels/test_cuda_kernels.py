@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from emulation import cases_elements, cases_softmax  # noqa: F401 - they register cases
-from emulation.cases import CASES, HIGH, LOW, ORACLE, SETUPS, Gpu, Setup, joined, wide
+from emulation.cases import CASES, HIGH, LOW, ORACLE, SETUPS, Gpu, Setup, column_sums, wide
 from emulation.cases_sums import SEED, spiral_points
 from emulation.emulator import kernels_in
 from helpers import assert_close, spiral_error
@@ -86,10 +86,8 @@ def test_column_sums_are_accurate_over_many_rows(dtype):
     """Sums of equal numbers, where one running float32 sum would lose four digits."""
     n, c = 40_000, 3
     dy = np.full((n, c), 0.1, dtype)
-    gpu = Gpu(dtype, SETUPS[0])
-    partial = gpu.empty((8, c))
-    gpu.launch("reductions", "column_sum_partial", (1, 8), dy, partial, n, c)
-    assert_close(joined(gpu, partial), n * wide(dy[0]), dtype, ulps=8)
+    found = column_sums(Gpu(dtype, SETUPS[0]), n, c, "reductions", "column_sum", dy)
+    assert_close(found, n * wide(dy[0]), dtype, ulps=8)
 
 
 def test_a_probability_of_nan_is_a_loss_of_nan(dtype):

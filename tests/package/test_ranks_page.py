@@ -154,7 +154,7 @@ CONTAINER = {"name", "image", "command", "resources", "resources.limits"}
 CONTAINER |= {"resources.limits.cpu", "resources.limits.memory"}
 FIELDS = {  # of kubeflow.org/v2beta1, as types.go has them, and of a pod
     *("apiVersion", "kind", "metadata", "metadata.name", "spec", "spec.mpiImplementation"),
-    *("spec.slotsPerWorker", "spec.launcherCreationPolicy", "spec.sshAuthMountPath"),
+    *("spec.slotsPerWorker", "spec.launcherCreationPolicy"),
     *("spec.runPolicy", "spec.runPolicy.cleanPodPolicy", "spec.runPolicy.backoffLimit"),
     *("spec.mpiReplicaSpecs", "spec.mpiReplicaSpecs.Launcher", "spec.mpiReplicaSpecs.Worker"),
     *(SPEC.format("Launcher", name) for name in ("replicas", "restartPolicy", "template")),

@@ -85,7 +85,7 @@ def by_model() -> Model:
 def estimators() -> None:
     """They are classes, and keep their own methods."""
     X, y = spiral_data(samples=100, classes=3)
-    classifier = NNFSClassifier(hidden=(64,), epochs=3)
+    classifier = NNFSClassifier(hidden_layer_sizes=(64,), max_iter=3)
     assert_type(classifier, NNFSClassifier)
     assert_type(classifier.fit(X, y), NNFSClassifier)
     assert_type(nnfs.NNFSRegressor().fit(X, y), NNFSRegressor)
@@ -106,5 +106,5 @@ def mistakes() -> None:
     print(Activation_ReLU().nonsense)  # mistake
     print(nnfs.Nothing)  # mistake
     Model().train([[0, 1]], [0], epochs="ten")  # mistake
-    NNFSClassifier(hiden=(64,))  # mistake
+    NNFSClassifier(hidden_layer_size=(64,))  # mistake
     Optimizer_Adam(rate=0.1)  # mistake

@@ -21,6 +21,7 @@ from nnfs_gpu import (
     Activation_ReLU,
     Activation_Sigmoid,
     Callback,
+    EarlyStopping,
     Optimizer_Adam,
     Optimizer_RMSprop,
     init,
@@ -28,7 +29,6 @@ from nnfs_gpu import (
     use_backend,
 )
 from nnfs_gpu.files import tensor_file
-from nnfs_gpu.training import callbacks
 
 EPOCHS, BATCH = 6, 16
 
@@ -46,13 +46,13 @@ def network(kind):
         model = dense_model(
             *(2, 6, 1), hidden=hidden, last=Activation_Linear, optimizer=optimizer, seed=None
         )
-        arguments["callbacks"] = [callbacks.EarlyStopping("loss", 2, 1e-3, restore_best=True)]
+        arguments["callbacks"] = [EarlyStopping("loss", 2, 1e-3, restore_best=True)]
     else:
         hidden, optimizer = [Activation_ReLU, dropout(0.1)], Optimizer_Adam(0.05, 1e-2)
         model = dense_model(
             *(2, 6, 3), hidden=hidden, optimizer=optimizer, seed=None, weight_regularizer_l2=1e-3
         )
-        early = callbacks.EarlyStopping("val_accuracy", None, restore_best=True)
+        early = EarlyStopping("val_accuracy", None, restore_best=True)
         arguments |= {"validation_data": (X[::2], y[::2]), "callbacks": [early]}
         arguments |= {"shuffle": kind == "shuffled", "seed": 3}
     return model, X, y, arguments

@@ -157,3 +157,50 @@ def test_more_epochs_than_wait_on_the_device(monkeypatch):
 def test_what_is_no_list_of_callbacks_is_refused(wrong):
     with pytest.raises(TypeError, match=r"callbacks: got .*expected"):
         network().train(X, Y, callbacks=wrong, print_every=None)
+
+
+# ---- the numbers of a step ----
+class Losses(Recorder):
+    wants_loss = True
+
+
+@pytest.mark.parametrize("engine", ["layers", "auto"])
+def test_who_asks_for_the_loss_gets_it_and_nobody_else(backend, engine):
+    asks, asks_not, model = Losses(), Recorder(), network(weight_regularizer_l2=0.02)
+    model.train(X, Y, batch_size=25, engine=engine, print_every=None, callbacks=[asks_not, asks])
+    assert [call for call in asks_not.calls if call[0] == "batch"] == [
+        ("batch", 0, {"epoch": 1}),
+        ("batch", 1, {"epoch": 1}),
+    ]
+    model = network(weight_regularizer_l2=0.02)
+    for step, (name, number, logs) in enumerate(asks.calls[1:3]):
+        batch = slice(25 * step, 25 * step + 25)
+        output = model.forward(model.backend.asarray(X[batch]), training=False)
+        data_loss, penalty = model.loss.calculate(output, Y[batch], include_regularization=True)
+        assert (name, number, logs["epoch"]) == ("batch", step, 1)
+        assert all(type(value) is float for key, value in logs.items() if key != "epoch")
+        expected = [float(data_loss) + float(penalty), float(data_loss), float(penalty)]
+        found = [logs[key] for key in ("loss", "data_loss", "reg_loss")]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert logs["accuracy"] in [n / 25 for n in range(26)]
+        model.train(X[batch], Y[batch], engine=engine, print_every=None)
+
+
+def test_nothing_is_fetched_for_those_who_do_not_ask(monkeypatch):
+    """The numbers of a step stay what the engine gives: on a GPU, on the device."""
+    use_backend("numpy")
+
+    class Number:
+        fetched = 0
+
+        def __float__(self):
+            Number.fetched += 1
+            return 1.0
+
+    real = training.Training._show_step
+    monkeypatch.setattr(
+        training.Training, "_show_step", lambda self, a, b, _: real(self, a, b, [Number()] * 3)
+    )
+    for callback, fetched in ((Recorder(), 0), (Losses(), 6)):
+        network().train(X, Y, batch_size=25, print_every=None, callbacks=[callback])
+        assert Number.fetched == fetched

@@ -17,9 +17,16 @@ from interruptions import Fall
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 from processes import MODULES
 
-from nnfs_gpu import Activation_Softmax, Callback, Layer_Dense, Model, Optimizer_SGD, use_backend
+from nnfs_gpu import (
+    Activation_Softmax,
+    Callback,
+    EarlyStopping,
+    Layer_Dense,
+    Model,
+    Optimizer_SGD,
+    use_backend,
+)
 from nnfs_gpu.files.tensor_file import ModelFileError
-from nnfs_gpu.training.callbacks import EarlyStopping
 from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
 PROGRAM = Path(__file__).with_name("killed_run.py")

@@ -165,10 +165,10 @@ def test_numpy_raises_where_it_is_asked_to():
 def test_estimators_raise_and_do_not_warn():
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     for scale, arguments, message in (
-        (1, {"epochs": 5}, r"diverged: the loss of epoch \d is not finite"),
-        (1e9, {"epochs": 1, "batch_size": None}, "diverged: a weight after epoch 1"),
+        (1, {"max_iter": 5}, r"diverged: the loss of epoch \d is not finite"),
+        (1e9, {"max_iter": 1, "batch_size": None, "alpha": 0}, "diverged: a weight after epoch 1"),
     ):
-        classifier = ng.NNFSClassifier(8, optimizer="sgd", learning_rate=1e38, **arguments)
+        classifier = ng.NNFSClassifier(8, solver="sgd", learning_rate_init=1e38, **arguments)
         with pytest.raises(ValueError, match=message):
             classifier.fit(X * scale, Y)
     messages, _ = told(fast(0.1), with_bad(np.nan), Y)  # and what comes after it is told again

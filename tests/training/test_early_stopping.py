@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from model_programs import X_VAL, Y_VAL, X, Y, network, parameters
 
-from nnfs_gpu import Blocks, Callback, Layer_Dense, use_backend
-from nnfs_gpu.training.callbacks import EarlyStopping
+from nnfs_gpu import Blocks, Callback, EarlyStopping, Layer_Dense, use_backend
 
 pytestmark = pytest.mark.default_backend
 

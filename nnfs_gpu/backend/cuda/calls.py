@@ -20,7 +20,9 @@ from .softmax_plan import PASSES, softmax_plan
 BLOCK = 256
 MOST_BLOCKS = 1 << 16  # of a grid whose threads go on to a next element
 MOST_PARTS = 1024  # partial results of a sum
-SUM_COLUMNS = 128  # columns that a block of column_sum_* adds up
+COLUMN_TILE = 32  # columns that a block of column_sum has at once, 8 threads each
+CHUNK_ROWS = 256  # rows that it adds up to one
+MOST_ALONG_Y = 65535  # blocks of a grid, a limit of CUDA
 
 
 class Calls:
@@ -148,15 +150,22 @@ class Calls:
     def column_sum(
         self, file: str, kernel: str, arrays: tuple[Array, ...], n: int, columns: int
     ) -> Array:
-        """Column sums (1, columns): `kernel` adds up chunks of rows, column_sum_final those."""
-        parts, dtype = max(1, min(512, -(-n // 256))), arrays[0].dtype
-        partial = self.xp.empty((parts, columns), dtype)
-        total = self.xp.empty((1, columns), dtype)
-        tiles = -(-columns // SUM_COLUMNS)
-        self.run(file, kernel, (tiles, parts), (*arrays, partial, n, columns), dtype=dtype)
-        arguments = (partial, total, parts, columns)
-        self.run("reductions", "column_sum_final", tiles, arguments, dtype=dtype)
-        return total
+        """Column sums (1, columns): `kernel` adds up chunks of rows, column_sum the chunks' sums
+        until one is left.
+        """
+        dtype = arrays[0].dtype
+        if n == 0 or columns == 0:
+            return self.xp.zeros((1, columns), dtype)
+        tiles = -(-columns // COLUMN_TILE)
+        at_once = COLUMN_TILE // -(-columns // tiles)  # chunks
+        while True:
+            chunks = -(-n // CHUNK_ROWS)
+            sums = self.xp.empty((chunks, columns), dtype)
+            grid = (tiles, min(MOST_ALONG_Y, -(-chunks // at_once)))
+            self.run(file, kernel, grid, (*arrays, sums, n, columns), dtype=dtype)
+            if chunks == 1:
+                return sums
+            file, kernel, arrays, n = "reductions", "column_sum", (sums,), chunks
 
     def partial_sums(self, a: Array) -> Array:
         """Sums of parts of `a` (real numbers or bools) in float64, (parts,)."""

@@ -65,16 +65,16 @@ class GridCalls:
         return partial.reshape(())
 
     def column_sums(self, dy: Array) -> Array:
-        """(1, O): groups of rows added up, then the groups' sums."""
+        """(1, O): chunks of rows added up, then the chunks' sums, until one is left."""
         if dy.shape[0] == 0:
             return self.xp.zeros((1, dy.shape[1]), dy.dtype)
         while True:
-            sums = self.groups_of(dy)
+            sums = self.row_chunks(dy)
             self.launch(cuda_blocks.column_sums, sums.size, (dy,), (sums,))
             if sums.shape[0] == 1:
                 return sums
             dy = sums
 
-    def groups_of(self, dy: Array) -> Array:
-        """A new array with a row for each group of rows that a thread of column sums adds up."""
+    def row_chunks(self, dy: Array) -> Array:
+        """A new array with a row for the column sums of each chunk of rows."""
         return self.xp.empty((-(-dy.shape[0] // cuda_blocks.ROWS), dy.shape[1]), dy.dtype)
