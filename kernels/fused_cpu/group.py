@@ -25,7 +25,8 @@ def _forward(tables, head, table, work, n, width, row, step, like):
     for s in range(last + 1):
         inputs, outputs = table[s, k.INPUTS], table[s, k.OUTPUTS]
         x = tile_of(head, work, table[s, k.X_AT], inputs, like)
-        y = tile_of(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
+        at = table[s, k.D_AT] if s == last else table[s + 1, k.X_AT]
+        y = tile_of(head, work, at, outputs, like)
         w, b = (
             vector(table[s, k.PACKED], inputs * outputs, like),
             vector(table[s, k.B], outputs, like),
@@ -66,15 +67,14 @@ def _backward(tables, head, table, work, gradient, n, width, into, like):
             break
         p = s - 1
         before = tile_of(head, work, table[p, k.D_AT], inputs, like)
-        y = tile_of(head, work, table[p, k.Y_AT], inputs, like)
         w = vector(table[s, k.W], inputs * outputs, like)
         end = table[p, k.GRADIENT_END]
-        multiply(w, False, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
+        multiply(w, False, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, x)
+        if table[p, k.GRADIENT_POINTER]:
+            call(table[p, k.GRADIENT_POINTER], 0, (tables, work, p, width, like))
         if table[p, k.DROPOUT]:
             mask = tile_of(head, work, table[p, k.MASK_AT], inputs, like)
             multiply_tile(before, mask, before, inputs, width)
-        if table[p, k.GRADIENT_POINTER]:
-            call(table[p, k.GRADIENT_POINTER], 0, (tables, work, p, width, like))
 
 
 # ---- a group of samples ----

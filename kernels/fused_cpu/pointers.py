@@ -24,7 +24,14 @@ from . import losses, tables as k, update as updates
 from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
 from .collect import collect
 from .exact import WORDS
-from .tiles import apply, apply_gradient, dropout_rows, multiply_tile, to_columns
+from .tiles import (
+    apply,
+    apply_gradient,
+    divide_tile,
+    dropout_rows,
+    multiply_tile,
+    to_columns,
+)
 from .vectors import GATE, PLAIN, RELU
 
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
@@ -38,7 +45,7 @@ def _scores(head, work, like):
     last = head[k.STAGES] - 1
     outputs = table[last, k.OUTPUTS]
     scores = tile_of(head, work, table[last, k.D_AT], outputs, like)
-    return scores, tile_of(head, work, head[k.ROOM_AT], 8, like), outputs
+    return scores, tile_of(head, work, head[k.ROOM_AT], head[k.ROOM_ROWS], like), outputs
 
 
 @row
@@ -210,9 +217,8 @@ def dropout(tables, work, s, n, width, row, step, like):
     rows = matrix(work + (head[k.MASKS_AT] + at) * itemsize(like), n, outputs, like)
     mask = tile_of(head, work, table[s, k.MASK_AT], outputs, like)
     to_columns(rows, n, width, mask)
-    y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
-    dropped = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
-    multiply_tile(y, mask, dropped, outputs, width)
+    x = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
+    multiply_tile(x, mask, x, outputs, width)
     return 0
 
 
@@ -226,22 +232,30 @@ def _constants(tables, s, like):
 
 @row
 def _activate(function, tables, work, s, width, like, constants):
-    """y = function(y) of stage s."""
+    """y = function(y) of stage s, where the next one's x will be."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
-    apply(function, tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width, constants)
+    y = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
+    apply(function, y, outputs, width, constants)
     return 0
 
 
 @row
 def _derive(gradient, tables, work, s, width, like, constants):
-    """d = gradient(d, y) of stage s."""
+    """d = gradient(d, y) of stage s.
+
+    y is the next stage's x, which is not used again. What dropout has kept of it is divided by the
+    scale; where y is dropped, so is d, whatever the gradient.
+    """
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
     d = tile_of(head, work, table[s, k.D_AT], outputs, like)
-    y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
+    y = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
+    if table[s, k.DROPOUT]:
+        factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
+        divide_tile(y, type(like)(factors[s, k.SCALE]), outputs, width)
     apply_gradient(gradient, d, y, outputs, width, constants)
     return 0
 

@@ -2,6 +2,8 @@
 
     formula   the gradient of the mean loss over N samples, exactly: the sum over tiles of each
               tile's gradient, times 1 / N (1 / (N O) where the loss is a mean over O outputs)
+    bits      those of kernels/fused_cuda/, but for the order of sums over samples:
+              docs/decisions/one-answer.md
     shapes    X (N, I) rows in memory; in a tile samples are columns, (features, width)
     threads   a step is cut into groups of samples by their number alone. Each group sums its
               gradient in a row of its own; then the network is cut into pieces, by its widths
@@ -186,7 +188,7 @@ def train(
         target_bytes = 4
         if head[k.SOFT]:
             target_bytes = shape[1] * itemsize(like)
-        groups, scale = (n + per - 1) // per, 1.0 / count
+        groups, scale = (n + per - 1) // per, np.float64(type(like)(1) / type(like)(count))
         at_once = what & WHOLE_GRADIENT == WHOLE_GRADIENT
         if leads and steps and what & k.GROUPS:  # none when it is called to be compiled
             _pack_weights(head, table, like)

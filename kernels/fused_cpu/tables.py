@@ -13,6 +13,7 @@ of a module as a constant. A name stands in one list only, which a test looks af
 # fmt: off
 (  # ---- head: the network ----
     STAGES, TILE, PITCH, SOFT, GRADIENTS,
+    ROOM_ROWS,  # of the room for the loss
     TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT,  # places in the workspace
     TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, EXACT, MEASURED,  # addresses
     PIECES, PENALTIES, CALL_TABLE,  # addresses
@@ -24,19 +25,19 @@ of a module as a constant. A name stands in one list only, which a test looks af
     GATHERED_AT,  # the targets of a tile whose samples come in an order
     GATHER_POINTER, COLLECT_POINTER,
     HEAD_FIELDS,
-) = range(38)
+) = range(39)
 
 (  # ---- table: a stage ----
     INPUTS, OUTPUTS, DROPOUT, BY_LANES,
     END, GRADIENT_END,  # of the products, forward and back: vectors.py
     ACTIVATION_POINTER, GRADIENT_POINTER,  # of functions or 0: the activation after the product
     W, B, DW, DB, W_FIRST, W_SECOND, B_FIRST, B_SECOND,  # addresses
-    X_AT, Y_AT, MASK_AT, D_AT, LANES_AT,  # places in the workspace
+    X_AT, MASK_AT, D_AT, LANES_AT,  # places in the workspace
     GRADIENT_AT, PADDED,  # a place in a group's sums, and the numbers of a row there
     SEED, CALL, BELOW,  # of the dropout after the stage
     PACKED,  # 0, or the address of the weights as products.py packs them
     TABLE_FIELDS,
-) = range(28)
+) = range(27)
 
 (  # ---- pieces: what a thread collects and updates at a time, rows of a stage's weights ----
     STAGE, FIRST_ROW, STOP_ROW,  # the biases are the row after the last

@@ -16,8 +16,13 @@ import pytest
 from built_package import ROOT
 
 PAGES = {  # and the packages that they need
+    "backends.md": (),
     "estimators.md": ("sklearn",),
+    "extending.md": (),
+    "files.md": (),
     "onnx.md": ("onnx", "onnxruntime"),
+    "scale.md": (),
+    "start.md": (),
 }
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "---- the next block ----"
