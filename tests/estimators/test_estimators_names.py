@@ -155,9 +155,21 @@ def test_new_names_do_not_warn_and_show_themselves():
     assert repr(made) == "NNFSClassifier(hidden_layer_sizes=(5,), max_iter=7)"
 
 
-def test_both_names_at_once_are_refused(iris):
-    with pytest.raises(ValueError, match="hidden is the old name of hidden_layer_sizes: got both"):
-        NNFSClassifier(hidden=(5,), hidden_layer_sizes=(6,)).fit(*iris)
+@pytest.mark.parametrize(
+    ("both", "message"),
+    [
+        ({"hidden": (5,), "hidden_layer_sizes": (6,)}, "hidden is the old name of hidden_layer"),
+        ({"epochs": 5, "max_iter": 6}, "epochs is the old name of max_iter: got both"),
+        ({"l2": 0.1, "alpha": 0.2}, "l2 is the old name of alpha: got both"),
+        (
+            {"learning_rate": 0.1, "learning_rate_init": 0.2},
+            "a number for learning_rate is the old",
+        ),
+    ],
+)
+def test_both_names_at_once_are_refused(both, message, iris):
+    with pytest.raises(ValueError, match=message):
+        NNFSClassifier(**both).fit(*iris)
 
 
 # ---- formulas ----
