@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -265,9 +266,10 @@ def _by_order(columns: list[Any], names: Sequence[str], source: str, naming: Nam
 
 
 def _check_unique(names: Sequence[str], source: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(names)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise TableError(
-            f"{source}: got {names.count(twice[0])} columns with the name {shown(twice[0])}, "
+            f"{source}: got {counts[twice[0]]} columns with the name {shown(twice[0])}, "
             "expected a name for one column; rename one"
         )

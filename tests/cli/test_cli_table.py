@@ -264,6 +264,7 @@ BAD = {
     "predict without a column": ("predict {m} {dir}/few.csv", "has no column 'colour', which the"),
     "predict with one more": ("predict {m} {dir}/more.csv", "leave it out with --ignore height"),
     "predict the unknown": ("predict {m} {dir}/pink.csv --output {dir}/o.csv", "--unknown zero"),
+    "probabilities": ("predict {p} {t} --probabilities", "'price' is a number, and has no classes"),
     "predict a gap": ("predict {m} {dir}/void.csv --output {dir}/o.csv", "line 2, column 'width'"),
 }  # fmt: skip
 
@@ -286,7 +287,8 @@ def bad_runs(trained, tmp_path_factory):
         (folder / f"{name}.csv").write_text(text)
     before = sorted(os.listdir(folder))
 
-    places = {"t": base / "flowers.csv", "m": base / "runs" / "flowers", "dir": folder}
+    models = {"m": base / "runs" / "flowers", "p": base / "runs" / "prices"}
+    places = {"t": base / "flowers.csv", "dir": folder, **models}
     commands = [[p.format(**places) for p in arguments.split()] for arguments, _ in BAD.values()]
     runs = in_one_process(commands, folder)
     assert sorted(os.listdir(folder)) == before
