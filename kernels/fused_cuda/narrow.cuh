@@ -54,8 +54,8 @@ __device__ __forceinline__ void exp_of_scores(const real (&scores)[N], real larg
 #pragma unroll
     for (int c = 0; c < N; c++) {
       terms[c] = own;
-      if (c < best) terms[c] = others[c];
-      if (c > best) terms[c] = others[c - 1];
+      if (c < N - 1 && c < best) terms[c] = others[c];
+      if (c > 0 && c > best) terms[c] = others[c - 1];
     }
   }
 }

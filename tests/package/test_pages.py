@@ -23,8 +23,9 @@ PAGES = {  # and the packages that they need
     "onnx.md": ("onnx", "onnxruntime"),
     "scale.md": (),
     "start.md": (),
+    "your-data.md": ("sklearn",),
 }
-BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "---- the next block ----"
 
 

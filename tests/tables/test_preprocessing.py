@@ -9,6 +9,7 @@ import pytest
 from table_sources import read, refusal, stream
 
 from nnfs_gpu import images
+from nnfs_gpu.tables import encoding
 from nnfs_gpu.tables.missing import complete_rows
 from nnfs_gpu.tables.preprocessing import Preprocessing
 from nnfs_gpu.tables.reading import read_table
@@ -45,11 +46,9 @@ def test_inputs_are_standardized_numbers_and_a_column_for_each_text():
 
 
 def test_many_rows_come_block_by_block(monkeypatch):
-    from nnfs_gpu.tables import preprocessing
-
     made = fitted()
     whole = made.inputs(read(TABLE))
-    monkeypatch.setattr(preprocessing, "BLOCK", 2)
+    monkeypatch.setattr(encoding, "BLOCK", 2)
     assert made.inputs(read(TABLE)).tobytes() == whole.tobytes()
 
 
@@ -68,6 +67,16 @@ def test_a_constant_column_is_zero_and_pictures_are_standardized_as_a_whole(tmp_
     assert "got pictures of 9 x 7 pixels, expected 8 x 8" in refusal(
         made.inputs, np.zeros((1, 7, 9), np.uint8)
     ) or "expected 64" in refusal(made.inputs, np.zeros((1, 7, 9), np.uint8))
+
+
+def test_a_pixel_may_be_the_target():
+    pictures = np.array([[[0, 5], [1, 6]], [[1, 7], [1, 6]], [[0, 2], [3, 6]]])
+    file = stream(b"")
+    np.save(file, pictures)
+    file.seek(0)
+    made = Preprocessing.fit(read_table(file), "1")
+    assert (made.width, made.classes) == (3, ("0", "1"))
+    assert Preprocessing.construct(made.describe()).width == 3
 
 
 @pytest.mark.parametrize("values", ["1e308,x,u\n-1e308,y,v\n1e308,x,u\n"])
