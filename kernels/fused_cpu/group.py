@@ -105,7 +105,8 @@ def group(
     """Samples first..stop-1 of the block at X and y; sample 0 of it is row `row` of the batch.
 
     order            see samples.py
-    gradient, out    the addresses of the group's sums, and of its sum of losses and right answers
+    gradient, out    the addresses of the group's sums, and of its totals: losses, right answers and
+                     weights
     inputs, outputs  of the network: `narrow_group`, which is called in the same way, has a function
                      for each pair
     """
@@ -117,8 +118,7 @@ def group(
             count = (table[s, k.INPUTS] + 1) * table[s, k.OUTPUTS] * lane
             clear(vector(work + table[s, k.LANES_AT] * size, count, like))
     samples = tile_of(head, work, table[0, k.X_AT], inputs, like)
-    totals = vector(out, 2, 0.0)
-    totals[0] = totals[1] = 0.0
+    clear(vector(out, k.TOTAL_FIELDS, 0.0))
     for at in range(first, stop, head[k.TILE]):
         n = min(head[k.TILE], stop - at)
         width = (n + lane - 1) // lane * lane

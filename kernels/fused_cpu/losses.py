@@ -3,7 +3,8 @@
 Each function takes z (C, ...), the scores of `width` columns of which the first n are samples,
 and leaves in it the gradient of the sum of losses over the samples (columns past n: 0). It
 returns (sum of the losses, number of right answers), added up in float64. `rows` is room, as many
-as `rows_of_room` says; the targets, where they are rows of numbers, are room in the end, too.
+as `rows_of_room` says: the samples' losses are left in row LOSSES. The targets, where they are rows
+of numbers, are room in the end, too.
 The factor 1 / N, or 1 / (N O) where a loss is a mean over O outputs, comes in once, when the
 gradients of all tiles have been summed. Columns are independent, so every loop vectorizes.
 
@@ -22,7 +23,8 @@ from .tiles import apply, clear_columns
 
 LOW, HIGH = 1e-7, 1 - 1e-7  # the book keeps probabilities within these before a logarithm
 LANES = 32  # of a sum over classes or outputs
-FREE = 6  # the first row of the room that such a sum may use
+LOSSES = 4  # the row of the room with the samples' losses
+FREE = 6  # the first row of the room that a sum over classes or outputs may use
 
 
 def rows_of_room(outputs):
@@ -184,11 +186,9 @@ def softmax_cross_entropy_soft(z, targets, C, n, width, rows):
 
 @jit
 def _mean_over_outputs(terms, outputs, n, width, rows):
-    """(sum of the losses, right answers) of n samples: their losses are means of `terms`, and are
-    left in rows[4].
-    """
-    losses, many = rows[4], terms.dtype.type(outputs)
-    sum_rows(terms, outputs, width, rows, 4)
+    """(sum of the losses, right answers) of n samples: their losses are means of `terms`."""
+    losses, many = rows[LOSSES], terms.dtype.type(outputs)
+    sum_rows(terms, outputs, width, rows, LOSSES)
     if outputs > 1:
         for t in range(width):
             losses[t] /= many
@@ -258,3 +258,23 @@ def absolute_error(z, targets, outputs, n, width, precision, rows):
             z[o, t] = difference if flat else sign
     clear_columns(z, outputs, n, width)
     return _mean_over_outputs(targets, outputs, n, width, rows)
+
+
+@jit
+def weigh(z, weights, C, n, width, rows):
+    """What one of these has left in z and in row LOSSES, times the samples' weights (n,).
+
+    Returns the sums of the weighted losses and of the weights, in float64.
+    """
+    stay_apart()
+    w, losses = rows[FREE], rows[LOSSES]
+    for t in range(n):
+        w[t] = weights[t]
+    for t in range(n, width):
+        w[t] = z.dtype.type(0)
+    for c in range(C):
+        for t in range(width):
+            z[c, t] *= w[t]
+    for t in range(width):
+        losses[t] *= w[t]
+    return _totals(losses, w, n)

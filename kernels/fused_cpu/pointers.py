@@ -5,6 +5,7 @@ compiled when a plan first needs it. So `step.train` is the same for all plans, 
 of a plan does not wait for the code of the others.
 
     LOSSES       the end of a tile: scores become gradients, losses and right answers are added up
+    weighted     in their place where samples have weights: calls one of them
     UPDATES      a piece of the network: its gradient and its update; returns its penalty
     ACTIVATIONS  what happens to a tile after stage s, and to its gradient on the way back
     dropout      after that, in the stages that have it
@@ -21,9 +22,10 @@ import numpy as np
 from ..cpu import activations
 from ..cpu.common import pointer, row
 from . import losses, tables as k, update as updates
-from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
+from .addresses import call, head_of, itemsize, matrix, table_of, tile_of, vector
 from .collect import collect
 from .exact import WORDS
+from .samples import weights_of
 from .tiles import (
     apply,
     apply_gradient,
@@ -66,9 +68,9 @@ def _precision(head):
 @row
 def _add(out, found):
     """Adds (sum of losses, right answers) to those at `out`."""
-    totals = vector(out, 2, 0.0)
-    totals[0] += found[0]
-    totals[1] += found[1]
+    totals = vector(out, k.TOTAL_FIELDS, 0.0)
+    totals[k.LOSS_TOTAL] += found[0]
+    totals[k.RIGHT_TOTAL] += found[1]
     return 0
 
 
@@ -111,6 +113,25 @@ def absolute_error(tables, work, y, first, n, width, out, like):
     targets = _targets(head, work, y, first, n, width, outputs, like)
     near = _precision(head)
     return _add(out, losses.absolute_error(z, targets, outputs, n, width, near, room))
+
+
+@pointer
+def weighted(tables, work, y, first, n, width, out, like):
+    """The loss of the plan, of samples with weights: their losses and gradients count as much.
+
+    Adds the sum of the weights to the third number at `out`.
+    """
+    head = head_of(tables)
+    totals = vector(out, k.TOTAL_FIELDS, 0.0)
+    before = totals[k.LOSS_TOTAL]
+    given = (tables, work, y, first, n, width, out, like)
+    call(head[k.WEIGHED_LOSS_POINTER], 0, given)
+    z, room, outputs = _scores(head, work, like)
+    weights = vector(weights_of(head, work, y, first, outputs, like), n, like)
+    loss, weight = losses.weigh(z, weights, outputs, n, width, room)
+    totals[k.LOSS_TOTAL] = before + loss
+    totals[k.WEIGHT_TOTAL] += weight
+    return 0
 
 
 LOSSES = {

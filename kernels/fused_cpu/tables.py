@@ -24,8 +24,10 @@ of a module as a constant. A name stands in one list only, which a test looks af
     ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT,
     GATHERED_AT,  # the targets of a tile whose samples come in an order
     GATHER_POINTER, COLLECT_POINTER,
+    WEIGHTS, WEIGHED,  # addresses: of the samples' weights, or 0, and of the first one's targets
+    WEIGHTS_AT, WEIGHED_LOSS_POINTER,
     HEAD_FIELDS,
-) = range(39)
+) = range(43)
 
 (  # ---- table: a stage ----
     INPUTS, OUTPUTS, DROPOUT, BY_LANES,
@@ -68,14 +70,21 @@ of a module as a constant. A name stands in one list only, which a test looks af
     RULE_FIELDS,
 ) = range(9)
 
+(  # ---- totals: a group ----
+    LOSS_TOTAL, RIGHT_TOTAL, WEIGHT_TOTAL,
+    TOTAL_FIELDS,
+) = range(4)
+
 (  # ---- measured: a step ----
     LOSSES, RIGHT, PENALTY, RATE,
+    WEIGHT,  # of the batch: its samples, or the sum of their weights
     MEASURED_FIELDS,
-) = range(5)
+) = range(6)
 # fmt: on
 
-# ---- at the address EXACT: the words of all numbers and of the losses (exact.py), and then ----
-RIGHT_ANSWERS, ROWS_GIVEN, AFTER = range(3)
+# ---- at the address EXACT: the words of all numbers and of the losses (exact.py), and then, with
+# the words of the weights behind them ----
+RIGHT_ANSWERS, ROWS_GIVEN, ROWS_WEIGHED, AFTER = range(4)
 
 # ---- what the fields can hold ----
 GROUPS, COLLECT, FRESH, FINISH = 1, 2, 4, 8  # what `train` does, added up

@@ -163,6 +163,7 @@ class Layout:
         head[k.TURNED_AT] = self._reserve(turned)
         head[k.MASKS_AT] = self._reserve(masks)
         self._tiles = self._at
+        head[k.WEIGHTS_AT] = self._reserve(tile)
         for row in table:
             if row[k.BY_LANES]:
                 count = (row[k.INPUTS] + 1) * row[k.OUTPUTS] * self.lanes
@@ -182,6 +183,7 @@ class Layout:
         head[k.ROOM_AT] = self._reserve(head[k.ROOM_ROWS] * pitch)
         head[k.TARGETS_AT] = self._reserve(outputs * pitch)
         head[k.GATHERED_AT] = self._reserve(outputs * tile)
+        head[k.WEIGHTS_AT] = self._reserve(tile)
         head[k.ZEROS_AT] = self._reserve(pitch)
         head[k.PRODUCTS_AT] = self._reserve(products * pitch)
         head[k.GATES_AT] = self._reserve(tile * units // (8 * self.dtype.itemsize))
