@@ -33,6 +33,7 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 # What the small site has of docs/, and a notebook of its own.
 PARTS = ("conf.py", "_extensions", "_static", "pictures", "index.md", "scale.md", "api/layers.md")
 NOTEBOOK = r"""---
+file_format: mystnb
 kernelspec:
   name: python3
 ---
@@ -178,6 +179,8 @@ def test_pages_fit_and_ask_for_nothing_elsewhere(page, name, address, request):
         page.wait_for_selector("#search-results li")
         found = page.locator("#search-results li a").evaluate_all("all => all.map(a => a.href)")
         assert any("api/layers.html" in one for one in found)
+    if name == "notebook":
+        assert page.locator(".cell_output img").count() > 0
     page.wait_for_load_state("networkidle")
     screen, scheme = request.node.callspec.params["page"]
     if BUILT:
