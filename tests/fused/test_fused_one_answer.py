@@ -19,10 +19,11 @@ from exact_numbers import loss_of
 from fused_cuda_networks import Net, emulated_model, gradients, net, state, steps_of
 from fused_state import backend_of
 from helpers import DTYPES
-from networks import OPTIMIZERS
+from networks import OPTIMIZERS, each
 
 from nnfs_gpu import fused
 from nnfs_gpu.backend.numba_backend import NumbaBackend
+from nnfs_gpu.fused import vocabulary
 from nnfs_gpu.network.engine import Message
 
 pytestmark = [
@@ -57,6 +58,14 @@ NETS = {
     ),
 }
 IN_FLOAT64 = "wide, many classes", "absolute", "dropout after all"
+
+
+def test_all_names_are_compared():
+    """What somebody adds to the vocabulary has the same bits on both, or a test that fails."""
+    activations = {name for of in NETS.values() for name in each(of.activation, 1)}
+    assert activations >= vocabulary.ACTIVATIONS.keys()
+    assert {of.loss for of in NETS.values()} == vocabulary.LOSSES.keys()
+    assert {of.optimizer for of in NETS.values()} == vocabulary.OPTIMIZERS.keys()
 
 
 def engines(of: Net, dtype: str):
