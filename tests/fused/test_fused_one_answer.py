@@ -85,9 +85,9 @@ def assert_same_bits(found: dict, expected: dict) -> None:
 
 def losses_in(engine) -> float:
     """The sum of the losses in the engine's message, without rounding."""
-    words = engine.message()
-    right = Message((words.size - 20) // 3).right
-    return loss_of([int(word) for word in words[right - Message.LOSS_WORDS : right]])
+    right = engine._message.right
+    words = engine.message()[right - Message.LOSS_WORDS : right]
+    return loss_of([int(word) for word in words])
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_the_same_sums_give_the_same_parameters(optimizer, dtype):
     of = net(5, 8, activation=(), optimizer=optimizer, rows=7, l1=0.01)
     pairs, rng = engines(of, dtype), np.random.default_rng(4)
     for _ in range(3):
-        words = np.zeros(pairs[0][1]._message.size, np.int64)
-        size = (words.size - 20) // 3
+        size, message = pairs[0][1].plan.parameters, pairs[0][1]._message
+        words = np.zeros(message.size, np.int64)
         words[:size] = rng.integers(-(2**50), 2**50, size)
         words[size : 2 * size] = (
             rng.standard_normal(size) * 2.0 ** rng.uniform(0, 24, size)
         ).astype(np.int64)
-        words[Message(size).rows] = of.rows
+        words[message.rows] = of.rows
         for _, engine in pairs:
             engine.begin(of.rows)
             engine.message()[:] = words
