@@ -157,13 +157,8 @@ OPERATIONS: tuple[Operation, ...] = (
         *("tanh_backward", lambda d: {"dy": d.normal(), "y": 2 * d.uniform() - 1}),
         moved=matrices(3),
     ),
-    Operation(
-        *("softmax_forward", draws.normal("x", spread=5.0)),
-        bits=NOT_YET,
-        moved=matrices(2),
-        at=None,
-    ),
-    Operation("softmax_backward", draws.softmax, moved=matrices(3), at=None, **_SUM),
+    Operation("softmax_forward", draws.normal("x", spread=5.0), moved=matrices(2), at=None),
+    Operation("softmax_backward", draws.softmax, "sum", moved=matrices(3), at=None),
     Operation(
         *("softmax_jacobian", lambda d: {"y": d.probabilities()}),
         moved=lambda n, c: n * c * c + n * c,
@@ -173,7 +168,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *(
         Operation(
             *(name, draws.classes(kind), "element" if divided or kind == "sparse" else "sum"),
-            NOT_YET if kind == "soft" and not divided else SAME,  # one-hot: a single term
             variant=kind,
             moved=moved,
             at=at,
@@ -190,7 +184,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *(
         Operation(
-            *("softmax_cross_entropy", draws.scores(kind), "sum", NOT_YET, ("same", "same")),
+            *("softmax_cross_entropy", draws.scores(kind), "sum", SAME, ("same", "same")),
             variant=kind,
             moved=moved,
             at=None if kind == "sparse" else (1_000,),
@@ -210,7 +204,7 @@ OPERATIONS: tuple[Operation, ...] = (
             ("absolute_error", draws.regression),
         )
         for operation in (
-            Operation(f"{name}_forward", make, moved=matrices(2, 1), at=None, **_SUM),
+            Operation(f"{name}_forward", make, "sum", moved=matrices(2, 1), at=None),
             Operation(f"{name}_backward", make, moved=matrices(3), divided=(0,)),
         )
     ),

@@ -30,12 +30,9 @@ CHECKS = (  # of simulator/checks.py
     "a_network_trains_as_on_the_specification",
     "versions_of_the_ladders",
 )
-# Whose products meet sums without an fma: the sums along rows and over them have no order yet that
-# all backends share (`Operation.bits`).
-CONTRACTED = {
-    *("softmax_backward", "softmax_backward_wide", "cross_entropy_forward_soft", "penalties"),
-    *("binary_cross_entropy_forward", "squared_error_forward"),
-}
+# Whose products meet sums without an fma: sums of whole arrays have no order yet that all backends
+# share (`Operation.bits`).
+CONTRACTED = {"penalties"}
 
 
 # ---- in the simulator ----

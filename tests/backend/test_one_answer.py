@@ -33,16 +33,8 @@ pytestmark = [
     ),
 ]
 
-# Sums of real numbers, along rows and over them, whose order the backends do not share yet.
+# Sums of real numbers whose order the backends do not share yet.
 NOT_PROMISED_YET = {
-    *("softmax_forward", "softmax_backward"),
-    "cross_entropy_forward-soft",
-    *(
-        "softmax_cross_entropy-sparse",
-        "softmax_cross_entropy-one_hot",
-        "softmax_cross_entropy-soft",
-    ),
-    *("binary_cross_entropy_forward", "squared_error_forward", "absolute_error_forward"),
     *("regularization_loss", "mean-floats", "sum-floats"),
 }
 PRODUCTS = {
