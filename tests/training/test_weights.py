@@ -471,3 +471,25 @@ def test_an_own_loss_says_that_it_takes_weights():
     wanted = expected.train(*repeated(X, targets), **GIVEN)
     assert history["loss"] == pytest.approx(wanted["loss"], rel=1e-12)
     assert_like(model, expected, 1e-12)
+
+
+# ---- engines that take none ----
+def test_fused_steps_without_weights_leave_them_to_the_layers(monkeypatch, capsys):
+    """As those of a GPU: chosen by name they say so, and blocks that come later are refused."""
+    use_backend("numba")
+    model, layers = network(), network()
+    model.explain()
+    assert "weights" not in capsys.readouterr().out
+    monkeypatch.setattr("nnfs_gpu.fused.cpu.engine.FusedSteps.weights", False)
+    model.explain()
+    assert "samples with weights train layer by layer" in capsys.readouterr().out
+    model.train(X, Y, sample_weight=COPIES, **GIVEN)
+    layers.train(X, Y, sample_weight=COPIES, engine="layers", **GIVEN)
+    assert_like(model, layers, 0)
+    with pytest.raises(ng.fused.CannotFuse, match="numba take no weights of samples; use engine="):
+        model.train(X, Y, sample_weight=COPIES, engine="fused", **GIVEN)
+    source = ng.Blocks([(X, Y, COPIES)], 50)  # known when it comes
+    with pytest.raises(ValueError, match=r"numba do not take; use engine='layers'"):
+        model.train(source, **GIVEN)
+    assert model.optimizer.iterations == 1
+    model.train(source, engine="layers", **GIVEN)
