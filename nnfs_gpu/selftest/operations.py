@@ -223,9 +223,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("multiply", draws.normal("a", "b"), "exact", moved=matrices(3)),
     Operation(
         *("regularization_loss", lambda d: {"w": draws.weights(d)["w"], "l1": 0.01, "l2": 0.3}),
+        agree="sum",
         moved=matrices(1),
         whole=True,
-        **_SUM,
     ),
     Operation(
         *("regularization_step", draws.step(l1=0.0625, l2=0.3), "element", SAME, (), ("dw",)),
@@ -291,13 +291,13 @@ OPERATIONS: tuple[Operation, ...] = (
         *("close", draws.eighths("a", "b", tolerance=0.25), "exact", SAME, ("bool",)),
         moved=matrices(2.25),
     ),
-    Operation("mean", draws.summed, variant="floats", moved=matrices(1), whole=True, **_SUM),
+    Operation("mean", draws.summed, "sum", variant="floats", moved=matrices(1), whole=True),
     Operation("mean", draws.whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
     Operation(
         "mean", draws.whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"
     ),
     Operation(
-        *("sum", draws.summed, "sum", NOT_YET, ("float64",)),
+        *("sum", draws.summed, "sum", SAME, ("float64",)),
         variant="floats",
         moved=matrices(1),
         whole=True,

@@ -33,9 +33,11 @@ CHECKS = (  # of simulator/checks.py
 # Whose products meet sums without an fma: the sums along rows and over them have no order yet that
 # all backends share (`Operation.bits`).
 CONTRACTED = {
-    *("softmax_backward", "softmax_backward_wide", "cross_entropy_forward_soft", "penalties"),
+    *("softmax_backward", "softmax_backward_wide", "cross_entropy_forward_soft"),
     *("binary_cross_entropy_forward", "squared_error_forward"),
 }
+
+WHOLE_ARRAYS = {"sums", "penalties", "mean", "penalty"}  # added up in float64, whatever they hold
 
 
 # ---- in the simulator ----
@@ -86,7 +88,7 @@ def test_float32_kernels_hold_no_float64_instructions(compiled):
         if "float64" not in str(kernel["types"]):  # what sums all elements has float64 results
             assert kernel["float64"] == 0, kernel
             checked.add(kernel["name"])
-    assert checked == {kernel["name"] for kernel in compiled}
+    assert checked == {kernel["name"] for kernel in compiled} - WHOLE_ARRAYS
 
 
 def test_kernels_are_deterministic_keep_nan_and_denormals_and_are_exact(compiled):

@@ -43,7 +43,6 @@ NOT_PROMISED_YET = {
         "softmax_cross_entropy-soft",
     ),
     *("binary_cross_entropy_forward", "squared_error_forward", "absolute_error_forward"),
-    *("regularization_loss", "mean-floats", "sum-floats"),
 }
 PRODUCTS = {
     *("linear_forward", "linear_backward", "linear_relu_forward", "linear_relu_backward"),

@@ -38,8 +38,8 @@ def launch(
     scalars: Sequence[Any] = (),
     *,
     work: int,
-) -> None:
-    """Run `kernel` over 0..rows-1.
+) -> bool:
+    """Run `kernel` over 0..rows-1; whether threads have shared them, so that none had all.
 
     inputs   arrays that are read; made contiguous where they are not
     outputs  contiguous arrays that are written
@@ -64,8 +64,9 @@ def launch(
         threads = min(threads_allowed(), work // WORK_PER_THREAD, rows)
         if threads > 1:
             _share(kernel, _cuts(rows, work, threads), arguments, threads)
-            return
+            return True
     kernel(FIRST, np.uint64(rows), *arguments)
+    return False
 
 
 def _cuts(rows: int, work: int, threads: int) -> list[np.uint64]:
