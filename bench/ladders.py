@@ -35,7 +35,7 @@ from .versions import (
 )
 
 BOOK, NUMPY = "bench/book.py", "nnfs_gpu/backend/numpy_backend.py"
-GRIDS, BLOCKS = "kernels/numba_cuda/grids.py", "kernels/numba_cuda/blocks.py"
+GRIDS, BLOCKS = "kernels/numba_cuda/grids.py", "kernels/numba_cuda/rows.py"
 ONE_JACOBIAN: dict[str, Any] = {"jacobian": LOOP, "most": LOOP_ROWS, "role": "book"}
 
 
@@ -97,7 +97,7 @@ SOFTMAX_BACKWARD = (
         ("several short rows in a register, a long row in several", "row_vectors.py"),
     ),
     block_a_row("softmax_backward"),
-    *cuda_versions("softmax_backward", ("softmax_dot_partial", 1)),
+    *cuda_versions("softmax_backward"),
 )
 SOFTMAX_FORWARD = (
     Version(
@@ -110,7 +110,7 @@ SOFTMAX_FORWARD = (
         ("a tile of rows in the cache: exp runs over one flat array", "row_vectors.py"),
     ),
     block_a_row("softmax_forward"),
-    *cuda_versions("softmax_forward", ("softmax_partial", 2)),
+    *cuda_versions("softmax_forward"),
 )
 SOFTMAX_CROSS_ENTROPY_BACKWARD = (
     Version(

@@ -125,10 +125,10 @@ def grid(kernel: str, scalars: Scalars = no_scalars) -> Callable[..., Any]:
 
 
 def blocks(kernel: str) -> Callable[..., Any]:
-    """A kernel of kernels/numba_cuda/blocks.py: a block a row."""
+    """A kernel of kernels/numba_cuda/rows.py: a block a row."""
 
     def run(backend: Any, *arrays: Any) -> Any:
-        from nnfs_gpu.kernels.numba_cuda import blocks as kernels
+        from nnfs_gpu.kernels.numba_cuda import rows as kernels
 
         out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
         backend.calls.launch_blocks(getattr(kernels, kernel), len(out), arrays, (out,))
@@ -137,12 +137,12 @@ def blocks(kernel: str) -> Callable[..., Any]:
     return run
 
 
-def _cuda(kind: str, operation: str, partial: tuple[str, int]) -> Callable[..., Any]:
+def _cuda(kind: str, operation: str) -> Callable[..., Any]:
     """The kernels of kernels/cuda/softmax_<kind>.cu, whatever the shape is."""
 
     def run(backend: Any, *arrays: Any) -> Any:
         out = backend.xp.empty(arrays[0].shape, arrays[0].dtype)
-        backend.calls.softmax(operation, arrays, (out,), partial, kind=kind)
+        backend.calls.softmax(operation, arrays, (out,), kind=kind)
         return out
 
     return run
@@ -153,17 +153,17 @@ def by_name(operation: str) -> Callable[..., Any]:
     return lambda backend, *arrays: getattr(backend, operation)(*arrays)
 
 
-def cuda_versions(operation: str, partial: tuple[str, int]) -> tuple[Version, ...]:
+def cuda_versions(operation: str) -> tuple[Version, ...]:
     """The three families of CUDA C++ kernels."""
     lines = (
         ("narrow", "a thread a row, the block's rows staged through shared memory", 32),
-        ("rows", "32, 128 or 512 threads a row, which stays in registers", 16_384),
-        ("wide", "several blocks share a row, in two launches: for long or few rows", None),
+        ("rows", "32 to 512 threads a row, which stays in registers", 16_384),
+        ("wide", "several blocks share a row, in several launches: for long rows", None),
     )
     return tuple(
         Version(
             *(f"CUDA C++, {kind}", changes, f"kernels/cuda/softmax_{kind}.cu"),
-            *(_cuda(kind, operation, partial), "cupy"),
+            *(_cuda(kind, operation), "cupy"),
             widest=widest,
         )
         for kind, changes, widest in lines

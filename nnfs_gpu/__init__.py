@@ -2,6 +2,8 @@
 
 Same names and numbers as the book, on NumPy, on jitted kernels of all CPU cores, or on CUDA.
 Importing compiles nothing and needs no GPU: a backend is loaded when the first layer asks for it.
+
+(PYTEST_DONT_REWRITE: else pytest warns where the package of its plugin is imported before it.)
 """
 
 from typing import TYPE_CHECKING
@@ -49,6 +51,7 @@ from .training.early_stopping import EarlyStopping
 from .training.history import History
 from .training.loggers import CSVLogger, TensorBoard
 from .training.monitoring import ModelCheckpoint, ReduceLROnPlateau
+from .training.progress import ProgressBar
 
 __all__ = [
     "Accuracy",
@@ -85,6 +88,7 @@ __all__ = [
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "ProgressBar",
     "ReduceLROnPlateau",
     "Rows",
     "TensorBoard",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,42 +94,37 @@ def load_split(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     y : numpy.ndarray of shape (N,)
         Classes, int32.
     """
-    pictures: list[np.ndarray] = []
-    labels: list[int] = []
-    for label, path in _files(Path(folder)):
-        picture = read_image(path)
-        if pictures and picture.shape != pictures[0].shape:
-            raise ImageFolderError(
-                f"{path}: is {_size(picture.shape)}, the pictures before it are "
-                f"{_size(pictures[0].shape)}; "
-                "expected one size: resize it or take it out"
-            )
-        pictures.append(picture)
-        labels.append(label)
-    return np.stack(pictures), np.array(labels, np.int32)
+    files = list(class_files(Path(folder)))
+    return read_images(path for _, path in files), np.array([c for c, _ in files], np.int32)
 
 
-def _files(folder: Path) -> Iterator[tuple[int, Path]]:
-    """(class, file) of all PNG files under `folder`, sorted by class and name."""
+def class_files(folder: Path) -> Iterator[tuple[int, Path]]:
+    """(class, file) of all PNG files under `folder`, sorted by class and name.
+
+    Raises as `load_images`, but for what is in the files.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected {folder}/<class number>/*.png")
-    classes = sorted((_number(path), path) for path in folder.iterdir() if _is_class(path))
+    classes = sorted((_number(path), path) for path in class_folders(folder))
     if not classes:
         raise ImageFolderError(f"{folder}: has no class folders; expected some named 0, 1, 2, ...")
     for label, inside in classes:
-        files = sorted(path for path in inside.iterdir() if _is_picture(path))
+        files = picture_files(inside)
         if not files:
             raise ImageFolderError(f"{inside}: holds no .png file; expected some of class {label}")
         for path in files:
             yield label, path
 
 
-def _is_class(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(NOT_OURS)
+def class_folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, but for those that systems leave there."""
+    return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(NOT_OURS)]
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() == ".png" and not path.name.startswith(NOT_OURS)
+def picture_files(folder: Path) -> list[Path]:
+    """The PNG files in `folder`, sorted by name."""
+    files = (path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    return sorted(path for path in files if not path.name.startswith(NOT_OURS))
 
 
 def _number(path: Path) -> int:
@@ -138,6 +133,21 @@ def _number(path: Path) -> int:
             f"{path}: a class folder is named by its number, 0, 1, 2, ...; rename it or move it out"
         )
     return int(path.name)
+
+
+def read_images(paths: Iterable[Path]) -> np.ndarray:
+    """The pictures in these files, (N, height, width) uint8. Raises as `load_images`."""
+    pictures: list[np.ndarray] = []
+    for path in paths:
+        picture = read_image(path)
+        if pictures and picture.shape != pictures[0].shape:
+            raise ImageFolderError(
+                f"{path}: is {_size(picture.shape)}, the pictures before it are "
+                f"{_size(pictures[0].shape)}; "
+                "expected one size: resize it or take it out"
+            )
+        pictures.append(picture)
+    return np.stack(pictures)
 
 
 def _size(shape: tuple[int, ...]) -> str:

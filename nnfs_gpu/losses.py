@@ -15,7 +15,7 @@ from .own.parts import Part, backend_of, ours
 from .own.values import AsGiven, per_row
 from .parameters import penalized
 from .passing import LeftByPass
-from .targets import Labels, Targets, Values
+from .targets import Labels, Targets, Values, per_weight, weights_of
 
 Array = Any
 
@@ -101,16 +101,22 @@ class Loss(Part):
         Returns
         -------
         scalar, or tuple of two
-            The mean, on the backend; with `include_regularization` (mean, penalty).
+            The mean, on the backend; with `include_regularization` (mean, penalty). Of targets
+            with weights w the mean is sum w l / sum w.
         """
         sample_losses = self.forward(output, y)
         if not ours(self, "forward"):
             what = f"{type(self).__name__}, losses"
             sample_losses = per_row(self.backend, sample_losses, output, what, y)
-        total = self.backend.sum(sample_losses)
+        weights = weights_of(y)
+        if weights is None:
+            total, count = self.backend.sum(sample_losses), sample_losses.shape[0]
+            data_loss = self.backend.mean(sample_losses, total)
+        else:
+            total, count = self.backend.sum(sample_losses * weights), self.backend.sum(weights)
+            data_loss = per_weight(total, count)
         self.accumulated_sum = self.accumulated_sum + total
-        self.accumulated_count += sample_losses.shape[0]
-        data_loss = self.backend.mean(sample_losses, total)
+        self.accumulated_count = self.accumulated_count + count
         if include_regularization:
             return data_loss, self.regularization_loss()
         return data_loss

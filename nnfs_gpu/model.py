@@ -23,6 +23,7 @@ from .training import inference
 from .training.callbacks import Callback
 from .training.history import History
 from .training.loop import Training
+from .training.progress import with_bar
 from .training.ranks import RankTraining
 from .training.run import Run
 
@@ -64,6 +65,8 @@ class Model(Network):
         epochs: int = 1,
         batch_size: int | None = None,
         print_every: int | None = 1,
+        sample_weight: Any = None,
+        class_weight: Any = None,
         validation_data: Any = None,
         check_finite: bool = False,
         callbacks: Sequence[Callback] = (),
@@ -73,6 +76,7 @@ class Model(Network):
         checkpoint_every: int | None = None,
         engine: str = "auto",
         world: World | None = None,
+        progress: bool = False,
     ) -> History:
         """Train on X (N, features) and targets y; returns the history, epoch by epoch.
 
@@ -94,7 +98,15 @@ class Model(Network):
             Samples a step; None takes all at once. The last batch may be smaller.
         print_every : int, optional
             Print every so many steps, in the book's format; None or 0: nothing.
-        validation_data : tuple (X, y) or source of blocks, optional
+        sample_weight : array or memory map, optional
+            What each sample counts, (N,) finite numbers of at least 0. The loss of a batch is
+            sum w l / sum w, so that a whole number counts as so many copies of the sample, as in
+            scikit-learn (Keras divides by the number of samples instead). The penalty and the
+            accuracy are not weighted. A source gives (X, y, sample_weight) in its blocks.
+        class_weight : dict or "balanced", optional
+            What each class counts, {class: number}, classes not named 1; "balanced": N / (K times
+            the samples of the class), of K classes. Multiplied by the sample's own weight.
+        validation_data : tuple (X, y) or (X, y, sample_weight), or source of blocks, optional
             What to evaluate after every epoch.
         check_finite : bool
             Raise ValueError where X holds NaN or infinity.
@@ -121,6 +133,8 @@ class Model(Network):
             Ranks that train this model together: each calls this with the same model and data
             and does some of the rows of every batch, in fused steps. Parameters, history and
             files are the same bits for any number of ranks; rank 0 alone prints and writes.
+        progress : bool
+            Show a bar (`nnfs_gpu.ProgressBar`) in place of the lines of `print_every`.
 
         Returns
         -------
@@ -149,13 +163,12 @@ class Model(Network):
 
         def prepared() -> Training:
             self._require("train", "loss", "optimizer", "accuracy")
-            data = data_of(self, X, y, "train", check_finite)
+            data = data_of(self, X, y, "train", check_finite, sample_weight, class_weight)
             validation = None
             if validation_data is not None:
                 validation = validation_of(self, validation_data, check_finite)
-            run = Run(
-                self, data, epochs, batch_size, print_every, validation, callbacks, shuffle, seed
-            )
+            shown, every = with_bar(callbacks, print_every, progress)
+            run = Run(self, data, epochs, batch_size, every, validation, shown, shuffle, seed)
             if world is not None:
                 return RankTraining(run, engine, checkpoint, checkpoint_every, world)
             return Training(run, engine, checkpoint, checkpoint_every)
@@ -168,6 +181,7 @@ class Model(Network):
         X_val: Any,
         y_val: Any = None,
         *,
+        sample_weight: Any = None,
         batch_size: int | None = None,
         check_finite: bool = False,
         verbose: bool = True,
@@ -185,6 +199,8 @@ class Model(Network):
             Data of shape (N, features).
         y_val : array or memory map, optional
             Their targets; None where a source gives them.
+        sample_weight : array or memory map, optional
+            What each sample counts in the loss, as in `train`; the accuracy is not weighted.
         batch_size : int, optional
             Samples at a time; None: all at once.
         check_finite : bool
@@ -202,7 +218,7 @@ class Model(Network):
 
         def prepared() -> Any:
             self._require("evaluate", "loss", "accuracy")
-            return data_of(self, X_val, y_val, "evaluate", check_finite)
+            return data_of(self, X_val, y_val, "evaluate", check_finite, sample_weight)
 
         data = together(world or World(), prepared)
         return inference.evaluate(self, data, batch_size, verbose, world)

@@ -22,14 +22,17 @@ ROW_SUM_TOLERANCE = 1e-3  # of a row of probabilities: float16 one-hot files sti
 class Targets:
     """Targets that have been checked and moved to the backend, once.
 
-    values  an array of the backend, one row a sample
-    given   dtype and shape of one target as the user gave it, for own parts; None: as values
+    values   an array of the backend, one row a sample
+    weights  what each sample counts: (N,) on the backend, in its dtype; None: all alike
+    given    dtype and shape of one target as the user gave it, for own parts; None: as
+             values
 
     Losses and accuracies accept raw targets and check them at every call; `Model` makes one
     object of all targets and slices it, so that a training step checks nothing.
     """
 
     given: tuple[np.dtype, tuple[int, ...]] | None = None
+    weights: Array | None = None
 
     def __init__(self, values: Array):
         self.values = values
@@ -40,7 +43,19 @@ class Targets:
     def __getitem__(self: Self, rows: Any) -> Self:
         part = copy.copy(self)
         part.values = self.values[rows]
+        if self.weights is not None:
+            part.weights = self.weights[rows]
         return part
+
+
+def weights_of(y: Any) -> Array | None:
+    """The weights of targets; None of raw ones, which have none."""
+    return y.weights if isinstance(y, Targets) else None
+
+
+def per_weight(total: Any, weight: Any) -> Any:
+    """total / weight: a weighted mean, of sums on the device or not; 0 where nothing counts."""
+    return total / (weight + (weight == 0))
 
 
 class Labels(Targets):

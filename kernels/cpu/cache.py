@@ -4,7 +4,8 @@ Numba's own cache looks at the file of the function that is called, and trusts w
 things go wrong with it:
 * A kernel calls functions and reads constants of other files here. After an update that changes
   only those, Numba runs the old code, with a table laid out as it used to be: wrong numbers or
-  a crash. Here the stamp is that of all Python files of kernels/.
+  a crash. Here the stamp is that of all Python files of kernels/: of what is in them, so that a
+  cache goes on counting where the package is installed anew, as in every run of CI.
 * Two processes that compile two signatures of one function at the same time may give both the
   same file name (Numba takes the next free number), and one runs the other's code. Here the
   name of a file is a hash of its signature and stamp, and it is complete before the index
@@ -42,12 +43,14 @@ HASH_BYTES = HASH().digest_size
 
 @functools.cache
 def stamp():
-    """The versions that compile, and name, time and size of every Python file of kernels/."""
+    """The versions that compile, and a digest of all Python files of kernels/."""
     versions = numba.__version__, llvmlite.__version__, platform.python_version()
-    files = sorted(ROOT.glob("**/*.py"))
-    return versions, tuple(
-        (f.relative_to(ROOT).as_posix(), f.stat().st_mtime_ns, f.stat().st_size) for f in files
-    )
+    digest = HASH()
+    for file in sorted(ROOT.glob("**/*.py")):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(ROOT).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return versions, digest.hexdigest()
 
 
 # What Numba compiles otherwise: a run that debugs leaves no slow kernels to those that follow.

@@ -4,10 +4,9 @@
                                        term(arrays[0][k], ..., scalars[0], ...)
 
 LLVM would vectorize such a loop only if it might reorder the sum, into as many lanes as the
-processor has; then the bits are the processor's. Here the lanes are those of a logical register,
-`UNROLLED` of them are summed side by side, and in the end they are added pairwise: the order
-depends on the number of terms alone. What is left over goes into one more register, behind a mask:
-a row of three numbers costs one round, and nothing outside the range is read.
+processor has; then the bits are the processor's. Here they are the 32 lanes of `row_order.py`, in
+logical registers side by side. What is left over is loaded behind a mask: a row of three numbers
+costs one round, and nothing outside the range is read.
 """
 
 from llvmlite import ir
@@ -15,18 +14,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .row_order import CHUNKS, Order
 from .vectors import Emitter
-
-UNROLLED = 4  # registers that are summed side by side
 
 
 def lane_sums(*terms, precise=True):
     """The intrinsic op(arrays, scalars, start, stop) for a tuple of contiguous arrays and one of
     numbers, all of one type: a tuple of sums, one for each of `terms`.
 
-    term     (emit, values of the arrays, scalars) -> what is added. Where the mask is off the
-             values are 0 and the result is not used.
-    precise  in float64; else in the type of the arrays, as is enough for a row
+    term     (emit, values of the arrays, scalars) -> what is added, or the pair whose product is,
+             by an fma. Where a mask is off the values are 0 and the result is not used.
+    precise  in float64, all in one chunk, and never -0; else in the type of the arrays, as is
+             enough for a row, and in the order of one
     """
 
     @intrinsic
@@ -37,12 +36,13 @@ def lane_sums(*terms, precise=True):
         def generate(context, builder, signature, arguments):
             kinds = signature.args[0]
             emit = Emitter.of_registers(context, builder, kinds[0].dtype)
+            wide = Emitter(context, builder, number, emit.lanes)
             given, numbers = (cgutils.unpack_tuple(builder, a) for a in arguments[:2])
             places = [emit.array(*pair)[0] for pair in zip(kinds, given, strict=True)]
-            sums = _Sums(emit, terms, places, [emit.splat(value) for value in numbers])
-            sums.wide = emit.shaped(context.get_data_type(number))
+            sums = _Sums(emit, wide, terms, places, [emit.splat(value) for value in numbers])
             sums.signed = getattr(kinds[0].dtype, "signed", True)
-            return context.make_tuple(builder, result, sums.over(*arguments[2:]))
+            chunk = None if precise else CHUNKS[wide.bytes]
+            return context.make_tuple(builder, result, sums.over(*arguments[2:], chunk))
 
         return result(arrays, scalars, types.int64, types.int64), generate
 
@@ -50,92 +50,66 @@ def lane_sums(*terms, precise=True):
 
 
 class _Sums:
-    """Emits the loops of one operation."""
+    """Emits the loops of one operation, of registers `emit` added up in registers `wide`."""
 
     signed = True  # whether whole numbers are
 
-    def __init__(self, emit, terms, arrays, scalars):
-        self.emit, self.builder = emit, emit.builder
+    def __init__(self, emit, wide, terms, arrays, scalars):
+        self.emit, self.builder, self.wide = emit, emit.builder, wide
         self.terms, self.arrays, self.scalars = terms, arrays, scalars
 
-    def over(self, start, stop):
-        """The sums, each a number."""
+    def over(self, start, stop, chunk):
+        """The sums, each a number, in chunks of so many terms or in one."""
         builder, emit = self.builder, self.emit
-        self.nothing = ir.Constant(self.wide, None)
+        nothing = [self.wide.constant(-0.0 if chunk else 0.0) for _ in self.terms]
+        order = Order(self.wide, self._added, builder.fadd, nothing)
         results = [cgutils.alloca_once(builder, self.wide.element) for _ in self.terms]
-        short = builder.icmp_signed("<=", builder.sub(stop, start), emit.index(emit.lanes))
-        with builder.if_else(short) as (then, otherwise):
-            with then:
-                self._keep(results, self._short(start, stop))
+        count = builder.sub(stop, start)
+        with builder.if_else(builder.icmp_signed("<=", count, emit.index(emit.lanes))) as (
+            then,
+            otherwise,
+        ):
+            with then:  # all terms in one register
+                mask = builder.not_(emit.lanes_from(count))
+                found = map(order.number, self._added(nothing, 0, start, mask))
+                self._keep(found, results)
             with otherwise:
-                self._keep(results, self._long(start, stop))
+                if chunk:
+                    found = order.row(start, stop, chunk)
+                else:
+                    found = map(order.number, order.chunk(start, stop))
+                self._keep(found, results)
         return [builder.load(result) for result in results]
 
-    def _keep(self, results, values):
-        """The sum of the lanes of each."""
-        for result, value in zip(results, values, strict=True):
-            self.builder.store(self.emit.sum_of_lanes(value), result)
+    def _keep(self, values, places):
+        for value, place in zip(values, places, strict=True):
+            self.builder.store(value, place)
 
-    def _short(self, start, stop):
-        """All terms in one register."""
-        mask = self.builder.not_(self.emit.lanes_from(self.builder.sub(stop, start)))
-        return self._some(start, mask)
+    def _added(self, sums, _k, at, mask):
+        """`sums` and the terms of a register's worth of numbers, as far as the mask goes."""
+        emit = self.emit
+        if mask is None:
+            values = [emit.load(a, at) for a in self.arrays]
+        else:
+            values = [emit.load_some(a, at, mask) for a in self.arrays]
+        terms = [term(emit, *values, *self.scalars) for term in self.terms]
+        added = [self._plus(*pair) for pair in zip(sums, terms, strict=True)]
+        if mask is None:
+            return added
+        return [emit.select(mask, *pair) for pair in zip(added, sums, strict=True)]
 
-    def _some(self, at, mask):
-        """The terms of a register's worth of numbers, as far as the mask goes."""
-        values = [self.emit.load_some(a, at, mask) for a in self.arrays]
-        return [self.builder.select(mask, term, self.nothing) for term in self._of(values)]
-
-    def _long(self, start, stop):
-        """The terms of whole registers, then of what is left over."""
-        builder, emit = self.builder, self.emit
-        places = [[self._place() for _ in range(UNROLLED)] for _ in self.terms]
-        lanes, turn = emit.index(emit.lanes), emit.index(UNROLLED * emit.lanes)
-        count = builder.sub(stop, start)
-        with cgutils.for_range(builder, builder.sdiv(count, turn)) as loop:
-            at = builder.add(start, builder.mul(loop.index, turn))
-            for k in range(UNROLLED):
-                here = builder.add(at, emit.index(k * emit.lanes))
-                self._add(self._whole(here), [p[k] for p in places])
-        rest = builder.srem(count, turn)
-        at = builder.sub(stop, rest)
-        first = [p[0] for p in places]
-        with cgutils.for_range(builder, builder.sdiv(rest, lanes)) as loop:
-            here = builder.add(at, builder.mul(loop.index, lanes))
-            self._add(self._whole(here), first)
-        last = builder.srem(count, lanes)
-        with builder.if_then(builder.icmp_signed(">", last, emit.index(0))):
-            mask = builder.not_(emit.lanes_from(last))
-            self._add(self._some(builder.sub(stop, last), mask), first)
-        return [self._pairwise(p) for p in places]
-
-    def _place(self):
-        return cgutils.alloca_once_value(self.builder, self.nothing)
-
-    def _whole(self, at):
-        """The terms of a register's worth of numbers."""
-        return self._of([self.emit.load(a, at) for a in self.arrays])
-
-    def _of(self, values):
-        return [self._widened(term(self.emit, *values, *self.scalars)) for term in self.terms]
+    def _plus(self, total, term):
+        if isinstance(term, tuple):
+            return self.wide.fma(*map(self._widened, term), total)
+        return self.builder.fadd(total, self._widened(term))
 
     def _widened(self, value):
-        if value.type == self.wide:
+        if value.type == self.wide.type:
             return value
         if isinstance(value.type.element, ir.IntType):
             convert = self.builder.sitofp if self.signed else self.builder.uitofp
-            return convert(value, self.wide)
-        return self.builder.fpext(value, self.wide)
-
-    def _add(self, terms, places):
-        for term, place in zip(terms, places, strict=True):
-            self.builder.store(self.builder.fadd(self.builder.load(place), term), place)
-
-    def _pairwise(self, places):
-        values = [self.builder.load(place) for place in places]
-        while len(values) > 1:
-            values = [self.builder.fadd(*values[k : k + 2]) for k in range(0, len(values), 2)]
-        return values[0]
+            return convert(value, self.wide.type)
+        return self.builder.fpext(value, self.wide.type)
 
 
 total = lane_sums(lambda emit, a: a)

@@ -10,9 +10,10 @@ import math
 import numpy as np
 
 from .common import TILE, jit, log_in_place, row
-from .elementary import emit_log, log
+from .elementary import emit_log, fma, log
 from .label_rows import label_rows
 from .lane_sums import lane_sums
+from .row_order import row_sum
 
 
 @jit
@@ -45,16 +46,21 @@ def cross_entropy_forward(start, stop, p, t, low, high, bad, losses):
 
 
 @row
+def plus_cross_entropy(total, i, c, arguments):
+    """total + t log(p)."""
+    p, t, low, high = arguments
+    return fma(t[i, c], log(clip(p[i, c], low, high)), total)
+
+
+@row
 def cross_entropy_forward_soft_row(i, p, t, low, high, losses):
     """-sum_c t log(p)."""
-    total = p.dtype.type(0)
-    for c in range(p.shape[1]):
-        total += t[i, c] * log(clip(p[i, c], low, high))
-    losses[i] = -total
+    arguments = (p, t, low, high)
+    losses[i] = -row_sum(plus_cross_entropy, p.shape[1], i, arguments, p.dtype.type(-0.0))
 
 
 def _emit_cross_entropy(emit, p, t, low, high):
-    return emit.builder.fmul(t, emit_log(emit, emit.within(p, low, high)))
+    return t, emit_log(emit, emit.within(p, low, high))
 
 
 _cross_entropy_of_row = lane_sums(_emit_cross_entropy, precise=False)
@@ -127,29 +133,27 @@ def cross_entropy_backward_soft(start, stop, p, t, low, n, dp):
 
 
 @row
-def binary_cross_entropy_of(p, t, low, high):
-    """-(t log p + (1 - t) log(1 - p)), p within its limits."""
-    one = type(p)(1)
-    q = clip(p, low, high)
-    return -(t * log(q) + (one - t) * log(one - q))
+def plus_binary_cross_entropy(total, i, o, arguments):
+    """total + t log p + (1 - t) log(1 - p), p within its limits."""
+    p, t, low, high = arguments
+    one = p.dtype.type(1)
+    q = clip(p[i, o], low, high)
+    return total + fma(t[i, o], log(q), (one - t[i, o]) * log(one - q))
 
 
 @row
 def binary_cross_entropy_forward_row(i, p, t, low, high, losses):
     """mean over O of -(t log p + (1 - t) log(1 - p))."""
-    total = p.dtype.type(0)
-    for o in range(p.shape[1]):
-        total += binary_cross_entropy_of(p[i, o], t[i, o], low, high)
-    losses[i] = total / p.dtype.type(p.shape[1])
+    outputs, arguments = p.shape[1], (p, t, low, high)
+    total = row_sum(plus_binary_cross_entropy, outputs, i, arguments, p.dtype.type(-0.0))
+    losses[i] = -total / p.dtype.type(outputs)
 
 
 def _emit_binary_cross_entropy(emit, p, t, low, high):
     builder, one = emit.builder, emit.constant(1.0)
     q = emit.within(p, low, high)
-    true = builder.fmul(t, emit_log(emit, q))
-    return builder.fadd(
-        true, builder.fmul(builder.fsub(one, t), emit_log(emit, builder.fsub(one, q)))
-    )
+    other = builder.fmul(builder.fsub(one, t), emit_log(emit, builder.fsub(one, q)))
+    return emit.fma(t, emit_log(emit, q), other)
 
 
 _binary_cross_entropy_of_row = lane_sums(_emit_binary_cross_entropy, precise=False)
@@ -160,8 +164,9 @@ def binary_cross_entropy_forward(start, stop, p, t, low, high, losses):
     """Rows of independent outputs; of one output, vectorized across rows."""
     outputs = np.int64(p.shape[1])
     if outputs == 1:
+        nothing, arguments = p.dtype.type(-0.0), (p, t, low, high)
         for i in range(start, stop):
-            losses[i] = binary_cross_entropy_of(p[i, 0], t[i, 0], low, high)
+            losses[i] = -plus_binary_cross_entropy(nothing, i, 0, arguments)
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _binary_cross_entropy_of_row(
@@ -183,18 +188,23 @@ def binary_cross_entropy_backward(start, stop, p, t, low, high, outputs, n, dp):
 
 
 @row
+def plus_squared_error(total, i, o, arrays):
+    """total + (t - y)^2."""
+    y, t = arrays
+    difference = t[i, o] - y[i, o]
+    return fma(difference, difference, total)
+
+
+@row
 def squared_error_forward_row(i, y, t, losses):
     """mean over O of (t - y)^2."""
-    total = y.dtype.type(0)
-    for o in range(y.shape[1]):
-        difference = t[i, o] - y[i, o]
-        total += difference * difference
+    total = row_sum(plus_squared_error, y.shape[1], i, (y, t), y.dtype.type(-0.0))
     losses[i] = total / y.dtype.type(y.shape[1])
 
 
 def _emit_squared_error(emit, y, t):
     difference = emit.builder.fsub(t, y)
-    return emit.builder.fmul(difference, difference)
+    return difference, difference
 
 
 _squared_error_of_row = lane_sums(_emit_squared_error, precise=False)
@@ -203,10 +213,10 @@ _squared_error_of_row = lane_sums(_emit_squared_error, precise=False)
 @jit
 def squared_error_forward(start, stop, y, t, losses):
     """Rows; of one output, vectorized across rows."""
-    outputs = np.int64(y.shape[1])
+    outputs, nothing = np.int64(y.shape[1]), y.dtype.type(-0.0)
     if outputs == 1:
         for i in range(start, stop):
-            squared_error_forward_row(i, y, t, losses)
+            losses[i] = plus_squared_error(nothing, i, 0, (y, t))
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _squared_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]
@@ -222,11 +232,16 @@ def squared_error_backward(start, stop, y, t, outputs, n, dy):
 
 
 @row
+def plus_absolute_error(total, i, o, arrays):
+    """total + |t - y|."""
+    y, t = arrays
+    return total + abs(t[i, o] - y[i, o])
+
+
+@row
 def absolute_error_forward_row(i, y, t, losses):
     """mean over O of |t - y|."""
-    total = y.dtype.type(0)
-    for o in range(y.shape[1]):
-        total += abs(t[i, o] - y[i, o])
+    total = row_sum(plus_absolute_error, y.shape[1], i, (y, t), y.dtype.type(-0.0))
     losses[i] = total / y.dtype.type(y.shape[1])
 
 
@@ -240,10 +255,10 @@ _absolute_error_of_row = lane_sums(_emit_absolute_error, precise=False)
 @jit
 def absolute_error_forward(start, stop, y, t, losses):
     """Rows; of one output, vectorized across rows."""
-    outputs = np.int64(y.shape[1])
+    outputs, nothing = np.int64(y.shape[1]), y.dtype.type(-0.0)
     if outputs == 1:
         for i in range(start, stop):
-            absolute_error_forward_row(i, y, t, losses)
+            losses[i] = plus_absolute_error(nothing, i, 0, (y, t))
     else:
         for i in range(np.int64(start), np.int64(stop)):
             total = _absolute_error_of_row((y, t), (), i * outputs, (i + 1) * outputs)[0]

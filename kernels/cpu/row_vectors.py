@@ -1,6 +1,7 @@
 """Operations along short and long rows, in vector registers: what softmax does three times.
 
-    total  = combine over c of term(inputs[0][i, c], ...)        a sum or a maximum of the row
+    sum   = term(inputs[0][i, 0], ...) and so on, added up along the row as row_order.py says
+    total = last(sum)
     out[i, c] = result(total, inputs[0][i, c], ...)
 
     shapes   inputs and out (N, C), contiguous; out may be inputs[0]
@@ -11,41 +12,47 @@ LLVM vectorizes a loop along a row, but a row of 10 is too short for that, and o
 with a wait: the sum is known when the last number has come from memory, and only then does the
 next row begin to be fetched. Three ways here, by the length of a row:
 
-    packed     C < lanes: as many whole rows as fit in a register at once. A total comes from
-               shuffles: S(n)[c] is the sum of n neighbours from c on, around the row's end, and
-               S(2n)[c] = S(n)[c] + S(n)[c + n].
+    packed     C < lanes: as many whole rows as fit in a register at once. Numbers meet their
+               partners by shuffles within each row.
     registers  up to 16 registers: all of the row is loaded, then used. The last register ends
-               where the row ends, and the lanes that it has twice do not count.
+               where the row ends; what it adds is shuffled to its own lanes, or in longer rows
+               loaded once more.
     long       the row twice, the second time from cache. Meanwhile the next row is prefetched,
                if that cache holds both: it is there when it is needed.
 
-Sums are added in an order that depends on C alone, so neither threads nor addresses change a
-bit. Registers have 32 bytes even where there are longer ones: rows begin anywhere, and an access
-of 64 bytes then straddles two lines of the cache. Measured for softmax backward on one core,
-against adding two arrays into a third: 1.0 to 1.4 times as long at C = 2 to 60,000, where the
-loops of softmax.py take 1.3 to 4.3.
+Neither threads nor addresses change a bit. Registers have 32 bytes even where there are longer
+ones: rows begin anywhere, and an access of 64 bytes then straddles two lines of the cache.
+Measured for softmax backward on one core, against adding two arrays into a third: 1.0 to 1.4 times
+as long at C = 2 to 60,000, where loops over rows take 1.3 to 4.3.
 """
 
 import contextlib
+import functools
 
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .row_order import CHUNKS, LANES, Order, folded
 from .vectors import NUMBER, Emitter
 
 SIZE = 32  # bytes of a register
 MOST = 16  # registers that hold a row, twice: what does not fit goes to the stack, still faster
+MOST_KNOWN = 4  # with a case for every length: in few registers, to load one twice takes 8 % longer
 MOST_CACHED = 8  # for rows in the first-level cache: from there on, twice from it is as fast
-UNROLLED = 4  # registers at a time of a long row
+UNROLLED = 4  # registers of a long row whose results are made at a time
 PREFETCH = 3 << 9, 256 << 10  # bytes of a row: shorter and longer ones do not gain
 
 
-def row_operation(term, combine, neutral, result, *, cached=False):
+def row_operation(term, add, join, absent, neutral, last, result, *, cached=False):
     """The intrinsic op(inputs, out, start, stop) for a tuple of arrays and rows start..stop-1.
 
-    term     (emit, values of the inputs) -> what is combined
-    combine  (emit, a, b) -> one of both; neutral: the number that changes nothing
+    term     (emit, values of the inputs) -> what is added up: a sum or a maximum
+    add      (emit, sum, values of the inputs) -> the sum with their term
+    join     (emit, a, b) -> two sums in one
+    neutral  the number that changes no sum: -0, or minus infinity
+    absent   of each input the number whose term changes none
+    last     (emit, sum of the row) -> the total
     result   (emit, total, values of the inputs) -> the output
     cached   the rows lie in the first-level cache: less code, which is compiled sooner
     """
@@ -54,8 +61,11 @@ def row_operation(term, combine, neutral, result, *, cached=False):
     def operation(typing, inputs, out, start, stop):
         def generate(context, builder, signature, arguments):
             rows = _Rows(context, builder, signature, arguments)
-            rows.term, rows.combine, rows.result = term, combine, result
+            for name, emitted in (("term", term), ("add", add), ("join", join), ("last", last)):
+                setattr(rows, name, functools.partial(emitted, rows.emit))
+            rows.result = functools.partial(result, rows.emit)
             rows.neutral = rows.emit.constant(neutral)
+            rows.absent = [rows.emit.constant(number) for number in absent]
             rows.by_length(cached)
             return context.get_dummy_value()
 
@@ -85,7 +95,11 @@ class _Rows:
             self._case(jump, [C], done, lambda C=C: self.packed(C))
         for count in range(1, (MOST_CACHED if cached else MOST) + 1):
             lengths = range(max(lanes, (count - 1) * lanes + 1), count * lanes + 1)
-            self._case(jump, lengths, done, lambda count=count: self.registers(count))
+            if count <= MOST_KNOWN:
+                for C in lengths:
+                    self._case(jump, [C], done, lambda C=C, k=count: self.registers(k, C))
+            else:
+                self._case(jump, lengths, done, lambda k=count: self.registers(k))
         builder.position_at_end(long)
         if cached:
             self._each_long(prefetch=False)
@@ -138,58 +152,100 @@ class _Rows:
     def _pack(self, values, C):
         emit = self.emit
         numbers = emit.lanes // C * C
-        result = self.result(emit, self._totals(self.term(emit, *values), C), *values)
+        result = self.result(self.last(self._joined(self.term(*values), C)), *values)
         behind = emit.lanes_from(emit.index(numbers))
         return result if numbers == emit.lanes else emit.select(behind, values[0], result)
 
-    def _totals(self, value, C):
-        """In every lane the total of its row: see S(n) above; all take that of the row's start."""
-        emit, lanes = self.emit, range(self.emit.lanes)
+    def _joined(self, value, C):
+        """In every lane the sum of its row.
 
-        def around(value, by):
-            end = emit.lanes // C * C  # lanes from there on belong to no whole row
-            turned = [k // C * C + (k % C + by) % C if k < end else k for k in lanes]
-            return emit.shuffle(value, turned)
+        At each distance lanes meet their partners in a new register, and a lane that has none stays
+        where it was. With as many columns as a power of two all lanes come to the sum.
+        """
+        emit, distance = self.emit, self.emit.lanes // 2
+        rows = range(0, emit.lanes // C * C, C)  # their first lanes
+        even = C & (C - 1) == 0
+        registers, place = [value], [0] * emit.lanes  # where each lane's own is
+        while distance:
+            if distance < C:
+                columns = range(C if even else min(distance, C - distance))
+                meeting = [first + c for first in rows for c in columns]
+                partners = {k: k - k % C + (k % C ^ distance) for k in meeting}
+                near = self._gathered(registers, place, {k: k for k in meeting})
+                far = self._gathered(registers, place, partners)
+                registers.append(self.join(near, far))
+                for k in meeting:
+                    place[k] = len(registers) - 1
+            distance //= 2
+        value = registers[-1]
+        if even:
+            return value
+        return emit.shuffle(
+            value, [k // C * C if k < C * len(rows) else k for k in range(emit.lanes)]
+        )
 
-        def neighbours(n):
-            if n == 1:
-                return value
-            if n % 2:
-                return self.combine(emit, neighbours(n - 1), around(value, n - 1))
-            half = neighbours(n // 2)
-            return self.combine(emit, half, around(half, n // 2))
-
-        return emit.shuffle(neighbours(C), [k // C * C for k in lanes])
+    def _gathered(self, registers, place, wanted):
+        """A register whose lane k is `wanted[k]` of the register that has it; any of the others."""
+        lanes = range(self.emit.lanes)
+        first, *second = sorted({place[k] for k in wanted.values()})
+        source = [wanted.get(k, k) for k in lanes]
+        if not second:
+            value = registers[first]
+            return value if source == list(lanes) else self.emit.shuffle(value, source)
+        (second,) = second
+        later = [self.emit.lanes * (place[k] == second) + k for k in source]
+        return self.emit.shuffle_two(registers[first], registers[second], later)
 
     # ---- a row in registers ----
-    def registers(self, count):
-        """All of a row, then its total, then the results; `count` registers hold it."""
+    def registers(self, count, C=None):
+        """All of a row, then its total, then the results; `count` registers hold it.
+
+        C  known to the compiler: the last register's numbers are then shuffled to their lanes
+        """
         builder, emit = self.builder, self.emit
         last = builder.sub(self.C, emit.index(emit.lanes))
-        counted = emit.lanes_from(builder.sub(emit.index(count * emit.lanes), self.C))
+        rest = emit.index((count - 1) * emit.lanes)
+        mask = builder.not_(emit.lanes_from(builder.sub(self.C, rest)))
         with cgutils.for_range_slice(builder, self.start, self.stop, NUMBER(1), NUMBER) as (i, _):
             at = builder.mul(i, self.C)
             places = [builder.add(at, emit.index(k * emit.lanes)) for k in range(count - 1)]
             places.append(builder.add(at, last))
             values = [[emit.load(a, place) for a in self.inputs] for place in places]
-            terms = [self.term(emit, *value) for value in values]
-            terms[-1] = emit.select(counted, terms[-1], self.neutral)
-            total = self._everywhere(self._tree(terms))
+            if C is None:
+                sums = self._sums([*values[:-1], self._some(builder.add(at, rest), mask)])
+            else:
+                sums = self._sums(values)
+                sums[-1] = self._shifted(sums[-1], count * emit.lanes - C)
+            total = self.last(self._everywhere(folded(self.join, sums, LANES // emit.lanes)))
             for value, place in zip(values, places, strict=True):
-                emit.store(self.result(emit, total, *value), self.out, place)
+                emit.store(self.result(total, *value), self.out, place)
 
-    def _tree(self, terms):
-        while len(terms) > 1:
-            pairs = [terms[k : k + 2] for k in range(0, len(terms), 2)]
-            terms = [self.combine(self.emit, *pair) if pair[1:] else pair[0] for pair in pairs]
-        return terms[0]
+    def _shifted(self, value, by):
+        """The upper lanes of `value` as the first ones, and in the rest what changes nothing."""
+        lanes = self.emit.lanes
+        return self.emit.shuffle_two(
+            value, self.neutral, [min(k + by, lanes) for k in range(lanes)]
+        )
+
+    def _some(self, at, mask):
+        """The inputs from `at` on, as far as the mask goes."""
+        pairs = zip(self.inputs, self.absent, strict=True)
+        return [self.emit.load_some(a, at, mask, other) for a, other in pairs]
+
+    def _sums(self, values):
+        """The sums of a row's registers of inputs, in those of the 32 lanes that there are."""
+        most = LANES // self.emit.lanes
+        sums = [self.term(*value) for value in values[:most]]
+        for k, value in enumerate(values[most:]):
+            sums[k % most] = self.add(sums[k % most], *value)
+        return sums
 
     def _everywhere(self, value):
-        """The total of all lanes, in each of them."""
+        """The sum of all lanes, in each of them."""
         distance = self.emit.lanes // 2
         while distance:
             crossed = self.emit.shuffle(value, [k ^ distance for k in range(self.emit.lanes)])
-            value, distance = self.combine(self.emit, value, crossed), distance // 2
+            value, distance = self.join(value, crossed), distance // 2
         return value
 
     # ---- a row longer than the registers ----
@@ -215,34 +271,31 @@ class _Rows:
         builder, emit = self.builder, self.emit
         end = builder.add(at, self.C)
         last = builder.sub(end, emit.index(emit.lanes))
-        sums = [cgutils.alloca_once(builder, emit.type) for _ in range(UNROLLED)]
-        for place in sums:
-            builder.store(self.neutral, place)
 
-        def add(k, here):
-            term = self.term(emit, *[emit.load(a, here) for a in self.inputs])
-            builder.store(self.combine(emit, builder.load(sums[k]), term), sums[k])
-
-        def apply(k, here):
-            values = [emit.load(a, here) for a in self.inputs]
-            emit.store(self.result(emit, total, *values), self.out, here)
-
-        def soon(k, here, arrays, ahead, write):
+        def add(sums, k, place, mask):
+            if mask is not None:
+                return [self.add(*sums, *self._some(place, mask))]
             if prefetch and k * SIZE % 64 == 0:  # a line of the cache
-                for a in arrays:
-                    emit.prefetch(a, builder.add(here, ahead), write=write)
+                emit.prefetch(self.out, place, write=True)
+            return [self.add(*sums, *[emit.load(a, place) for a in self.inputs])]
 
-        rest = self._pieces(at, end, add, lambda k, p: soon(k, p, [self.out], emit.index(0), True))
+        def apply(k, place):
+            if prefetch and k * SIZE % 64 == 0:
+                for a in self.inputs:
+                    emit.prefetch(a, builder.add(place, self.C))
+            values = [emit.load(a, place) for a in self.inputs]
+            emit.store(self.result(total, *values), self.out, place)
+
+        order = Order(emit, add, self.join, [self.neutral])
         ends = [emit.load(a, last) for a in self.inputs]  # before they may be overwritten
-        counted = emit.lanes_from(builder.sub(builder.load(rest), last))
-        term = emit.select(counted, self.term(emit, *ends), self.neutral)
-        total = self._everywhere(self._tree([builder.load(place) for place in sums] + [term]))
-        self._pieces(at, end, apply, lambda k, p: soon(k, p, self.inputs, self.C, False))
-        emit.store(self.result(emit, total, *ends), self.out, last)
+        (joined,) = order.row(at, end, CHUNKS[emit.bytes])
+        total = self.last(emit.splat(joined))
+        self._pieces(at, end, apply)
+        emit.store(self.result(total, *ends), self.out, last)
 
     # ---- loops ----
-    def _pieces(self, at, end, work, before):
-        """work(k, place) for whole registers of at..end-1; the variable of where they end."""
+    def _pieces(self, at, end, work):
+        """work(k, place) for whole registers of at..end-1."""
         builder, emit = self.builder, self.emit
         here = cgutils.alloca_once(builder, NUMBER)
         builder.store(at, here)
@@ -250,12 +303,9 @@ class _Rows:
         room = builder.sub(end, emit.index(UNROLLED * emit.lanes - 1))
         with self._while(here, step, room) as place:
             for k in range(UNROLLED):
-                piece = builder.add(place, emit.index(k * emit.lanes))
-                before(k, piece)
-                work(k, piece)
+                work(k, builder.add(place, emit.index(k * emit.lanes)))
         with self._while(here, lanes, builder.sub(end, emit.index(emit.lanes - 1))) as place:
             work(0, place)
-        return here
 
     @contextlib.contextmanager
     def _while(self, at, step, end):

@@ -111,13 +111,13 @@ class Emitter:
         loaded.align = self.bytes
         return loaded
 
-    def load_some(self, data, at, mask):
-        """The lanes of a mask; 0 in the others, whose memory need not exist."""
-        place, zero = self._place(data, at), ir.Constant(self.type, None)
+    def load_some(self, data, at, mask, other=None):
+        """The lanes of a mask; `other`, or 0, in the rest, whose memory need not exist."""
+        place, other = self._place(data, at), other or ir.Constant(self.type, None)
         kind = ir.FunctionType(self.type, [place.type, LANE, mask.type, self.type])
         name = f"llvm.masked.load.v{self.lanes}{self.element.intrinsic_name}.p0"
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        return self.builder.call(function, [place, LANE(self.bytes), mask, zero])
+        return self.builder.call(function, [place, LANE(self.bytes), mask, other])
 
     def store(self, value, data, at):
         """Write the lanes of `value` from `data[at]` on."""
@@ -198,6 +198,10 @@ class Emitter:
         numbers = ir.Constant(ir.VectorType(LANE, self.lanes), list(range(self.lanes)))
         bound = self.splat(self.builder.trunc(first, LANE))
         return self.builder.icmp_signed(">=", numbers, bound)
+
+    def chosen(self, lanes):
+        """The lanes of a list of truths, for `select`."""
+        return ir.Constant(self.shaped(ir.IntType(1)), lanes)
 
     def select(self, lanes, value, other):
         """`value` in these lanes, `other` in the rest."""

@@ -5,8 +5,8 @@
 //   the losses after cross-entropy, numbers (N, C) real
 //   clip      p within [low, high], NaN stays NaN
 //   forward   cross_entropy_forward: a thread a row, 4 bytes and a sector of p a row. Others: a
-//             row belongs to 1 thread (C < 8), 8 threads (C < 64) or a warp; sums in a fixed
-//             order, 8 bytes an element in float32 and 4 a row
+//             row belongs to 1 thread (C < 8), 8 threads (C < 64) or a warp; sums in the order of
+//             row_order.cuh, 8 bytes an element in float32 and 4 a row
 //             launch  grid ceil(N / 256) and ceil(N threads / 256), block 256; any grid is right
 //   backward  16 bytes of each array at a time where the addresses allow it; with class indices 8
 //             bytes an element in float32 (cross_entropy_backward 4 and a sector of p a row),
@@ -15,17 +15,17 @@
 //   registers up to 72. Three blocks a multiprocessor are asked for, no more: left to itself, the
 //             compiler aims at more and moves a few registers to memory to get there
 
+#include "row_order.cuh"
+
 __device__ __forceinline__ bool outside(int label, index_t columns) { return label < 0 || label >= columns; }
 
-// loss[row] = (sum of term(element) over the row) / divisor
-template <class Term>
-__device__ __forceinline__ void sum_rows(index_t n, index_t columns, real divisor, real* loss, Term term) {
+// loss[row] = (sum of the terms that add(sum, element) adds, over the row) / divisor
+template <class Add>
+__device__ __forceinline__ void sum_rows(index_t n, index_t columns, real divisor, real* loss, Add add) {
   const int lanes = lanes_for(columns);
   each_row(n, lanes, [&](index_t row, int lane, bool here) {
-    real total = real(0);
-#pragma unroll 2
-    for (index_t c = lane; c < columns; c += lanes) total += term(row * columns + c);
-    for (int step = lanes / 2; step > 0; step /= 2) total += __shfl_xor_sync(ALL_LANES, total, step);
+    const index_t first = row * columns;
+    const real total = row_sum(columns, lanes, lane, [&](real s, index_t c) { return add(s, first + c); });
     if (here && lane == 0) loss[row] = total / divisor;
   });
 }
@@ -47,7 +47,7 @@ cross_entropy_forward(const real* __restrict__ p, const int* __restrict__ t, rea
 extern "C" __global__ void __launch_bounds__(256, 3)
 cross_entropy_forward_soft(const real* __restrict__ p, const real* __restrict__ t, real* __restrict__ loss,
                            index_t n, index_t columns, real low, real high) {
-  sum_rows(n, columns, real(-1), loss, [=](index_t e) { return t[e] * log_(clip(p[e], low, high)); });
+  sum_rows(n, columns, real(-1), loss, [=](real s, index_t e) { return fma_(t[e], log_(clip(p[e], low, high)), s); });
 }
 
 // dp = -1 / max(p, low) / N at the true class, else 0
@@ -92,9 +92,9 @@ softmax_cross_entropy_backward_soft(const real* __restrict__ p, const real* __re
 extern "C" __global__ void __launch_bounds__(256, 3)
 binary_cross_entropy_forward(const real* __restrict__ p, const real* __restrict__ t, real* __restrict__ loss,
                              index_t n, index_t columns, real low, real high) {
-  sum_rows(n, columns, -real(columns), loss, [=](index_t e) {
+  sum_rows(n, columns, -real(columns), loss, [=](real s, index_t e) {
     const real q = clip(p[e], low, high);
-    return t[e] * log_(q) + (real(1) - t[e]) * log_(real(1) - q);
+    return s + fma_(t[e], log_(q), (real(1) - t[e]) * log_(real(1) - q));
   });
 }
 
@@ -114,7 +114,7 @@ binary_cross_entropy_backward(const real* __restrict__ p, const real* __restrict
 extern "C" __global__ void __launch_bounds__(256, 3)
 squared_error_forward(const real* __restrict__ y, const real* __restrict__ t, real* __restrict__ loss,
                       index_t n, index_t columns) {
-  sum_rows(n, columns, real(columns), loss, [=](index_t e) { return (t[e] - y[e]) * (t[e] - y[e]); });
+  sum_rows(n, columns, real(columns), loss, [=](real s, index_t e) { return fma_(t[e] - y[e], t[e] - y[e], s); });
 }
 
 // dy = -2 (t - y) / C / N
@@ -128,7 +128,7 @@ squared_error_backward(const real* __restrict__ y, const real* __restrict__ t, r
 extern "C" __global__ void __launch_bounds__(256, 3)
 absolute_error_forward(const real* __restrict__ y, const real* __restrict__ t, real* __restrict__ loss,
                        index_t n, index_t columns) {
-  sum_rows(n, columns, real(columns), loss, [=](index_t e) { return abs_(t[e] - y[e]); });
+  sum_rows(n, columns, real(columns), loss, [=](real s, index_t e) { return s + abs_(t[e] - y[e]); });
 }
 
 // dy = sign(y - t) / C / N, 0 where they are equal; NaN stays NaN

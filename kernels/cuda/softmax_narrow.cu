@@ -2,21 +2,25 @@
 //
 //   forward        y = exp(x - max) / sum(exp(x - max))
 //   backward       dx = y (dy - sum(y dy)): the Jacobian-vector product, J never built
-//   cross_entropy  loss = -log clip(p[t]), dx = (p - [c = t]) / N with p = softmax(x), in one pass
+//   cross_entropy  loss = -log clip(p[t]), dx = (p - [c = t]) / N with p = softmax(x), in one pass;
+//                  _soft: loss = -sum(t log clip(p)), dx = (p - t) / N
 //
-//   x, y, dy, dx (N, C) real, row-major; t (N,) int32, out of range gives NaN; loss (N,) real
+//   x, y, dy, dx (N, C) real, row-major; t (N,) int32, out of range gives NaN, or (N, C) real;
+//   loss (N,) real
 //   C         compile-time (-DC=3), 1 to 32, in float64 to 8: a row is unrolled into registers
 //   threads   a row each; rows of a block are one flat stretch of memory, so the copies to and
 //             from shared memory are coalesced whatever C is, with 16 bytes a thread where the
 //             addresses allow it
 //   shared    ROWS rows with an odd stride, so that the threads of a warp hit different banks
-//   traffic   forward 8 bytes an element in float32, backward 12, cross_entropy 8 and 8 a row:
-//             the lower bounds
+//   traffic   forward 8 bytes an element in float32, backward 12, cross_entropy 8 and 8 a row, _soft
+//             12 and 4: the lower bounds; sums in the order of row_order.cuh
 //   launch    grid ceil(N / ROWS), block ROWS
 
 #ifndef C
 #define C 3  // so that the file can be compiled on its own
 #endif
+
+#include "row_order.cuh"
 
 constexpr int ROWS = C <= 8 ? 256 : 128;  // 2 blocks at least: without the number ptxas aims at more and spills
 constexpr int STRIDE = C | 1;
@@ -64,13 +68,11 @@ __device__ __forceinline__ void softmax_row(real (&v)[C]) {
   real largest = v[0];
 #pragma unroll
   for (int c = 1; c < C; c++) largest = max_(largest, v[c]);
-  real total = real(0);
+  real total[C];
 #pragma unroll
-  for (int c = 0; c < C; c++) {
-    v[c] = exp_(v[c] - largest);
-    total += v[c];
-  }
-  const real scale = real(1) / total;  // one division a row
+  for (int c = 0; c < C; c++) total[c] = v[c] = exp_below_0_(v[c] - largest);
+  fold<Sum>(total);
+  const real scale = real(1) / total[0];  // one division a row
 #pragma unroll
   for (int c = 0; c < C; c++) v[c] *= scale;
 }
@@ -106,9 +108,11 @@ softmax_backward_narrow(const real* __restrict__ dy, const real* __restrict__ y,
   __syncthreads();
   if (threadIdx.x < rows) {
     const int row = threadIdx.x * STRIDE;
-    real dot = real(0);
+    real products[C];
 #pragma unroll
-    for (int c = 0; c < C; c++) dot += tile_y[row + c] * tile_dy[row + c];
+    for (int c = 0; c < C; c++) products[c] = tile_y[row + c] * tile_dy[row + c];
+    fold<Sum>(products);
+    const real dot = products[0];
 #pragma unroll
     for (int c = 0; c < C; c++) tile_dy[row + c] = tile_y[row + c] * (tile_dy[row + c] - dot);
   }
@@ -139,6 +143,37 @@ softmax_cross_entropy_narrow(const real* __restrict__ x, const int* __restrict__
       tile[row + c] = outside ? not_a_number() : gradient;
     }
     loss[first + threadIdx.x] = -log_(clip(p, low, high));
+  }
+  __syncthreads();
+  store_rows(dx + first * C, rows * C, tile);
+}
+
+extern "C" __global__ void __launch_bounds__(ROWS, 2)
+softmax_cross_entropy_soft_narrow(const real* __restrict__ x, const real* __restrict__ t,
+                                  real* __restrict__ loss, real* __restrict__ dx, index_t n,
+                                  real one_by_n, real low, real high) {
+  __shared__ __align__(16) real tile[ROWS * STRIDE];
+  __shared__ __align__(16) real tile_t[ROWS * STRIDE];
+  const index_t first = (index_t)blockIdx.x * ROWS;
+  const int rows = (int)(n - first < ROWS ? n - first : ROWS);
+  load_rows(x + first * C, rows * C, tile);
+  load_rows(t + first * C, rows * C, tile_t);
+  __syncthreads();
+  if (threadIdx.x < rows) {
+    const int row = threadIdx.x * STRIDE;
+    real v[C];
+#pragma unroll
+    for (int c = 0; c < C; c++) v[c] = tile[row + c];
+    softmax_row(v);
+    real terms[C];
+#pragma unroll
+    for (int c = 0; c < C; c++) {
+      const real target = tile_t[row + c];
+      terms[c] = target * log_(clip(v[c], low, high));
+      tile[row + c] = (v[c] - target) * one_by_n;
+    }
+    fold<Sum>(terms);
+    loss[first + threadIdx.x] = -terms[0];
   }
   __syncthreads();
   store_rows(dx + first * C, rows * C, tile);

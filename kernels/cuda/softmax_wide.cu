@@ -1,112 +1,158 @@
-// Softmax of rows too long for one block's registers, or so few rows that blocks must share one.
+// Softmax of rows too long for one block's registers: blocks share a row.
 //
 //   forward        y = exp(x - max) / sum(exp(x - max))
 //   backward       dx = y (dy - sum(y dy)): the Jacobian-vector product, J never built
-//   cross_entropy  loss = -log clip(p[t]), dx = (p - [c = t]) / N with p = softmax(x)
+//   cross_entropy  loss = -log clip(p[t]), dx = (p - [c = t]) / N with p = softmax(x);
+//                  _soft: loss = -sum(t log clip(p)), dx = (p - t) / N
 //
-//   x, y, dy, dx (N, C) real, row-major; t (N,) int32, out of range gives NaN; loss (N,) real
-//   threads   a row is cut into PARTS chunks, a block each. A first kernel reduces every chunk to
-//             a partial result (N, PARTS); a second one joins the partials of its row, in order,
-//             and writes its chunk. Between the two launches lies the only barrier that blocks have
-//   partials  forward: the chunk's maximum m and s = sum(exp(x - m)) (Milakov and Gimelshein,
-//             "Online normalizer calculation for softmax", 2018); backward: the chunk's y dy
-//   traffic   forward 12 bytes an element in float32, backward 20: the row is read twice, the
-//             second time from the cache where it fits
-//   launch    grid (N, PARTS), block 256, both kernels; PARTS chosen by the host so that a chunk
-//             has at least 1,024 elements
+//   x, y, dy, dx (N, C) real, row-major; t (N,) int32, out of range gives NaN, or (N, C) real;
+//   loss (N,) real
+//   threads   a warp takes a chunk of a row (row_order.cuh), and goes on by the warps of the row's
+//             PARTS blocks. Between two launches lies the only barrier that blocks have:
+//             softmax_largest_wide finds the chunks' maxima, softmax_sums_wide their sums of
+//             exp(x - max), softmax_dots_wide those of y dy, each (N, ceil(C / CHUNK)); the kernel
+//             of the operation joins these and writes. Losses of _soft are sums of chunks, too,
+//             which softmax_losses_wide joins, a warp a row
+//   traffic   forward 16 bytes an element in float32, backward 20, _soft 20: a row is read again,
+//             from the cache where it fits
+//   launch    grid (N, PARTS), block 256; PARTS as the host likes, up to a block for 8 chunks
+
+#include "row_order.cuh"
 
 constexpr int BLOCK = 256;
+constexpr int WARPS = BLOCK / WARP;
 
-struct Chunk { index_t first, last; };
+__device__ __forceinline__ index_t chunks_of(index_t columns) { return (columns + CHUNK - 1) / CHUNK; }
 
-__device__ __forceinline__ Chunk my_chunk(index_t columns) {
-  const index_t parts = gridDim.y, part = blockIdx.y;
-  return {columns * part / parts, columns * (part + 1) / parts};
+// f(chunk, first, last) of every chunk that belongs to this warp: elements first..last-1 of the
+// arrays, of which this lane takes every 32nd.
+template <class F>
+__device__ __forceinline__ void each_chunk(index_t columns, F f) {
+  const index_t row = blockIdx.x, chunks = chunks_of(columns), lane = threadIdx.x % WARP;
+  for (index_t j = (index_t)blockIdx.y * WARPS + threadIdx.x / WARP; j < chunks; j += gridDim.y * WARPS) {
+    const index_t end = (j + 1) * CHUNK < columns ? (j + 1) * CHUNK : columns;
+    f(row * chunks + j, row * columns + j * CHUNK + lane, row * columns + end);
+  }
+}
+
+// The warp's results for a chunk, from all lanes, and where it goes.
+template <class Op>
+__device__ __forceinline__ void put(real v, real* result) {
+  v = warp_reduce<Op>(v);
+  if (threadIdx.x % WARP == 0) *result = v;
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-softmax_partial(const real* __restrict__ x, real* __restrict__ largest, real* __restrict__ total,
-                index_t columns) {
-  __shared__ real scratch[WARP];
-  const index_t row = blockIdx.x;
-  const Chunk chunk = my_chunk(columns);
-  real m = minus_infinity();
-  for (index_t c = chunk.first + threadIdx.x; c < chunk.last; c += BLOCK) m = max_(m, x[row * columns + c]);
-  m = block_reduce<Max, BLOCK>(m, scratch);
-  real s = real(0);
-  for (index_t c = chunk.first + threadIdx.x; c < chunk.last; c += BLOCK) s += exp_(x[row * columns + c] - m);
-  s = block_reduce<Sum, BLOCK>(s, scratch);
-  if (threadIdx.x == 0) {
-    largest[row * gridDim.y + blockIdx.y] = m;
-    total[row * gridDim.y + blockIdx.y] = s;
-  }
+softmax_largest_wide(const real* __restrict__ x, real* __restrict__ largest, index_t columns) {
+  each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
+    real m = minus_infinity();
+#pragma unroll 4
+    for (index_t e = first; e < last; e += WARP) m = max_(m, x[e]);
+    put<Max>(m, largest + chunk);
+  });
 }
 
-// (maximum, 1 / sum) of a whole row from its partial results. A chunk of -inf alone has m = -inf
-// and s = NaN; it must count as empty unless the whole row is like that.
-__device__ __forceinline__ void join_row(const real* __restrict__ largest, const real* __restrict__ total,
-                                         real& m, real& scale) {
-  const index_t first = (index_t)blockIdx.x * gridDim.y;
-  m = largest[first];
-  for (unsigned p = 1; p < gridDim.y; p++) m = max_(m, largest[first + p]);
-  real s = real(0);
-  for (unsigned p = 0; p < gridDim.y; p++) {
-    const real part = largest[first + p];
-    if (part != minus_infinity() || m == minus_infinity()) s += total[first + p] * exp_(part - m);
-  }
-  scale = real(1) / s;
+// The maximum of this block's row.
+__device__ __forceinline__ real row_maximum(const real* __restrict__ largest, index_t columns) {
+  const index_t chunks = chunks_of(columns);
+  real m = minus_infinity();
+  for (index_t j = threadIdx.x % WARP; j < chunks; j += WARP) m = max_(m, largest[blockIdx.x * chunks + j]);
+  return warp_reduce<Max>(m);
+}
+
+// The sum of this block's row.
+__device__ __forceinline__ real row_total(const real* __restrict__ sums, index_t columns) {
+  const index_t chunks = chunks_of(columns);
+  return sum_of_chunks(sums + blockIdx.x * chunks, chunks);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+softmax_sums_wide(const real* __restrict__ x, const real* __restrict__ largest, real* __restrict__ sums,
+                  index_t columns) {
+  const real m = row_maximum(largest, columns);
+  each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
+    real s = NOTHING;
+#pragma unroll 4
+    for (index_t e = first; e < last; e += WARP) s += exp_below_0_(x[e] - m);
+    put<Sum>(s, sums + chunk);
+  });
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 softmax_forward_wide(const real* __restrict__ x, const real* __restrict__ largest,
-                     const real* __restrict__ total, real* __restrict__ y, index_t columns) {
-  const index_t row = blockIdx.x;
-  const Chunk chunk = my_chunk(columns);
-  real m, scale;
-  join_row(largest, total, m, scale);
-  for (index_t c = chunk.first + threadIdx.x; c < chunk.last; c += BLOCK)
-    y[row * columns + c] = exp_(x[row * columns + c] - m) * scale;
+                     const real* __restrict__ sums, real* __restrict__ y, index_t columns) {
+  const real m = row_maximum(largest, columns), scale = real(1) / row_total(sums, columns);
+  each_chunk(columns, [&](index_t, index_t first, index_t last) {
+#pragma unroll 4
+    for (index_t e = first; e < last; e += WARP) y[e] = exp_below_0_(x[e] - m) * scale;
+  });
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 softmax_cross_entropy_wide(const real* __restrict__ x, const real* __restrict__ largest,
-                           const real* __restrict__ total, const int* __restrict__ t,
+                           const real* __restrict__ sums, const int* __restrict__ t,
                            real* __restrict__ loss, real* __restrict__ dx, index_t columns,
                            real one_by_n, real low, real high) {
   const index_t row = blockIdx.x;
-  const Chunk chunk = my_chunk(columns);
   const int label = t[row];
   const bool outside = label < 0 || label >= columns;
-  real m, scale;
-  join_row(largest, total, m, scale);
+  const real m = row_maximum(largest, columns), scale = real(1) / row_total(sums, columns);
   if (outside && blockIdx.y == 0 && threadIdx.x == 0) loss[row] = not_a_number();
-  for (index_t c = chunk.first + threadIdx.x; c < chunk.last; c += BLOCK) {
-    const real p = exp_(x[row * columns + c] - m) * scale;
-    if (c == label) loss[row] = -log_(clip(p, low, high));
-    dx[row * columns + c] = outside ? not_a_number() : (p - real(c == label)) * one_by_n;
-  }
+  each_chunk(columns, [&](index_t, index_t first, index_t last) {
+#pragma unroll 4
+    for (index_t e = first; e < last; e += WARP) {
+      const real p = exp_below_0_(x[e] - m) * scale;
+      const bool here = e - row * columns == label;
+      if (here) loss[row] = -log_(clip(p, low, high));
+      dx[e] = outside ? not_a_number() : (p - real(here)) * one_by_n;
+    }
+  });
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-softmax_dot_partial(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dot,
-                    index_t columns) {
-  __shared__ real scratch[WARP];
-  const index_t row = blockIdx.x;
-  const Chunk chunk = my_chunk(columns);
-  real s = real(0);
-  for (index_t c = chunk.first + threadIdx.x; c < chunk.last; c += BLOCK)
-    s += y[row * columns + c] * dy[row * columns + c];
-  s = block_reduce<Sum, BLOCK>(s, scratch);
-  if (threadIdx.x == 0) dot[row * gridDim.y + blockIdx.y] = s;
+softmax_cross_entropy_soft_wide(const real* __restrict__ x, const real* __restrict__ largest,
+                                const real* __restrict__ sums, const real* __restrict__ t,
+                                real* __restrict__ losses, real* __restrict__ dx, index_t columns,
+                                real one_by_n, real low, real high) {
+  const real m = row_maximum(largest, columns), scale = real(1) / row_total(sums, columns);
+  each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
+    real s = NOTHING;
+#pragma unroll 2
+    for (index_t e = first; e < last; e += WARP) {
+      const real p = exp_below_0_(x[e] - m) * scale;
+      s = fma_(t[e], log_(clip(p, low, high)), s);
+      dx[e] = (p - t[e]) * one_by_n;
+    }
+    put<Sum>(s, losses + chunk);
+  });
+}
+
+// loss = -(sum of the chunks' losses). Any grid.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+softmax_losses_wide(const real* __restrict__ losses, real* __restrict__ loss, index_t n, index_t chunks) {
+  each_row(n, WARP, [=](index_t row, int lane, bool here) {
+    const real total = sum_of_chunks(losses + row * chunks, chunks);
+    if (here && lane == 0) loss[row] = -total;
+  });
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+softmax_dots_wide(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dots,
+                  index_t columns) {
+  each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
+    real s = NOTHING;
+#pragma unroll 4
+    for (index_t e = first; e < last; e += WARP) s = fma_(y[e], dy[e], s);
+    put<Sum>(s, dots + chunk);
+  });
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 softmax_backward_wide(const real* __restrict__ dy, const real* __restrict__ y,
-                      const real* __restrict__ dot, real* __restrict__ dx, index_t columns) {
-  const index_t row = blockIdx.x;
-  const Chunk chunk = my_chunk(columns);
-  real s = real(0);
-  for (unsigned p = 0; p < gridDim.y; p++) s += dot[row * gridDim.y + p];
-  for (index_t c = chunk.first + threadIdx.x; c < chunk.last; c += BLOCK)
-    dx[row * columns + c] = y[row * columns + c] * (dy[row * columns + c] - s);
+                      const real* __restrict__ dots, real* __restrict__ dx, index_t columns) {
+  const real dot = row_total(dots, columns);
+  each_chunk(columns, [&](index_t, index_t first, index_t last) {
+#pragma unroll 4
+    for (index_t e = first; e < last; e += WARP) dx[e] = y[e] * (dy[e] - dot);
+  });
 }

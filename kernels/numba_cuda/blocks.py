@@ -1,137 +1,23 @@
-"""CUDA grids in which threads of a block work together: wide softmax rows, sums.
+"""CUDA grids that add up: whole arrays, and over rows, as a dense layer's bias gradient does.
 
 The threads of a block share a small array in fast memory (`cuda.shared.array`), and meet at
-barriers (`cuda.syncthreads`), which every thread of the block must reach. A block adds up in
-a tree: each thread first takes every B-th element in order, then half of the threads add the
-values of the other half to theirs, then a quarter, until one value is left. The order depends
-on the sizes alone, so the bits are the same in every run; there are no atomics.
+barriers (`cuda.syncthreads`), which every thread of the block must reach. The order of every sum is
+that of kernels/cpu/reductions.py, whatever the grid, so the bits are the same in every run and on
+every backend; there are no atomics.
 
-Block sizes B are powers of two. The shared array has one element a thread; its size is given
-at the launch (0 here), in the dtype of the results.
+Block sizes B are powers of two. The size of the shared array is given at the launch (0 here):
+`shared_elements` of rows.py, in the dtype of the results.
 """
-
-import math
 
 import numpy as np
 
-from ..cpu import activations, common, elementary, losses, reductions
-from .device import cuda, device, exp, larger, log
+from ..cpu import activations, common, elementary, reductions
+from .device import cuda, device
 
 WARP = 32  # lanes of a chunk
 CHUNK = int(common.CHUNK)
 ROWS, LANES, SHORT = int(reductions.ROWS), int(reductions.LANES), int(reductions.SHORT)
 _CHUNK = np.int64(CHUNK)
-MINUS_INFINITY = -math.inf
-
-_larger = device(larger)
-
-
-@cuda.jit(device=True)
-def _block_sum(value, shared):
-    """The sum of `value` over the threads of a block, for every thread."""
-    k = cuda.threadIdx.x
-    shared[k] = value
-    cuda.syncthreads()
-    half = cuda.blockDim.x // 2
-    while half > 0:
-        if k < half:
-            shared[k] += shared[k + half]
-        cuda.syncthreads()
-        half //= 2
-    total = shared[0]
-    cuda.syncthreads()  # all have read it: the array may be used again
-    return total
-
-
-@cuda.jit(device=True)
-def _block_max(value, shared):
-    """The largest `value` over the threads of a block, for every thread."""
-    k = cuda.threadIdx.x
-    shared[k] = value
-    cuda.syncthreads()
-    half = cuda.blockDim.x // 2
-    while half > 0:
-        if k < half:
-            shared[k] = _larger(shared[k], shared[k + half])
-        cuda.syncthreads()
-        half //= 2
-    largest = shared[0]
-    cuda.syncthreads()
-    return largest
-
-
-# ---- softmax of wide rows: block i has row i, its thread k the columns k, k + B, k + 2B... ----
-
-
-@cuda.jit
-def softmax_forward_wide(x, y):
-    """y = exp(x - max) / sum(exp(x - max)) in each row, as softmax_forward.
-
-    Three passes over the row: its maximum, the exponentials and their sum, the division. The
-    row stays in cache between them where it fits.
-    """
-    shared = cuda.shared.array(0, y.dtype)
-    i, k, B, C = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, x.shape[1]
-    largest = y.dtype.type(MINUS_INFINITY)
-    for c in range(k, C, B):
-        largest = _larger(largest, x[i, c])
-    largest = _block_max(largest, shared)
-    total = y.dtype.type(0)
-    for c in range(k, C, B):
-        y[i, c] = exp(x[i, c] - largest)
-        total += y[i, c]
-    total = _block_sum(total, shared)
-    for c in range(k, C, B):
-        y[i, c] = y[i, c] / total
-
-
-@cuda.jit
-def softmax_backward_wide(dy, y, dx):
-    """dx = y (dy - sum(y dy)) in each row, as softmax_backward: the sum, then the product."""
-    shared = cuda.shared.array(0, dx.dtype)
-    i, k, B, C = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, y.shape[1]
-    dot = dx.dtype.type(0)
-    for c in range(k, C, B):
-        dot += y[i, c] * dy[i, c]
-    dot = _block_sum(dot, shared)
-    for c in range(k, C, B):
-        dx[i, c] = y[i, c] * (dy[i, c] - dot)
-
-
-_true_probability_row = device(losses.true_probability_row)
-
-
-@cuda.jit
-def softmax_cross_entropy_wide(x, t, low, high, n, bad, loss, dx):
-    """loss = -log clip(p[t]), dx = (p - 1 at the true class) / n with p = softmax(x).
-
-    As softmax_forward_wide, but that the last pass writes the gradient; the thread that has the
-    true class writes the loss.
-    """
-    shared = cuda.shared.array(0, dx.dtype)
-    i, k, B, C = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, x.shape[1]
-    largest = dx.dtype.type(MINUS_INFINITY)
-    for c in range(k, C, B):
-        largest = _larger(largest, x[i, c])
-    largest = _block_max(largest, shared)
-    total = dx.dtype.type(0)
-    for c in range(k, C, B):
-        dx[i, c] = exp(x[i, c] - largest)
-        total += dx[i, c]
-    total = _block_sum(total, shared)
-    label = t[i]
-    outside = label < 0 or label >= C
-    if outside and k == 0:
-        loss[i] = bad
-    for c in range(k, C, B):
-        p = dx[i, c] / total
-        if c == label:
-            dx[i, c] = p
-            _true_probability_row(i, C, dx, t, low, high, bad, loss)
-            loss[i] = -log(loss[i])
-        gradient = (p - dx.dtype.type(c == label)) / n
-        dx[i, c] = bad if outside else gradient
-
 
 # ---- whole arrays: the caller goes on with the chunks' sums until one is left ----
 

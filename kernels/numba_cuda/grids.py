@@ -3,7 +3,7 @@
 Thread i computes sample i with the row function that the CPU's loop calls (softmax.py,
 losses.py, reductions.py, philox.py). Rows of few classes are what this suits: a thread reads
 its C numbers one after the other, so the loads of a warp lie C apart and come from the cache.
-Wide rows of softmax have kernels of their own in blocks.py.
+Wide rows that are added up have kernels of their own in rows.py.
 
 A label is compared with C before it is used as an index; where it is out of range, the row
 becomes `bad`, which the caller sets to NaN.
@@ -21,6 +21,16 @@ _scale_row = device(softmax.softmax_scale_row)
 _softmax_backward_row = device(softmax.softmax_backward_row)
 _jacobian_row = device(softmax.softmax_jacobian_row)
 _softmax_cross_entropy_row = device(softmax.softmax_cross_entropy_backward_row)
+_subtract_one_row = device(softmax.subtract_one_row)
+
+
+@cuda.jit(device=True)
+def _softmax_row(i, C, x, y):
+    """y = exp(x - max) / sum(exp(x - max))."""
+    _shift_row(i, C, x, y)
+    for c in range(C):
+        y[i, c] = exp(y[i, c])
+    _scale_row(i, C, y)
 
 
 @cuda.jit
@@ -28,11 +38,7 @@ def softmax_forward(x, y):
     """y = exp(x - max) / sum(exp(x - max)) in each row."""
     i = cuda.grid(1)
     if i < x.shape[0]:
-        C = x.shape[1]
-        _shift_row(i, C, x, y)
-        for c in range(C):
-            y[i, c] = exp(y[i, c])
-        _scale_row(i, C, y)
+        _softmax_row(i, x.shape[1], x, y)
 
 
 @cuda.jit
@@ -60,26 +66,37 @@ def softmax_cross_entropy_backward(p, t, n, bad, dx):
 
 
 _true_probability_row = device(losses.true_probability_row)
+_cross_entropy_soft_row = device(losses.cross_entropy_forward_soft_row)
 
 
 @cuda.jit
-def softmax_cross_entropy(x, t, low, high, n, bad, loss, dx):
+def softmax_cross_entropy(x, t, low, high, factor, bad, loss, dx):
     """Loss and gradient from the scores: the row of dx is p until it is the gradient."""
     i = cuda.grid(1)
     if i < x.shape[0]:
         C = x.shape[1]
-        _shift_row(i, C, x, dx)
-        for c in range(C):
-            dx[i, c] = exp(dx[i, c])
-        _scale_row(i, C, dx)
+        _softmax_row(i, C, x, dx)
         _true_probability_row(i, C, dx, t, low, high, bad, loss)
         loss[i] = -log(loss[i])
-        _softmax_cross_entropy_row(i, C, dx, t, n, bad, dx)
+        _subtract_one_row(i, C, t, bad, dx)
+        for c in range(C):
+            dx[i, c] *= factor
+
+
+@cuda.jit
+def softmax_cross_entropy_soft(x, t, low, high, factor, bad, loss, dx):
+    """The same for rows of probabilities as targets; `bad` is not used."""
+    i = cuda.grid(1)
+    if i < x.shape[0]:
+        C = x.shape[1]
+        _softmax_row(i, C, x, dx)
+        _cross_entropy_soft_row(i, dx, t, low, high, loss)
+        for c in range(C):
+            dx[i, c] = (dx[i, c] - t[i, c]) * factor
 
 
 # ---- losses, one a row ----
 
-_cross_entropy_soft_row = device(losses.cross_entropy_forward_soft_row)
 _cross_entropy_backward_row = device(losses.cross_entropy_backward_row)
 _binary_cross_entropy_row = device(losses.binary_cross_entropy_forward_row)
 _squared_error_row = device(losses.squared_error_forward_row)

@@ -1,8 +1,8 @@
 """The GPU default: CuPy arrays, our CUDA C++ kernels, cuBLAS for matrix products.
 
-`KERNELS` and `SOFTMAX` say which kernel does what, and the head of each kernel what it moves;
-operations with several kernels are methods here. Results come from CuPy's pool; nothing waits for
-the device. Work goes to the current device and stream of the caller, as CuPy's own does.
+`KERNELS` and, of softmax, `PASSES` say which kernel does what, and the head of each kernel what it
+moves; operations with several kernels are methods here. Results come from CuPy's pool; nothing
+waits for the device. Work goes to the current device and stream of the caller, as CuPy's own does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .cuda.calls import Calls, blocks_for, blocks_of_rows, lanes
 from .cuda.copies import on_current_device, to_device
 from .cuda.errors import reported
 from .cuda.probe import what_works
+from .cuda.softmax_plan import PASSES
 from .identity import current_device
 from .kernel_backend import KernelBackend
 from .numpy_backend import NumpyBackend
@@ -59,13 +60,6 @@ KERNELS = {  # and the file of kernels/cuda/ that each stands in
     "random_words": "philox",
     "spiral": "philox",
 }
-# softmax_narrow.cu, _rows.cu and _wide.cu each have these (`softmax_plan` chooses), and of a wide
-# row's first pass a kernel of this name with so many results.
-SOFTMAX = {
-    "softmax_forward": ("softmax_partial", 2),
-    "softmax_backward": ("softmax_dot_partial", 1),
-    "softmax_cross_entropy": ("softmax_partial", 2),
-}
 _HOST = NumpyBackend()
 
 
@@ -74,7 +68,7 @@ class CupyBackend(KernelBackend):
     """CUDA C++ kernels on CuPy arrays, of the device that is current when this is made."""
 
     name = "cupy"
-    _kernels = (*KERNELS, *SOFTMAX)
+    _kernels = (*KERNELS, *PASSES)
 
     def __init__(self, dtype: DTypeLike = np.float32, **settings: Any):
         super().__init__(dtype, **settings)
@@ -150,10 +144,10 @@ class CupyBackend(KernelBackend):
     ) -> None:
         reads, others = self.calls.inputs(*inputs), outputs
         if numbers:  # of softmax_cross_entropy
-            low, high, n, _ = numbers
-            numbers = (1.0 / n, low, high)
+            low, high, factor, _ = numbers
+            numbers = (factor, low, high)
             reads, others = reads[:1], (reads[1], *outputs)
-        self.calls.softmax(kernel, tuple(reads), tuple(others), SOFTMAX[kernel], tuple(numbers))
+        self.calls.softmax(kernel, tuple(reads), tuple(others), tuple(numbers))
 
     # ---- dense layer ----
     def linear_forward(self, x: Array, w: Array, b: Array) -> Array:

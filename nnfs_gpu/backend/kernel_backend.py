@@ -217,8 +217,8 @@ class KernelBackend(NumpyBackend):
         check_shapes(x, t, indices=True)
         check_reals(x, t, indices=True)
         losses, dx = self.xp.empty(x.shape[0], x.dtype), self.xp.empty(x.shape, x.dtype)
-        n = float(mean_over(samples, x.shape[0]))
-        self._softmax(kernel, (x, t), (losses, dx), (LOW, HIGH, n, NAN))
+        factor = 1.0 / mean_over(samples, x.shape[0])
+        self._softmax(kernel, (x, t), (losses, dx), (LOW, HIGH, factor, NAN))
         return losses, dx
 
     def binary_cross_entropy_forward(self, p: Array, t: Array) -> Array:

@@ -26,11 +26,13 @@ from ..kernels.cpu import (
 )
 from ..kernels.cpu.vectors import HAS_FMA
 from .arrays import check_bias
-from .cpu import workers
+from .cpu import events, workers
 from .cpu.launch import default_threads, launch
 from .kernel_backend import KernelBackend
 from .numpy_backend import NumpyBackend
 from .protocol import Array
+
+events.hear()
 
 # What an element costs against one of a sum, roughly: it decides how many threads share the work.
 SUM, ROOT, EXP = 1, 3, 4  # also a product; a root or a division; an exponential

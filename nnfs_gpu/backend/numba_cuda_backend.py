@@ -2,7 +2,7 @@
 
 `KERNELS` says which kernel does what; nothing waits for the device. A grid has one thread an
 element (kernels/numba_cuda/elements.py), one thread a row (numba_cuda/grids.py), or one block a
-row where rows are wide (numba_cuda/blocks.py). Matrix products are cuBLAS's, through CuPy; what has
+row where rows are wide (numba_cuda/rows.py). Matrix products are cuBLAS's, through CuPy; what has
 no kernel is CuPy's array code. The `cupy` backend is the fast one: it starts kernels with less work
 on the CPU, and they read 16 bytes at a time.
 
@@ -26,6 +26,7 @@ from ..kernels.numba_cuda import (
     blocks as cuda_blocks,
     elements as cuda_elements,
     grids as cuda_grids,
+    rows as cuda_rows,
 )
 from .arrays import check_bias
 from .cuda.errors import reported
@@ -35,7 +36,7 @@ from .kernel_backend import KernelBackend
 from .numba_cuda.calls import GridCalls
 from .protocol import Array
 
-WIDE = 64  # columns above which a row of softmax has a block instead of a thread
+WIDE = 64  # columns above which a row that is added up has a block instead of a thread
 
 KERNELS = {
     "relu_forward": cuda_elements.relu_forward,
@@ -56,6 +57,7 @@ KERNELS = {
     "softmax_cross_entropy_backward": cuda_grids.softmax_cross_entropy_backward,
     "softmax_cross_entropy_backward_soft": cuda_elements.softmax_cross_entropy_backward_soft,
     "softmax_cross_entropy": cuda_grids.softmax_cross_entropy,
+    "softmax_cross_entropy_soft": cuda_grids.softmax_cross_entropy_soft,
     "binary_cross_entropy_forward": cuda_grids.binary_cross_entropy_forward,
     "binary_cross_entropy_backward": cuda_elements.binary_cross_entropy_backward,
     "squared_error_forward": cuda_grids.squared_error_forward,
@@ -78,9 +80,14 @@ KERNELS = {
     "spiral": cuda_grids.spiral,
 }
 WIDE_KERNELS = {  # for rows of more than WIDE columns
-    "softmax_forward": cuda_blocks.softmax_forward_wide,
-    "softmax_backward": cuda_blocks.softmax_backward_wide,
-    "softmax_cross_entropy": cuda_blocks.softmax_cross_entropy_wide,
+    "softmax_forward": cuda_rows.softmax_forward_wide,
+    "softmax_backward": cuda_rows.softmax_backward_wide,
+    "softmax_cross_entropy": cuda_rows.softmax_cross_entropy_wide,
+    "softmax_cross_entropy_soft": cuda_rows.softmax_cross_entropy_soft_wide,
+    "cross_entropy_forward_soft": cuda_rows.cross_entropy_forward_soft_wide,
+    "binary_cross_entropy_forward": cuda_rows.binary_cross_entropy_forward_wide,
+    "squared_error_forward": cuda_rows.squared_error_forward_wide,
+    "absolute_error_forward": cuda_rows.absolute_error_forward_wide,
 }
 
 

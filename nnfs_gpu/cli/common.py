@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MODEL_FILE, METRICS_FILE, PICTURE_FILE = "model.safetensors", "metrics.json", "decision.png"
+CURVES_FILE = "curves.png"  # where there are no regions to draw
 BATCH = 16_384  # rows at a time where nothing is learned: bounds memory, changes no result
 
 
@@ -50,7 +51,9 @@ def choose_backend(name: str, dtype: str | None = None, option: str = "--backend
 
 
 def load_model(path: Path, backend: str) -> tuple[Model, Path]:
-    """The classifier in the file `path`, or in the model file of the folder `path`; the file."""
+    """The model of a table, or the classifier, in the file `path` or in the folder `path`; the
+    file.
+    """
     try:
         file = path / MODEL_FILE if path.is_dir() else path
         found = file.is_file()
@@ -63,6 +66,8 @@ def load_model(path: Path, backend: str) -> tuple[Model, Path]:
         model = Model.load(file)
     except (storage.ModelFileError, OSError) as error:
         raise InputError(describe(error)) from error
+    if model.preprocessing is not None:
+        return model, file
     if model.softmax_classifier_output is None or not hasattr(model.layers[0], "n_inputs"):
         raise InputError(
             f"{file}: not a classifier; expected dense layers that end in a softmax, "

@@ -1,29 +1,29 @@
-"""What `nnfs-gpu train` was asked for: from the command, or from the checkpoint it goes on with.
+"""What `nnfs-gpu train` was asked for: of spirals, or of a table; and where the results go.
 
-Checkpoints go to DIR as training proceeds. `--resume DIR` goes on from there with the settings
-of that run, and begins a new one where the folder DIR has none: the same command can be repeated
-until the run is done, whatever ends it. A DIR that does not exist is refused: a misspelt name
-would train anew. A finished run is measured again and its files are written
-again; with more --epochs it grows. Without --resume a new run takes the old checkpoint's place.
+`resume.py` has the same from a checkpoint.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from .. import checks, optimizers
-from ..files.model_file import NOT_A_MODEL, ModelFileError
-from ..files.tensor_reader import reason
-from ..training import checkpoint, checkpoint_file
-from .errors import InputError, describe
+from .. import optimizers
+from ..training import checkpoint
+from .errors import InputError
 
 STEPS = 4_000  # what the default number of epochs aims at
 EPOCHS = (5, 500)  # and its bounds
+# The same of tables, which are smaller and are learned by heart when they are seen too often; and
+# the bounds of their batches.
+TABLE_STEPS, TABLE_EPOCHS, TABLE_BATCH = 2_000, (5, 100), (32, 1024)
+BATCH_SIZE = 1024  # of spirals
+TABLE_RATE = 10  # times smaller than a spiral's is its first learning rate
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Config:
-    """What was asked for, with every default filled in: it goes into metrics.json."""
+    """What was asked for of spirals, with every default filled in: it goes into metrics.json."""
 
     samples: int  # of each class
     classes: int
@@ -69,14 +69,62 @@ class Config:
         return self.samples * self.classes
 
     @property
-    def network(self) -> str:
-        """Its widths, from the two coordinates to the classes: 2-64-64-3."""
-        return "-".join(str(width) for width in (2, *self.hidden, self.classes))
+    def folder(self) -> Path:
+        """Where results go by default."""
+        return Path("runs/spiral")
 
 
-def default_epochs(points: int, batch_size: int) -> int:
-    """As many epochs as make `STEPS` steps, within `EPOCHS`: small data is seen more often."""
-    return min(max(math.ceil(STEPS / math.ceil(points / batch_size)), EPOCHS[0]), EPOCHS[1])
+@dataclass(frozen=True)
+class DataConfig:
+    """The same of a table of one's own."""
+
+    data: str
+    target: str | None
+    task: str | None
+    validation_split: float
+    validation_data: str | None
+    missing: str
+    unknown: str
+    most_categories: int
+    text: tuple[str, ...]
+    ignore: tuple[str, ...]
+    separator: str | None
+    decimal: str
+    encoding: str | None
+    header: bool | None
+    hidden: tuple[int, ...]
+    epochs: int | None  # None: by the number of rows, as for batch_size
+    batch_size: int | None
+    optimizer: str
+    learning_rate: float
+    decay: float
+    backend: str
+    dtype: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where results go by default: under the name of the table."""
+        return Path("runs") / (Path(self.data).absolute().stem if self.data != "-" else "table")
+
+    def settled(self, rows: int) -> DataConfig:
+        """With what depends on the number of training rows filled in."""
+        size = self.batch_size
+        if size is None:  # about 64 steps an epoch, as far as batches are neither tiny nor huge
+            size = min(max(2 ** int(math.log2(max(rows / 64, 1))), TABLE_BATCH[0]), TABLE_BATCH[1])
+        epochs = self.epochs or default_epochs(rows, size, TABLE_STEPS, TABLE_EPOCHS)
+        return replace(self, batch_size=size, epochs=epochs)
+
+
+Settings = Config | DataConfig
+NAMES = {field.name for kind in (Config, DataConfig) for field in fields(kind)}
+
+
+def default_epochs(
+    samples: int, batch_size: int, steps: int = STEPS, bounds: tuple[int, int] = EPOCHS
+) -> int:
+    """As many epochs as make so many steps, within bounds: small data is seen more often."""
+    return min(max(math.ceil(steps / math.ceil(samples / batch_size)), bounds[0]), bounds[1])
 
 
 @dataclass(frozen=True)
@@ -118,8 +166,47 @@ def given(context: typer.Context) -> set[str]:
     return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
+def values_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Options by name as settings hold them: lists as tuples, choices as texts."""
+    plain = {
+        name: value.value if isinstance(value, Enum) else value for name, value in options.items()
+    }
+    lists = {name: tuple(plain[name] or ()) for name in ("text", "ignore")}
+    return plain | lists | {"hidden": parse_widths(plain["hidden"])}
+
+
+def config_of(asked: dict[str, Any]) -> Settings:
+    """The settings that `values_of` options make: of a table where `data` is one of them."""
+    rule, table, values = RULES[asked["optimizer"]], asked["data"] is not None, dict(asked)
+    if asked["learning_rate"] is None:
+        values["learning_rate"] = rule.learning_rate / (TABLE_RATE if table else 1)
+    if asked["decay"] is None:
+        values["decay"] = rule.decay
+    if not table:
+        size = values["batch_size"] = asked["batch_size"] or BATCH_SIZE
+        points = asked["samples"] * asked["classes"]
+        values["epochs"] = asked["epochs"] or default_epochs(points, size)
+    kind = DataConfig if table else Config
+    return kind(**{field.name: values[field.name] for field in fields(kind)})
+
+
+def option(name: str) -> str:
+    """What the command calls a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def check_kind(config: Settings, given: set[str]) -> None:
+    """InputError for options that go with something else than what is trained on."""
+    for name in sorted((given & NAMES) - {field.name for field in fields(config)}):
+        table = isinstance(config, DataConfig)
+        remedy = "the rows are those of --data" if table else "give a table with --data FILE"
+        raise InputError(f"{option(name)}: {remedy}")
+    if {"validation_data", "validation_split"} <= given:
+        raise InputError("--validation-data and --validation-split: expected one of them")
+
+
 def outputs_for(
-    context: typer.Context,
+    given: set[str],
     out: Path,
     resume: Path | None,
     json_target: str | None,
@@ -127,82 +214,10 @@ def outputs_for(
     checkpoint_every: int,
 ) -> Outputs:
     """Where the results go: --resume DIR in place of --out DIR."""
-    if resume is not None and "out" in given(context) and out != resume:
+    if resume is not None and "out" in given and out != resume:
         raise InputError(f"--out {out} and --resume {resume}: expected one folder")
     if resume is not None and not resume.is_dir():
         kind = "is a file, expected a folder" if resume.exists() else "no such folder"
         raise InputError(f"--resume {resume}: {kind}; begin a run with --out {resume}")
     folder = out if resume is None else resume
     return Outputs(folder, json_target, plot, checkpoint_every, resume is not None)
-
-
-# ---- from a checkpoint ----
-def resumed(config: Config, given: set[str], outputs: Outputs) -> Config:
-    """The settings of the run that is to go on; `config` where there is none yet.
-
-    given  what the command names of `config`: epochs may grow, all else must be as before.
-    Raises InputError for a setting of another run, and for a file that is no checkpoint.
-    """
-    try:
-        if not outputs.resume:
-            return config
-        if not outputs.checkpoint.exists():
-            return _begun(config, given, outputs)
-        document, _ = checkpoint_file.read(outputs.checkpoint)
-    except (ModelFileError, OSError) as error:
-        raise InputError(describe(error)) from error
-    try:
-        stored = stored_config(document)
-    except (InputError, *NOT_A_MODEL) as error:
-        raise InputError(
-            f"{outputs.checkpoint}: not a checkpoint of nnfs-gpu train ({reason(error)})"
-        ) from error
-    for name in sorted(given & {field.name for field in fields(Config)} - {"epochs"}):
-        before, now = getattr(stored, name), getattr(config, name)
-        if now not in (before, "auto"):
-            option = "--" + name.replace("_", "-")
-            raise InputError(
-                f"{option} {now}: the run in {outputs.folder} has {before}; leave the option "
-                "out to go on with that run, or give another folder"
-            )
-    done = document["training"]["epochs_done"]
-    epochs = config.epochs if "epochs" in given else stored.epochs
-    if epochs < done:
-        raise InputError(f"--epochs {epochs}: the run in {outputs.folder} has {done} epochs done")
-    return replace(stored, epochs=epochs)
-
-
-def _begun(config: Config, given: set[str], outputs: Outputs) -> Config:
-    """`config`, where the command names it: a run that was killed before its first checkpoint
-    has left no settings, and those by default are another run's.
-    """
-    if not given & {field.name for field in fields(Config)}:
-        raise InputError(
-            f"--resume {outputs.folder}: no checkpoint there, and no settings of a run; begin it "
-            f"with its settings and --out {outputs.folder}"
-        )
-    return config
-
-
-def stored_config(document: Any) -> Config:
-    """The settings in a checkpoint of the command, checked as those of a command are.
-
-    Raises InputError, or one of NOT_A_MODEL, for any other checkpoint.
-    """
-    states = [one["config"] for one in document["training"]["callbacks"] if "config" in one]
-    if len(states) != 1:
-        raise ValueError(f"it has settings of {len(states)} commands")
-    (state,) = states
-    config = Config(**state | {"hidden": tuple(state["hidden"])})
-    sizes = "samples", "classes", "epochs", "batch_size"
-    for name, size in [(name, getattr(config, name)) for name in sizes]:
-        checks.positive_int(size, name)
-    if max(config.samples, config.classes) > 10**9 or checks.seed(config.seed, "seed") >= 2**32:
-        raise ValueError("samples, classes or seed larger than any command's")
-    parse_widths(",".join(str(checks.positive_int(n, "hidden")) for n in config.hidden))
-    checks.positive(config.learning_rate, "learning_rate")
-    checks.not_negative(config.decay, "decay")
-    known = config.optimizer in RULES and config.dtype in ("float32", "float64")
-    if not known or not isinstance(config.backend, str):
-        raise ValueError("an optimizer, a dtype or a backend that there is not")
-    return config

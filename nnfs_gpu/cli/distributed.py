@@ -23,7 +23,7 @@ from ..ranks.errors import WorldError, is_on_all, is_quiet, on_all, tell
 from ..ranks.failures import together
 from ..ranks.world import World, everybody, texts
 from .common import choose_backend
-from .config import Config
+from .config import Settings
 from .errors import (
     DISTRIBUTED,
     TRACEBACK_VARIABLE,
@@ -101,7 +101,7 @@ def on_rank_0(world: World, act: Callable[[], T]) -> T | None:
 
 
 # ---- what computes ----
-def backend_for(config: Config, world: World) -> Backend:
+def backend_for(config: Settings, world: World) -> Backend:
     """The backend of this rank, where it has one on a GPU of its own: nothing lies on one yet."""
     if world.size > 1 and config.backend not in ON_PROCESSORS:
         try:

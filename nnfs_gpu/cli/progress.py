@@ -1,7 +1,7 @@
 """What happens while `nnfs-gpu train` trains: speed, curve, a request to stop.
 
 `TrainingWatch` is the callback that `Model.train` calls; it measures, and tells a display what
-to show (`display.py`). Of several ranks each has one, as each may be asked to stop.
+to show (`show/display.py`). Of several ranks each has one, as each may be asked to stop.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from .. import checks
 from ..ranks.world import World, everybody
+from ..show.display import Display
 from ..training.callbacks import Callback
-from .display import Display
 from .errors import CommandError
 
 
@@ -81,6 +81,7 @@ class TrainingWatch(Callback):
 
     config              what the command was asked for; travels in the checkpoint, so that
                         `--resume` needs nothing but the folder
+    judged              whether answers are right or wrong, so that an accuracy is shown
     steps               all steps done
     training_seconds    time in training steps, without validation
     samples_per_second  training samples over that time, since the command was started. The
@@ -89,9 +90,15 @@ class TrainingWatch(Callback):
     """
 
     def __init__(
-        self, display: Display, batch_size: int, stop: StopRequest, config: dict[str, Any]
+        self,
+        display: Display,
+        batch_size: int,
+        stop: StopRequest,
+        config: dict[str, Any],
+        judged: bool = True,
     ):
         self.display, self.batch_size, self.stop, self.config = display, batch_size, stop, config
+        self.judged = judged
         self.epoch = self.steps = 0
         self.training_seconds = 0.0
         self._first_seconds, self._first_samples = 0.0, 0
@@ -127,7 +134,7 @@ class TrainingWatch(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"] + logs["val_loss"]):
             raise DivergedError(logs["loss"] + logs["val_loss"], self.model.optimizer.learning_rate)
-        self.display.epoch(epoch, logs | {"samples_per_second": self.samples_per_second})
+        self.display.epoch(epoch, self._shown(logs))
         self._mark = time.perf_counter()
 
     @property
@@ -170,8 +177,14 @@ class TrainingWatch(Callback):
 
     def _numbers(self) -> dict[str, float]:
         """The means of the epoch so far; fetched from the device, so never in every step."""
-        return {
-            "loss": float(self.model.loss.calculate_accumulated()),
-            "accuracy": float(self.model.accuracy.calculate_accumulated()),
-            "samples_per_second": self.samples_per_second,
-        }
+        return self._shown(
+            {
+                "loss": float(self.model.loss.calculate_accumulated()),
+                "accuracy": float(self.model.accuracy.calculate_accumulated()),
+            }
+        )
+
+    def _shown(self, numbers: dict[str, float]) -> dict[str, float]:
+        """With the speed; without accuracies where they say nothing."""
+        kept = numbers if self.judged else {n: v for n, v in numbers.items() if "acc" not in n}
+        return kept | {"samples_per_second": self.samples_per_second}

@@ -1,7 +1,7 @@
 """What `nnfs-gpu train` measures, writes and shows when training is over.
 
-Accuracies are those of the final model: on the validation points, and on at most 100,000 of the
-training points. The curve's training accuracy is a mean over the epoch, measured while the model
+Accuracies are those of the final model: on the validation samples, and on at most 100,000 of the
+training samples. The curve's training accuracy is a mean over the epoch, measured while the model
 changes, as is usual. Ranks measure together, and rank 0 writes.
 """
 
@@ -14,31 +14,28 @@ from typing import Any
 
 from rich.table import Table
 
-from .. import datasets
 from ..model import Model
 from ..ranks.failures import together
 from ..ranks.world import World
-from ..show.picture import overview
 from ..training.history import History
 from .common import (
     BATCH,
     METRICS_FILE,
     MODEL_FILE,
-    PICTURE_FILE,
     naming,
     to_json,
     two_columns,
     versions,
     write,
 )
-from .config import Config, Outputs
-from .points import some_of
+from .config import Outputs, Settings
 from .progress import DivergedError, TrainingWatch
+from .subject import Subject
 
 
 def measure(
     model: Model,
-    config: Config,
+    subject: Subject,
     training: Any,
     validation: Any,
     watch: TrainingWatch,
@@ -47,16 +44,15 @@ def measure(
 ) -> dict[str, Any]:
     """What metrics.json holds, but for "interrupted" and "seconds". Raises DivergedError."""
     world = ranks or World()
-    known = together(world, lambda: some_of(config, training))
+    config = subject.config
+    known = together(world, lambda: subject.seen(training))
     seen, fresh = (
         model.evaluate(*points, batch_size=BATCH, verbose=False, world=ranks)
         for points in (known, validation)
     )
     together(world, lambda: _check_finite(seen["loss"] + fresh["loss"], config))
     return {
-        "train_accuracy": seen["accuracy"],
-        "validation_accuracy": fresh["accuracy"],
-        "bayes_limit": datasets.spiral_bayes_limit(config.classes),
+        **subject.measures(seen, fresh),
         "samples_per_second": watch.samples_per_second,
         "train_loss": seen["loss"],
         "validation_loss": fresh["loss"],
@@ -73,13 +69,13 @@ def measure(
     }
 
 
-def _check_finite(loss: float, config: Config) -> None:
+def _check_finite(loss: float, config: Settings) -> None:
     if not math.isfinite(loss):
         raise DivergedError(loss, config.learning_rate)
 
 
 def write_files(
-    model: Model, config: Config, metrics: dict[str, Any], validation: Any, outputs: Outputs
+    model: Model, subject: Subject, metrics: dict[str, Any], validation: Any, outputs: Outputs
 ) -> list[Path]:
     """Write the results, the model first: it is the one that cannot be made again."""
     files = [outputs.folder / MODEL_FILE, outputs.folder / METRICS_FILE]
@@ -89,34 +85,26 @@ def write_files(
     if outputs.json_target is not None:
         write(to_json(metrics), outputs.json_target)
     if outputs.plot:
-        png = overview(  # imports Matplotlib, which takes longer than a small run to train
-            model,
-            model.backend.to_numpy(validation[0]),
-            model.backend.to_numpy(validation[1]),
-            metrics["curve"],
-            metrics["bayes_limit"],
-            f"Spiral classifier: network {config.network}, {config.points:,} training points",
-        )
-        files.append(outputs.folder / PICTURE_FILE)
+        png = subject.picture(model, validation, metrics)
+        files.append(outputs.folder / subject.picture_file)
         write(png, files[2])
     return files
 
 
 def table(
-    config: Config, metrics: dict[str, Any], trained: float, files: list[Path], who: str
+    subject: Subject, metrics: dict[str, Any], trained: float, files: list[Path], who: str
 ) -> Table:
     """What a person wants to know at the end.
 
     trained  seconds in training steps since the command was started
     who      which ranks have computed on what; "" without --distributed
     """
-    epochs = f"{metrics['epochs_finished']} of {config.epochs} epochs"
+    config = subject.config
+    epochs = f"{metrics['epochs_finished']} of {subject.epochs} epochs"
     if metrics["interrupted"]:
         epochs += ", interrupted"
     rows = {
-        "train accuracy": f"{metrics['train_accuracy']:.4f}",
-        "validation accuracy": f"{metrics['validation_accuracy']:.4f}",
-        "Bayes limit": f"{metrics['bayes_limit']:.4f}  (no classifier can do better)",
+        **subject.rows(metrics),
         "samples/s": f"{metrics['samples_per_second']:,.0f}",
         "backend": f"{metrics['backend']}, {config.dtype}  ({metrics['backend_version']})",
         "time": f"{metrics['seconds']:.1f} s  ({epochs})",

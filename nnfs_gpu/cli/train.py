@@ -1,9 +1,9 @@
 """`nnfs-gpu train`: make the data, train, measure, write the files.
 
-Which data      see `points.py`; weights come from np.random.seed(seed).
+Which data      see `subject.py`; weights come from np.random.seed(seed).
 Diverged        (loss NaN or infinite): nothing is written, because there is no model to keep
                 and an earlier one in DIR is worth more. Exit code 1.
-Checkpoints     see `config.py`; what is measured and written at the end, `results.py`.
+Checkpoints     see `resume.py`; what is measured and written at the end, `results.py`.
 Ranks           see `distributed.py`. All of them come through all of this; rank 0 alone has the
                 folder, and the files are those of one process.
 """
@@ -19,58 +19,61 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from .. import layers, losses
-from ..accuracy import Accuracy_Categorical
-from ..activations import Activation_ReLU, Activation_Softmax
+from .. import layers
+from ..activations import Activation_ReLU
 from ..files import folder_lock
 from ..model import Model
 from ..ranks import launchers
 from ..ranks.failures import together
 from ..ranks.world import World
+from ..show.display import display_for
 from ..training import divergence
 from ..training.history import History
 from .common import OutputFolder, check_target, console_for, naming
-from .config import RULES, Config, Outputs
-from .display import display_for
+from .config import RULES, Config, Outputs, Settings
 from .distributed import backend_for, check_shared, on_rank_0, who_computes
 from .errors import DISTRIBUTED, InputError
-from .points import step_size, training_points, validation_points
 from .progress import DivergedError, StopRequest, TrainingWatch
 from .results import measure, table, write_files
+from .spiral import Spirals, network
+from .subject import Subject
 
 
-def run(config: Config, outputs: Outputs, world: World, distributed: bool) -> int:
+def run(config: Settings, outputs: Outputs, world: World, distributed: bool) -> int:
     """The whole command, on one of the ranks; returns the exit code."""
     started = time.perf_counter()
     console = console_for(outputs.json_target, quiet=world.rank > 0)
     backend = backend_for(config, world)
-    model = together(world, lambda: build_model(config))
+    subject = together(world, lambda: subject_of(config))
+    config = subject.config
+    model = together(world, lambda: build_model(subject))
     if distributed:
         together(world, lambda: check_shared(model))
     folder = on_rank_0(world, lambda: claimed(outputs, distributed))
     try:
-        training, validation = together(
-            world, lambda: (training_points(config), validation_points(config))
-        )
+        training, validation = together(world, lambda: (subject.training(), subject.validation()))
         title = on_rank_0(world, lambda: beginning(outputs))
         console.print(
-            f"{title} {config.network} on {config.points:,} points with "
+            f"{title} {network(subject)} on {subject.words} with "
             f"{config.optimizer}, backend {backend.name} ({backend.version()})",
             soft_wrap=True,
+            markup=False,
         )
+        for note in subject.notes:
+            console.print(note, soft_wrap=True, markup=False)
         # Overflow shows where it matters, in the loss, and is reported once.
         with StopRequest(says=world.rank == 0) as stop, np.errstate(all="ignore"):
             stored = asdict(config) | {"backend": backend.name}
-            watch = TrainingWatch(display_for(console), step_size(config), stop, stored)
+            watch = TrainingWatch(display_for(console), subject.step, stop, stored, subject.judged)
             shared = world if distributed else None
-            history = train(model, config, training, validation, watch, outputs, shared)
+            history = train(model, subject, training, validation, watch, outputs, shared)
             tell_of_stop(world, stop, console)
-            metrics = measure(model, config, training, validation, watch, history, shared)
-            metrics["interrupted"] = len(history.epoch) < config.epochs
+            metrics = measure(model, subject, training, validation, watch, history, shared)
+            metrics["interrupted"] = len(history.epoch) < subject.epochs
             metrics["seconds"] = time.perf_counter() - started
             who = who_computes(world, backend) if distributed else ""
             files = on_rank_0(
-                world, lambda: write_files(model, config, metrics, validation, outputs)
+                world, lambda: write_files(model, subject, metrics, validation, outputs)
             )
             stop.agree(world)  # one may have come since
     except BaseException:
@@ -78,7 +81,7 @@ def run(config: Config, outputs: Outputs, world: World, distributed: bool) -> in
             folder.discard()
         raise
     if files is not None:
-        console.print(table(config, metrics, watch.seconds, files, who))
+        console.print(table(subject, metrics, watch.seconds, files, who))
     return 128 + stop.signum if stop.signum else 0
 
 
@@ -114,33 +117,45 @@ def beginning(outputs: Outputs) -> str:
     return "training"
 
 
-def build_model(config: Config) -> Model:
-    """Dense layers with ReLU between them and a softmax at the end, ready to train."""
+def subject_of(config: Settings) -> Subject:
+    """What is to be trained on; a table is read now. Raises InputError."""
+    if isinstance(config, Config):
+        return Spirals(config)
+    from .table import TableSubject
+
+    return TableSubject(config)
+
+
+def build_model(subject: Subject) -> Model:
+    """Dense layers with ReLU between them and the subject's end, ready to train."""
+    config = subject.config
     np.random.seed(config.seed)
     model = Model()
-    width = 2
+    width = subject.inputs
     for neurons in config.hidden:
         model.add(layers.Layer_Dense(width, neurons))
         model.add(Activation_ReLU())
         width = neurons
-    model.add(layers.Layer_Dense(width, config.classes))
-    model.add(Activation_Softmax())
+    model.add(layers.Layer_Dense(width, subject.outputs))
+    activation, loss, accuracy = subject.ends()
+    model.add(activation)
     rule = RULES[config.optimizer]
     model.set(
-        loss=losses.Loss_CategoricalCrossentropy(),
+        loss=loss,
         optimizer=rule.make(
             learning_rate=config.learning_rate, decay=config.decay, **rule.settings
         ),
-        accuracy=Accuracy_Categorical(),
+        accuracy=accuracy,
     )
     model.finalize()
+    subject.prepare(model)
     return model
 
 
 # ---- during ----
 def train(
     model: Model,
-    config: Config,
+    subject: Subject,
     training: Any,
     validation: Any,
     watch: TrainingWatch,
@@ -154,8 +169,10 @@ def train(
         with divergence.reported_by_caller():
             return model.train(
                 *training,
-                epochs=config.epochs,
-                batch_size=step_size(config),
+                epochs=subject.epochs,
+                batch_size=subject.step,
+                shuffle=subject.shuffle,
+                seed=subject.config.seed,
                 print_every=None,
                 validation_data=validation,
                 callbacks=[watch],

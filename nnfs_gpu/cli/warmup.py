@@ -7,9 +7,22 @@ from typing import Any
 
 from rich.table import Table
 
-from ..backend.kept_code import cache_folders
+from ..backend.kept_code import cache_folders, cpu_key
 from ..selftest.warmup import warm_up
 from .common import check_target, choose_backend, console_for, to_json, two_columns, write
+from .errors import InputError
+
+
+def print_key(backend: str) -> int:
+    """Print what compiled kernels depend on, for the name of a cache; nothing is compiled."""
+    name = choose_backend(backend).name
+    if name != "numba":
+        raise InputError(
+            f"--key: got the backend {name}, expected numba, whose kernels are the processor's; "
+            "add --backend numba"
+        )
+    print(cpu_key())
+    return 0
 
 
 def run(backend: str, dtypes: tuple[str, ...], json_target: str | None) -> int:

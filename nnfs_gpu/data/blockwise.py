@@ -22,7 +22,8 @@ from ..network.network import Network
 from ..own.values import as_given
 from ..targets import Labels, Targets
 from .passes import stand_in
-from .sources import fingerprint_of, pair, runs_out
+from .sources import fingerprint_of, given_parts, runs_out
+from .weights import Weighting
 
 Array = Any
 Block = tuple[int | None, Array, Targets]
@@ -53,6 +54,9 @@ class InBlocks:
         self._form: Targets | None = None  # some targets as the loss wants them
         self._kind: tuple[str, int] = ("", 0)  # of the targets: their dtype's, and dimensions
         self._seen = False  # a whole pass: later ones are looked at more quickly
+        self._weighting = Weighting(model, what)
+        self._weighted: bool | None = None  # whether blocks come with weights
+        self._counts = False  # whether one of these was above 0
 
     def _converted(self, x: Any, dtype: DTypeLike, name: str) -> Array:
         """In `dtype`: on the host where it lies there, and only these rows."""
@@ -107,21 +111,65 @@ class InBlocks:
         where all rows came before and these are of the same kind.
         """
         where = f"{self.what}, the block at row {start}"
-        given = pair(block, where)
+        given = given_parts(block, where)
         try:
             X = given[0] if waits(given[0]) else plain(given[0], "X")
             y = raw(given[1]) if waits(raw(given[1])) else plain(raw(given[1]), "y")
         except (TypeError, ValueError, RuntimeError) as error:
             raise prefixed(error, where) from error
-        for name, one, array in zip(("X", "y"), given, (X, y), strict=True):
+        for name, one, array in zip(("X", "y"), given, (X, y), strict=False):
             if not array.ndim:
                 remedy = no_array(one, name)
                 raise ValueError(f"{where}: got no rows, expected arrays: {remedy}")
         kind = str(y.dtype).rstrip("0123456789"), y.ndim
         if self._seen and kind == self._kind:
-            return self._known(X, y, start)
-        self._kind = kind
-        return self._checked(X, y, start, raw(given[1]))
+            X, targets = self._known(X, y, start)
+        else:
+            self._kind = kind
+            X, targets = self._checked(X, y, start, raw(given[1]))
+        return X, self._weighting.on(targets, self._weights(given[2], X.shape[0], where))
+
+    # ---- weights ----
+    @property
+    def weighted(self) -> bool:
+        """Whether the targets carry weights, as far as is known."""
+        return bool(self._weighting) or bool(self._weighted)
+
+    def weigh(self, weighting: Weighting) -> None:
+        """Have the targets carry the weights of their classes; those of samples come with them."""
+        if weighting.sample_weight is not None:
+            raise TypeError(
+                f"{self.what}: got blocks and sample_weight; blocks hold their weights: have the "
+                "source give (X, y, sample_weight)"
+            )
+        self._weighting = weighting
+        weighting.count(self._targets)
+
+    def _weights(self, given: Any, samples: int, where: str) -> Array | None:
+        """The weights that came with a block, checked; None where it came without."""
+        if self._weighted not in (None, given is not None):
+            raise TypeError(
+                f"{where}: got {'a triple' if given is not None else 'a pair'} after blocks of the "
+                "other kind; expected all of them (X, y), or all (X, y, sample_weight)"
+            )
+        self._weighted = given is not None
+        if given is None:
+            return None
+        self._weighting.check_loss()
+        known = self._seen and waits(given)
+        w = self._weighting.numbers(given, samples, where, known)
+        self._counts = self._counts or self._seen or bool(self.backend.to_numpy(w).any())
+        return w
+
+    def _passed(self) -> None:
+        """A whole pass has come to its end. Raises ValueError where nothing counts."""
+        if self._weighted:
+            self._weighting.some(self._counts)
+        self._seen = True
+
+    def weights_fingerprint(self) -> Any:
+        """What a checkpoint keeps of the weights of classes; those of samples are the source's."""
+        return self._weighting.described()
 
     def _targets(self) -> Iterator[np.ndarray]:
         """All targets, block by block, on the host."""
@@ -162,9 +210,9 @@ class Streamed(InBlocks):
         for block in self.source:
             X, _ = self._block(block, rows)
             rows += X.shape[0]
-        self._seen = True
         if not rows:
             raise ValueError(f"{self.what}: got no blocks, expected pairs (X, y)")
+        self._passed()
         return rows
 
     def _pass(self) -> Iterator[tuple[Array, Targets]]:
@@ -181,7 +229,7 @@ class Streamed(InBlocks):
             yield X, y
         if rows < samples:
             raise ValueError(f"{self.what}: the blocks ended after {rows} rows, {expected}")
-        self._seen = True
+        self._passed()
 
     def blocks(
         self,
@@ -215,8 +263,9 @@ class Streamed(InBlocks):
     def _targets(self) -> Iterator[np.ndarray]:
         if self.runs_out:
             raise ValueError(
-                f"{self.what}: the accuracy wants to see all targets first, and these blocks can "
-                "be used once; give a function that returns a new iterator, or set its precision"
+                f"{self.what}: the accuracy or class_weight wants to see all targets first, and "
+                "these blocks can be used once; give a function that returns a new iterator, or "
+                "set its precision and a number for each class"
             )
         return (self.backend.to_numpy(as_given(y)) for _, y in self._pass())
 

@@ -10,9 +10,9 @@ those two in the middle in `ranges.py`, the last in `blockwise.py`. All have `sa
 the samples in batches, from batch number `first` on. `total` is None where X, y are a
 whole batch; else they are one block of a batch of `total` rows, which is larger than `block`
 rows or than the blocks of the source: a step then adds the blocks up. X (n, features) and y
-(`targets.Targets`) are checked and on the backend. Blocks that are read or made are cut at
-multiples of align(total) rows, so that what is added up alone lies in one. For ranks, which
-divide a batch, there is
+(`targets.Targets`, with their weights) are checked and on the backend. Blocks that are read or made
+are cut at multiples of align(total) rows, so that what is added up alone lies in one. For ranks,
+which divide a batch, there is
     shares(batch_size, order, first, share, align) -> (total, ((row, X, y), ...)), ...
 of each batch from `first` on the rows start to stop - 1, share(total) -> (start, stop), in blocks
 of which `row` is the first one's number in the batch. Nothing is read or made of other rows.
@@ -34,18 +34,36 @@ from .blockwise import Block, Streamed
 from .fingerprint import fingerprint
 from .order import Order
 from .ranges import Made, Mapped, Share
-from .sources import Rows, as_source, holds_pairs, is_source, pair, targets_inside
+from .sources import Rows, as_source, given_parts, holds_pairs, is_source, targets_inside
+from .weights import Weighting
 
 Array = Any
 
 ARGUMENT = {"train": "X", "evaluate": "X_val"}  # what a call's data are called in its signature
 
 
-def data_of(model: Network, X: Any, y: Any, what: str, check_finite: bool) -> Any:
+def data_of(
+    model: Network,
+    X: Any,
+    y: Any,
+    what: str,
+    check_finite: bool,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+) -> Any:
     """`Held`, `Mapped`, `Made` or `Streamed`: checked as far as can be done now.
 
-    Raises TypeError or ValueError, with `what` in front, for data that do not fit the network.
+    The weights are those of `weights.Weighting`. Raises TypeError or ValueError, with `what` in
+    front, for data that do not fit the network.
     """
+    weighting = Weighting(model, what, sample_weight, class_weight)
+    data = _data_of(model, X, y, what, check_finite)
+    if weighting:
+        data.weigh(weighting)
+    return data
+
+
+def _data_of(model: Network, X: Any, y: Any, what: str, check_finite: bool) -> Any:
     if is_source(X):
         if y is not None:
             raise TypeError(f"{what}: got blocks and y; the blocks (X, y) hold y: leave it out")
@@ -75,14 +93,15 @@ def data_of(model: Network, X: Any, y: Any, what: str, check_finite: bool) -> An
 
 
 def validation_of(model: Network, given: Any, check_finite: bool) -> Any:
-    """The same of `validation_data`: a pair (X, y), or a source of blocks."""
+    """The same of `validation_data`: (X, y), (X, y, sample_weight), or a source of blocks."""
     what = "validation_data"
     if is_source(given):
         return data_of(model, given, None, what, check_finite)
     inside = targets_inside(given, what)
     if inside:
         raise TypeError(f"{what}: {inside}")
-    return data_of(model, *pair(given, what), what, check_finite)
+    X, y, weights = given_parts(given, what)
+    return data_of(model, X, y, what, check_finite, weights)
 
 
 def _swapped(X: Any, y: Any, width: int | None) -> bool:
@@ -149,6 +168,15 @@ class Held:
                 rows = self.backend.asarray(order[rows], np.int64)
             yield start, self.X[rows], self.y[rows]
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the targets carry weights, as far as is known."""
+        return self.y.weights is not None
+
+    def weigh(self, weighting: Weighting) -> None:
+        """Have the targets carry these weights. Raises ValueError for those that do not fit."""
+        self.y = weighting.whole(self.y)
+
     def init_accuracy(self, accuracy: Any) -> None:
         """Show the targets to the accuracy."""
         accuracy.init(self.y)
@@ -156,3 +184,7 @@ class Held:
     def fingerprints(self) -> tuple[Any, Any]:
         """What a checkpoint keeps of data and targets."""
         return fingerprint(self.backend, self.X), fingerprint(self.backend, self.y.values)
+
+    def weights_fingerprint(self) -> Any:
+        """The same of the weights; None where all samples count alike."""
+        return None if self.y.weights is None else fingerprint(self.backend, self.y.weights)

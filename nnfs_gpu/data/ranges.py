@@ -7,6 +7,7 @@ are checked.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from .fingerprint import hashed
 from .order import Order
 from .passes import gathered
 from .sources import Rows, fingerprint_of
+from .weights import Weighting
 
 Array = Any
 Share = Iterator[tuple[int, Array, Targets]]
@@ -56,7 +58,8 @@ class ByRange(InBlocks):
                 stop = min(start + most, end)
                 total = None if stop - start == end - batch else end - batch
                 yield total, *self._range(start, stop, order)
-        self._seen = self._seen or first == 0
+        if first == 0:
+            self._passed()
 
     def shares(
         self,
@@ -111,15 +114,40 @@ class Mapped(ByRange):
                 f"one target a sample: {remedies.same_rows(self.y.shape, self.X.shape[0])}"
             )
         self.samples = self.X.shape[0]
+        self._sample_weight: np.ndarray | None = None
         for rows in self._blocks():
             self._checked(self.X[rows], self.y[rows], rows.start)
         self._seen = True
 
+    def weigh(self, weighting: Weighting) -> None:
+        """See `Held`; a pass checks the weights of samples, which may be a memory map, too."""
+        self._weighting = weighting
+        if weighting.sample_weight is not None:
+            self._sample_weight = weighting.on_host(self.samples)
+        weighting.count(self._targets)
+        form: Any = self._form
+        y, found = copy.copy(form), False
+        for rows in self._blocks():
+            y.values = self.backend.asarray(self.y[rows], form.values.dtype)
+            found = found or bool(self.backend.to_numpy(self._with_weights(y, rows).weights).any())
+        weighting.some(found)
+
+    def _with_weights(self, y: Targets, rows: slice | Order) -> Targets:
+        weights = None
+        if self._sample_weight is not None:
+            block = f", the block at row {rows.start}" if isinstance(rows, slice) else ""
+            given = self._sample_weight[rows]
+            weights = self._weighting.numbers(given, len(y), f"{self.what}{block}")
+        return self._weighting.on(y, weights)
+
     def _range(self, start: int, stop: int, order: Order | None) -> tuple[Array, Targets]:
         if order is None:
-            return self._known(self.X[start:stop], self.y[start:stop], start)
-        rows = order[start:stop]
-        return self._known(gathered(self.X, rows), self.y[rows], start)
+            rows: Any = slice(start, stop)
+            X, y = self._known(self.X[rows], self.y[rows], start)
+        else:
+            rows = order[start:stop]
+            X, y = self._known(gathered(self.X, rows), self.y[rows], start)
+        return X, self._with_weights(y, rows)
 
     def _targets(self) -> Iterator[np.ndarray]:
         return (self.y[rows] for rows in self._blocks())
@@ -135,6 +163,15 @@ class Mapped(ByRange):
             parts = (np.ascontiguousarray(values[rows], dtype) for rows in self._blocks())
             found.append(hashed(shape, dtype, parts) | {"block": self.block})
         return found[0], found[1]
+
+    def weights_fingerprint(self) -> Any:
+        """Those of samples, read block by block, and of classes."""
+        weights, found = self._sample_weight, super().weights_fingerprint()
+        if weights is None:
+            return found
+        dtype = self.backend.dtype
+        parts = (np.ascontiguousarray(weights[rows], dtype) for rows in self._blocks())
+        return hashed(weights.shape, dtype, parts) | {"classes": found}
 
 
 class Made(ByRange):

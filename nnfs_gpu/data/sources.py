@@ -1,7 +1,8 @@
 """Data that come block by block: a batch may be larger than any memory.
 
 `Model.train`, `evaluate` and `validation_data` take, in place of arrays, a source of blocks:
-pairs (X, y) of some rows each, whose rows add up to `samples` in every pass. A source is
+pairs (X, y) of some rows each, or all of them (X, y, sample_weight), whose rows add up to `samples`
+in every pass. A source is
     Blocks(...)            around a function, a list of pairs, or an iterator
     an object of yours     with `samples` and `__iter__`, which begins a new pass each time,
                            and where checkpoints are written `fingerprint()`
@@ -180,6 +181,7 @@ def spiral_rows(samples: int, classes: int, *, seed: int = 0, spread: int | None
                 ],
             )
 
+    make.__qualname__ = "spiral_rows"  # in place of a name with <locals>, in repr
     return Rows(make, rows, fingerprint=described)
 
 
@@ -234,6 +236,7 @@ def spiral_blocks(samples: int, classes: int, *, seed: int = 0, block: int = BLO
             yield backend.spiral(samples, classes, seed, start, min(start + block, rows))
 
     described = {"spiral": [samples, classes], "seed": seed, "block": block}
+    made.__qualname__ = "spiral_blocks"
     return Blocks(made, rows, fingerprint=described)
 
 
@@ -265,16 +268,17 @@ def _used_once(x: Any, name: str) -> str:
     )
 
 
-def pair(value: Any, name: str) -> tuple[Any, Any]:
-    """`value`, which must be a tuple or list of two: data and targets."""
+def given_parts(value: Any, name: str) -> tuple[Any, Any, Any]:
+    """Data, targets and weights of `value`, a tuple or list of two or three; without weights None.
+
+    Raises TypeError for anything else.
+    """
+    kind = type(value).__name__
     if isinstance(value, (tuple, list)):
-        if len(value) == 2:
-            return value[0], value[1]
-        rest = f"; weights of samples are not known: use {name}[:2]" if len(value) == 3 else ""
-        raise TypeError(
-            f"{name}: got a {type(value).__name__} of {len(value)}, expected a pair (X, y){rest}"
-        )
-    raise TypeError(f"{name}: got {type(value).__name__}, expected a pair (X, y)")
+        if len(value) in (2, 3):
+            return value[0], value[1], value[2] if len(value) == 3 else None
+        kind = f"a {kind} of {len(value)}"
+    raise TypeError(f"{name}: got {kind}, expected a pair (X, y), or (X, y, sample_weight)")
 
 
 def targets_inside(x: Any, name: str) -> str:

@@ -34,6 +34,7 @@ from .build import backend_for, build, from_bytes, predict, set_penalties, to_by
 from .schedule import go_on_with, inverse_scaling, one_epoch, stopping
 from .settings import NETWORK, Settings, settings_of, steps_of
 from .split import check_split
+from .weights import weights_of
 
 Array = Any
 logger = logging.getLogger("nnfs_gpu")
@@ -50,12 +51,14 @@ class Call:
     again     whether it does: with that of the last fit
     settings  as `settings_of` gives them
     classes   all that will come, where they are known before
+    weights   what each sample counts, (N,) float64; None: all alike
     """
 
     what: str
     again: bool
     settings: dict[str, Any]
     classes: Any
+    weights: Array
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,12 @@ def not_masked(**given: Any) -> None:
     for name, values in given.items():
         if isinstance(values, np.ma.MaskedArray):
             raise TypeError(remedies.masked(values, name))
+
+
+def samples_of_step(settings: dict[str, Any], data: tuple[Array, ...]) -> float:
+    """How many samples count in a step, by their weights: those of `data`, if it has any."""
+    X, _, *weights = data
+    return steps_of(settings, len(X)) * (float(weights[0].mean()) if weights else 1.0)
 
 
 class EstimatorBase(BaseEstimator, Settings):
@@ -108,7 +117,7 @@ class EstimatorBase(BaseEstimator, Settings):
     history_: dict[str, np.ndarray]
 
     # ---- fit ----
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a network on X and y.
 
         Parameters
@@ -117,6 +126,8 @@ class EstimatorBase(BaseEstimator, Settings):
             Data.
         y : array of shape (N,) or (N, outputs)
             Their classes or labels, or their targets.
+        sample_weight : array of shape (N,), optional
+            What each sample counts: a whole number as much as so many copies of it in its batch.
 
         Returns
         -------
@@ -135,9 +146,11 @@ class EstimatorBase(BaseEstimator, Settings):
         FutureWarning
             For settings by their old names.
         """
-        return self._fit(X, y, "warm_start", bool(self.warm_start))
+        return self._fit(X, y, sample_weight, "warm_start", bool(self.warm_start))
 
-    def _fit(self, X: Any, y: Any, what: str, go_on: bool, classes: Any = None) -> Self:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, what: str, go_on: bool, classes: Any = None
+    ) -> Self:
         """Train a network: where there is one and it is to `go_on`, that, else a new one.
 
         Other arguments as in `Call`.
@@ -148,9 +161,10 @@ class EstimatorBase(BaseEstimator, Settings):
         if what == "partial_fit":
             one_epoch(settings)
         backend = backend_for(settings["backend"], settings["dtype"])
-        not_masked(X=X, y=y)
+        not_masked(X=X, y=y, sample_weight=sample_weight)
         X, y = self._validated(X, y, backend.dtype, reset=not again)
-        task = self._task(y, Call(what, again, settings, classes))
+        weights = weights_of(settings.get("class_weight"), sample_weight, X, y, what)
+        task = self._task(y, Call(what, again, settings, classes, weights))
         network = {name: settings[name] for name in NETWORK if name in settings}
         if again:
             self._check_same_network(network, task, what)
@@ -160,11 +174,11 @@ class EstimatorBase(BaseEstimator, Settings):
             widths = (X.shape[1], *settings["hidden_layer_sizes"], task.outputs)
             model = build(backend, widths, init_seed, task.end, settings)
             seen, curves = 0, {}
-        data = self._set_aside(X, task.targets, settings, split_seed)
-        set_penalties(model, settings, steps_of(settings, len(data[0])))
+        data, held_out = self._set_aside(X, task.targets, weights, settings, split_seed)
+        set_penalties(model, settings, samples_of_step(settings, data))
         # An order of its own in every epoch of all fits that go on from one another.
         shuffle_seed += len(curves.get("loss", ()))
-        found, converged = self._train(model, *data, settings, seen, shuffle_seed)
+        found, converged = self._train(model, data, held_out, settings, seen, shuffle_seed)
         for name, value in task.learned.items():
             setattr(self, name, value)
         self.model_, self._network = model, network
@@ -218,32 +232,34 @@ class EstimatorBase(BaseEstimator, Settings):
             )
 
     def _set_aside(
-        self, X: Array, targets: Array, settings: dict[str, Any], seed: int
-    ) -> tuple[Array, Array, Any]:
-        """X and targets to train on, and (X, targets) to validate on or None."""
+        self, X: Array, targets: Array, weights: Any, settings: dict[str, Any], seed: int
+    ) -> tuple[tuple[Array, ...], Any]:
+        """X, targets and, where there are any, weights to train on; to validate on, or None."""
+        data = (X, targets) if weights is None else (X, targets, weights)
         if not settings["early_stopping"]:
-            return X, targets, None
+            return data, None
         share = checks.fraction(settings["validation_fraction"], "validation_fraction")
         if share == 0:
             raise ValueError("validation_fraction: got 0, expected a number above 0 and below 1")
         stratify = targets if targets.ndim == 1 else None
         check_split(len(targets), share, stratify)
-        X, X_val, targets, val = train_test_split(
-            X, targets, test_size=share, random_state=seed, stratify=stratify
-        )
-        return X, targets, (X_val, val)
+        parts = train_test_split(*data, test_size=share, random_state=seed, stratify=stratify)
+        return tuple(parts[::2]), tuple(parts[1::2])
 
     def _train(
         self,
         model: Model,
-        X: Array,
-        targets: Array,
+        data: tuple[Array, ...],
         held_out: Any,
         settings: dict[str, Any],
         seen: int,
         seed: int,
     ) -> tuple[dict[str, np.ndarray], bool]:
-        """Train `model`; what was measured, one number an epoch, and whether that was enough."""
+        """Train `model`; what was measured, one number an epoch, and whether that was enough.
+
+        data, held_out  of `_set_aside`
+        """
+        X, targets, *weights = data
         stop = stopping(settings, self._score_curve)
         schedule = inverse_scaling(settings, seen)
         with divergence.reported_by_caller():  # below
@@ -257,6 +273,7 @@ class EstimatorBase(BaseEstimator, Settings):
                 callbacks=[one for one in (schedule, stop) if one is not None],
                 shuffle=bool(settings["shuffle"]),
                 seed=seed,
+                sample_weight=weights[0] if weights else None,
             )
         curves = {name: np.array(values) for name, values in history.history.items()}
         finite = np.isfinite(curves["loss"])

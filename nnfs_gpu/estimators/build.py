@@ -100,7 +100,7 @@ def build(
     return model
 
 
-def set_penalties(model: Model, settings: dict[str, Any], samples: int) -> None:
+def set_penalties(model: Model, settings: dict[str, Any], samples: float) -> None:
     """The factors of the penalties on weights, for steps over so many samples.
 
     Raises ValueError for a setting that cannot be used.

@@ -42,10 +42,14 @@ from sklearn.utils.validation import validate_data
 Array = Any
 
 # Checks that float64 passes and float32 need not: pass these as `expected_failed_checks`. They
-# want a row's prediction to 1e-7, whatever other rows are predicted with it, which is below what
-# float32 resolves: BLAS adds in another order where a row stands elsewhere in a product.
+# want a row's prediction to 1e-7, whatever other rows are predicted or trained with, which is below
+# what float32 resolves: BLAS adds in another order where a row stands elsewhere in a product.
 FLOAT32_CHECKS = dict.fromkeys(
-    ("check_methods_subset_invariance", "check_methods_sample_order_invariance"),
+    (
+        "check_methods_subset_invariance",
+        "check_methods_sample_order_invariance",
+        "check_sample_weight_equivalence_on_dense_data",
+    ),
     "float32 rounding: products of another shape differ in the last bits",
 )
 
@@ -53,6 +57,7 @@ LOSSES = {name: name for name in ("squared_error", "absolute_error")}  # of a re
 
 
 @described
+@dataclass(eq=False, repr=False)
 class NNFSClassifier(ClassifierMixin, EstimatorBase):
     """A network with a softmax output, trained on categorical cross-entropy.
 
@@ -62,16 +67,23 @@ class NNFSClassifier(ClassifierMixin, EstimatorBase):
 
     Parameters
     ----------
+    class_weight : dict or "balanced", optional
+        What samples of a class count, {class: number}, classes not named 1; "balanced": N / (K
+        times the samples of the class), of K classes. Multiplied by the sample's own weight. For
+        labels also a list with one for each.
 
     Attributes
     ----------
     classes_ : array of shape (classes,)
         The sorted classes, or the numbers of the labels.
-    """  # noqa: D414 - `described` fills the section
+    """
+
+    _: KW_ONLY
+    class_weight: Any = None
 
     _score_curve = "val_accuracy"
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One pass over X and y, from where the last fit ended.
 
         Parameters
@@ -82,6 +94,8 @@ class NNFSClassifier(ClassifierMixin, EstimatorBase):
             Their classes, or 0 and 1 for each label.
         classes : array of shape (classes,), optional
             All that will ever come; needed in the first call, but for labels.
+        sample_weight : array of shape (N,), optional
+            What each sample counts.
 
         Returns
         -------
@@ -93,7 +107,7 @@ class NNFSClassifier(ClassifierMixin, EstimatorBase):
         ValueError, TypeError
             As `fit` does, and for missing or other classes.
         """
-        return self._fit(X, y, "partial_fit", True, classes)
+        return self._fit(X, y, sample_weight, "partial_fit", True, classes)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -229,7 +243,7 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
 
     _score_curve = "val_loss"
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One pass over X and y, from where the last fit ended.
 
         Parameters
@@ -238,6 +252,8 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
             Some of the data.
         y : array of shape (N,) or (N, targets)
             Their targets.
+        sample_weight : array of shape (N,), optional
+            What each sample counts.
 
         Returns
         -------
@@ -249,7 +265,7 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
         ValueError, TypeError
             As `fit` does.
         """
-        return self._fit(X, y, "partial_fit", True)
+        return self._fit(X, y, sample_weight, "partial_fit", True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -268,7 +284,9 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
             mean, scale = self.y_mean_, self.y_scale_
         else:
             with np.errstate(over="ignore", invalid="ignore"):  # refused below
-                mean, scale = columns.mean(axis=0), columns.std(axis=0)
+                mean = np.average(columns, axis=0, weights=call.weights)
+                spread = np.average((columns - mean) ** 2, axis=0, weights=call.weights)
+                scale = np.sqrt(spread)
             if not np.isfinite(scale).all():
                 raise ValueError("y: got targets whose spread overflows float64; scale them down")
             # What is left of equal targets after rounding is no spread.

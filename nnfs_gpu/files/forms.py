@@ -65,7 +65,9 @@ def judge_training(stored: dict[str, Any], forms: Forms) -> None:
         if isinstance(total, bool) or not isinstance(total, (int, float)):
             raise TypeError(f"accumulated: got {short(total)}, expected a number")
         float(total)
-        checks.seed(count, "accumulated count")
+        if isinstance(count, bool):
+            raise TypeError(f"accumulated count: got {count}, expected a number")
+        checks.not_negative(count, "accumulated count")
     if len(stored["accumulated"]) != 2:
         raise ValueError("accumulated: expected the sums of loss and accuracy")
     states = stored["callbacks"]

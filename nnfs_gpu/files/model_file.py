@@ -16,6 +16,8 @@ Its JSON document:
                 arrays, such as iterations, dropout's seed and calls, a precision
     random      position of NumPy's global stream (MT19937) for models made after `init()`,
                 whose dropout draws from it; else null
+    preprocessing
+                of a model of a table what `Preprocessing.describe` gives; else it is not there
     Of a class of the user's own (`vocabulary.register`), whose arrays are the tensors n.name or
     role.name, also: {"tensor": name}.
 Loading builds only the classes of `vocabulary.PARTS` and runs no code from the file. What one
@@ -33,6 +35,7 @@ from ..backend import get_backend, use_backend
 from ..network import checks as network_checks
 from ..network.network import Network
 from ..parameters import PARAMETERS
+from ..tables.preprocessing import Preprocessing
 from . import (
     book_file as book_files,
     forms as file_forms,
@@ -76,6 +79,7 @@ def contents(model: Network) -> tuple[Document, Tensors]:
     if not model.layers:
         raise ValueError("Model.save: the model has no layers; add some first")
     network_checks.check(model.layers, model.loss, model.accuracy, model.backend)
+    _check_preprocessing(model)
     _claim_layers(model)  # what an earlier optimizer has left is no state of this model
     tensors = _arrays(model, parts.kept_on_layers(model.optimizer))
     state: dict[str, Any] = {
@@ -88,10 +92,29 @@ def contents(model: Network) -> tuple[Document, Tensors]:
 
 
 def describe(model: Network) -> dict[str, Any]:
-    """The model's parts and dtype: what `contents` holds of them."""
+    """The model's parts, dtype and preprocessing: what `contents` holds of them."""
     single = {name: parts.describe(getattr(model, name)) for name in SINGLE}
     layers = [parts.describe(layer) for layer in model.layers]
-    return {"dtype": model.backend.dtype.name, "layers": layers, **single}
+    described = {"dtype": model.backend.dtype.name, "layers": layers, **single}
+    if model.preprocessing is not None:
+        described["preprocessing"] = model.preprocessing.describe()
+    return described
+
+
+def _check_preprocessing(model: Network) -> None:
+    """Raises ValueError or TypeError for a preprocessing that is another network's."""
+    made = model.preprocessing
+    if made is None:
+        return
+    if not isinstance(made, Preprocessing):
+        raise TypeError(f"preprocessing: got {type(made).__name__}, expected a Preprocessing")
+    inputs = network_checks.width_in(model.layers) or made.width  # own layers do not say
+    sizes = inputs, network_checks.width_out(model.layers, inputs) or made.outputs
+    if sizes != (made.width, made.outputs):
+        raise ValueError(
+            f"preprocessing: it has {made.width} inputs and {made.outputs} outputs, expected "
+            f"{sizes[0]} and {sizes[1]}, as the network"
+        )
 
 
 def _claim_layers(model: Network) -> None:
@@ -223,6 +246,9 @@ def _build(make: Callable[[], Made], document: Document) -> Made:
         single = {name: document[name] for name in SINGLE if document[name] is not None}
         model.set(**{name: parts.construct(one, name) for name, one in single.items()})
         model.finalize()
+        if document.get("preprocessing") is not None:
+            model.preprocessing = Preprocessing.construct(document["preprocessing"])
+            _check_preprocessing(model)
     finally:
         np.random.set_state(state)
     return model

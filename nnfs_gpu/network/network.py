@@ -21,7 +21,7 @@ from ..own.values import AsGiven, as_given, form_of, result
 from ..parameters import Parameter, parameters_of
 from ..passing import NAMES
 from ..rollback import all_or_nothing
-from ..targets import Targets
+from ..targets import Targets, per_weight, weights_of
 from . import checks as network_checks
 from .measures import OwnAccuracy, OwnLoss, OwnOptimizer
 
@@ -38,7 +38,12 @@ class Network:
     """Parts that are added, set, and connected by `finalize`; forward and backward through them.
 
     Its messages name the class that users know, `Model`.
+
+    preprocessing  of a model of a table: makes inputs of its rows, answers of outputs
+                   (`tables/preprocessing.py`); kept in the model's file. Else None
     """
+
+    preprocessing: Any = None
 
     def __init__(self) -> None:
         self.backend = get_backend()
@@ -185,7 +190,8 @@ class Network:
         output : array of shape (N, outputs)
             Of the last `forward`.
         y : array or Targets
-            Its targets.
+            Its targets. Where they have weights, the gradients are those of the weighted mean
+            loss; the loss's own `dinputs` stay those of the mean.
         """
         self._require("backward", "loss")
         layers, combined = self._calls, self.softmax_classifier_output
@@ -199,8 +205,19 @@ class Network:
             layers = layers[:-1]
         else:
             dvalues = loss_of(self).backward(output, y)
+        weights = weights_of(y)
+        if weights is not None:
+            dvalues = self._weighted(dvalues, weights)
+            if combined is not None:
+                self.layers[-1].dinputs = dvalues
         for layer in reversed(layers):
             dvalues = layer.backward(dvalues)
+
+    def _weighted(self, dvalues: Array, weights: Array) -> Array:
+        """Gradient of the weighted mean loss, sum w l / sum w, from that of the mean loss."""
+        factors = weights * per_weight(len(weights), self.backend.sum(weights))
+        factors = self.backend.asarray(factors, dvalues.dtype)
+        return dvalues * factors.reshape(-1, *(1,) * (dvalues.ndim - 1))
 
     def forget_pass(self) -> None:
         """After a fused step: what an earlier pass left on the layers is not of this step."""

@@ -22,7 +22,7 @@ from .draws import Arguments, Draw
 
 Elements = Callable[[int, int], float]
 
-SAME, NOT_YET, PRODUCT = "same", "not yet", "product"
+SAME, PRODUCT = "same", "product"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Operation:
 
     make     from a `Draw` to keyword arguments: arrays are NumPy's, floats become the dtype
     agree    how closely two backends do: a key of `crosscheck.BOUNDS`
-    bits     SAME: a promise of all backends with kernels (docs/decisions/one-answer.md); NOT_YET of
-             what adds up in an order that they do not share yet; PRODUCT of what a BLAS computes
+    bits     SAME: a promise of all backends with kernels (docs/decisions/one-answer.md);
+             PRODUCT of what a BLAS computes
     result   dtypes of the results: "same" is the dtype of the floating-point arguments, "own" the
              backend's
     writes   the arguments that its docstring says it writes
@@ -117,7 +117,6 @@ def dense(inputs: int, outputs: int) -> Elements:
 ADAM = {"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999}
 WIDTH = 64  # inputs and outputs of the dense layer that is timed
 _DENSE: dict[str, Any] = {"agree": "sum", "bits": PRODUCT, "at": (WIDTH,)}
-_SUM: dict[str, Any] = {"agree": "sum", "bits": NOT_YET}
 _THREE = ("same", "same", "same")
 _ADAGRAD = {"rate": 0.05, "epsilon": 1e-7}
 
@@ -157,13 +156,8 @@ OPERATIONS: tuple[Operation, ...] = (
         *("tanh_backward", lambda d: {"dy": d.normal(), "y": 2 * d.uniform() - 1}),
         moved=matrices(3),
     ),
-    Operation(
-        *("softmax_forward", draws.normal("x", spread=5.0)),
-        bits=NOT_YET,
-        moved=matrices(2),
-        at=None,
-    ),
-    Operation("softmax_backward", draws.softmax, moved=matrices(3), at=None, **_SUM),
+    Operation("softmax_forward", draws.normal("x", spread=5.0), moved=matrices(2), at=None),
+    Operation("softmax_backward", draws.softmax, "sum", moved=matrices(3), at=None),
     Operation(
         *("softmax_jacobian", lambda d: {"y": d.probabilities()}),
         moved=lambda n, c: n * c * c + n * c,
@@ -173,7 +167,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *(
         Operation(
             *(name, draws.classes(kind), "element" if divided or kind == "sparse" else "sum"),
-            NOT_YET if kind == "soft" and not divided else SAME,  # one-hot: a single term
             variant=kind,
             moved=moved,
             at=at,
@@ -190,7 +183,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *(
         Operation(
-            *("softmax_cross_entropy", draws.scores(kind), "sum", NOT_YET, ("same", "same")),
+            *("softmax_cross_entropy", draws.scores(kind), "sum", SAME, ("same", "same")),
             variant=kind,
             moved=moved,
             at=None if kind == "sparse" else (1_000,),
@@ -210,7 +203,7 @@ OPERATIONS: tuple[Operation, ...] = (
             ("absolute_error", draws.regression),
         )
         for operation in (
-            Operation(f"{name}_forward", make, moved=matrices(2, 1), at=None, **_SUM),
+            Operation(f"{name}_forward", make, "sum", moved=matrices(2, 1), at=None),
             Operation(f"{name}_backward", make, moved=matrices(3), divided=(0,)),
         )
     ),

@@ -5,6 +5,7 @@ Drawn into axes of a `style.figure`; called by `picture.py` and `animation.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,14 +138,18 @@ def draw_regions(
     return shown
 
 
-def legend(classes: int) -> dict[str, Any]:
-    """What a legend in one line says of the classes: nothing where eyes cannot name them."""
+def legend(classes: int, names: Sequence[str] = ()) -> dict[str, Any]:
+    """What a legend in one line says of the classes: nothing where eyes cannot name them.
+
+    names  theirs; else they are called by their numbers
+    """
     from matplotlib.lines import Line2D
 
     named = class_colours(classes) if 1 < classes <= len(PALETTE) else ()
+    labels = names or [f"class {c}" for c in range(classes)]
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=colour * 0.82, label=f"class {c}")
-        for c, colour in enumerate(named)
+        Line2D([], [], marker="o", linestyle="", color=colour * 0.82, label=label)
+        for colour, label in zip(named, labels, strict=False)
     ]
     return {
         "handles": handles,

@@ -124,6 +124,24 @@ class Callback:
         """
 
 
+class Onlooker(Callback):
+    """One that only shows how far training is, now and then: training does not slow down for it.
+
+    It is not told of each step, and of the end of an epoch where it is `due` and of the last. What
+    goes into one call of an engine otherwise, many steps or many epochs, does so with it, too, and
+    no numbers are fetched but those of the epochs that it is told of.
+    """
+
+    def due(self, epoch: int) -> bool:
+        """Whether to be told of the end of an epoch now. Asked often: costs next to nothing."""
+        return True
+
+    def on_progress(self, epochs: int, steps: int) -> None:
+        """So many epochs are done, and so many steps of the next: before the first step, and after
+        steps or calls of many. The device may still be at work on them.
+        """
+
+
 def checked(callbacks: Any) -> tuple[Callback, ...]:
     """The callbacks as a tuple. Raises TypeError where they are no list of callback objects."""
     if hasattr(callbacks, "on_epoch_end"):

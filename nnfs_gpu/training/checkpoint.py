@@ -152,7 +152,7 @@ class Checkpoint:
             "epochs_done": run.epochs_done,
             "steps_done": run.steps_done,
             "accumulated": [
-                [float(part.accumulated_sum), part.accumulated_count]
+                [float(part.accumulated_sum), _count(part.accumulated_count)]
                 for part in (run.loss, run.accuracy)
             ],
             "callbacks": [],
@@ -268,6 +268,11 @@ def _callback_states(
         arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
         actions.append(functools.partial(give, callback, state | arrays))
     return actions
+
+
+def _count(count: Any) -> int | float:
+    """Samples, or the sum of their weights, which may be on the device."""
+    return count if isinstance(count, int) else float(count)
 
 
 def _split(state: dict[str, Any]) -> tuple[dict[str, Any], Tensors]:

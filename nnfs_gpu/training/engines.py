@@ -15,6 +15,7 @@ from .. import fused
 from ..backend.interrupts import insist
 from ..network.engine import Batch, Engine, Measured
 from ..network.network import Network, accuracy_of, loss_of, optimizer_of
+from ..targets import per_weight, weights_of
 from ..undo import Undo
 
 Array = Any
@@ -27,10 +28,12 @@ class LayerSteps:
     """
 
     name = "layers"
+    weights = True
 
     # Of the batch under way: sums, and how many were compared.
     _loss: Any
     _right: Any
+    _weight: Any  # of the samples; None where they count alike
     _compared: int
     _gradients: list[Array]
     _ahead: list[Any]  # what the layers' counters have come to
@@ -66,9 +69,11 @@ class LayerSteps:
     def accumulate(self, X: Array, y: Any, total: int) -> None:
         """The next rows of a batch of `total`: losses, comparisons and gradients are added up.
 
-        Layers give the gradient of the mean over the rows at hand, g = mean + penalty. Weighted
-        by rows / total, all of them add up to the mean over the batch and the penalty once:
-        the weights' sum is 1. The sums are in float64, whatever the dtype.
+        Layers give the gradient of the mean over the rows at hand, g = mean + penalty. Times
+        rows / total, all of them add up to the mean over the batch and the penalty once: these
+        factors' sum is 1. Where samples have weights w, and the mean is sum w l / sum w, the factor
+        is the rows' sum w, by whose sum over the batch `finish` divides. The sums are in float64,
+        whatever the dtype.
         """
         n = X.shape[0]
         first = self._batch.first(n, total)
@@ -86,7 +91,12 @@ class LayerSteps:
     def _add(self, X: Array, y: Any, total: int) -> None:
         model, backend, n = self.model, self.model.backend, X.shape[0]
         output = model.forward(X, training=True)
-        losses = backend.sum(self.loss.forward(output, y))
+        losses, weights = self.loss.forward(output, y), weights_of(y)
+        if weights is None:
+            share = n / total
+        else:
+            losses, share = losses * weights, backend.sum(weights)
+            self._weight = share + (0.0 if self._weight is None else self._weight)
         predictions = model.output_layer_activation.predictions(output)
         comparisons = self.accuracy.compare(predictions, y)
         model.backward(output, y)
@@ -94,8 +104,8 @@ class LayerSteps:
         if not self._gradients:
             self._gradients = [backend.zeros(dw.shape, np.float64) for dw in gradients]
         for added, dw in zip(self._gradients, gradients, strict=True):
-            added += (n / total) * dw
-        self._loss = self._loss + losses
+            added += share * dw
+        self._loss = self._loss + backend.sum(losses)
         self._right = self._right + backend.sum(comparisons)
         self._compared += comparisons.size
 
@@ -114,23 +124,32 @@ class LayerSteps:
 
     def _end(self, n: int) -> Measured:
         model = self.model
-        penalty = self.loss.regularization_loss()
+        penalty, count = self.loss.regularization_loss(), n
+        if self._weight is not None:
+            count = self._weight
+            self._divide(count)
         gradients = iter(self._gradients)
         for layer in model.trainable_layers:
             layer.dweights = model.backend.asarray(next(gradients), layer.weights.dtype)
             layer.dbiases = model.backend.asarray(next(gradients), layer.biases.dtype)
         loss, right, compared = self._loss, self._right, self._compared
         self.loss.accumulated_sum = self.loss.accumulated_sum + loss
-        self.loss.accumulated_count += n
+        self.loss.accumulated_count = self.loss.accumulated_count + count
         self.accuracy.accumulated_sum = self.accuracy.accumulated_sum + right
         self.accuracy.accumulated_count += compared
         self._update()
-        return loss / n, penalty, right / compared
+        return per_weight(loss, count), penalty, right / compared
+
+    def _divide(self, weight: Any) -> None:
+        """The gradients by the batch's `weight`; where that is 0, the penalty's alone is left."""
+        for added, one in zip(self._gradients, self.model.parameters(), strict=True):
+            added[...] = per_weight(added, weight) + (weight == 0) * one.gradient
 
     def _forget(self) -> None:
         self._batch.forget()
         self._compared = 0
         self._loss = self._right = 0.0
+        self._weight = None
         self._gradients, self._ahead = [], []
 
     def _give_up(self) -> None:
@@ -146,8 +165,8 @@ class LayerSteps:
         optimizer.post_update_params()
 
 
-def steps_for(model: Network, engine: str) -> Engine:
-    """The engine called `engine` for this model.
+def steps_for(model: Network, engine: str, weighted: bool = False) -> Engine:
+    """The engine called `engine` for this model, and for targets with weights where `weighted`.
 
     Raises ValueError for an unknown name, its subclass `fused.CannotFuse` for "fused" where the
     model cannot be fused.
@@ -157,6 +176,8 @@ def steps_for(model: Network, engine: str) -> Engine:
     if engine != "layers":
         try:
             steps: Engine = fused.engine(model)
+            if weighted and not getattr(steps, "weights", False):
+                raise fused.CannotFuse(f"an engine of {steps.name} steps takes no weights")
             return steps
         except fused.CannotFuse as reason:
             if engine == "fused":

@@ -19,6 +19,7 @@ from ..network.network import Network, accuracy_of, loss_of
 from ..ranks.errors import on_all
 from ..ranks.failures import together
 from ..ranks.world import World, everybody
+from ..targets import per_weight, weights_of
 from . import blas
 
 Array = Any
@@ -51,23 +52,25 @@ def _measured(model: Network, data: Any, size: int, world: World) -> tuple[float
     # Sums of its own: an epoch that is under way keeps the accumulated ones.
     backend = model.backend
     loss_part, accuracy_part = loss_of(model), accuracy_of(model)
-    sums: list[Any] = []  # of losses and of right answers, block after block
+    sums: list[Any] = []  # of losses, of right answers and of weights, block after block
     count = np.zeros(1, np.int64)
 
     def measure() -> list[float]:
         for X, y in _blocks(data, size, world):
             output = model.forward(X, training=False)
-            sums.append(backend.sum(loss_part.forward(output, y)))
+            losses, weights = loss_part.forward(output, y), weights_of(y)
+            sums.append(backend.sum(losses if weights is None else losses * weights))
             predictions = model.output_layer_activation.predictions(output)
             comparisons = accuracy_part.compare(predictions, y)
             sums.append(backend.sum(comparisons))
+            sums.append(len(losses) if weights is None else backend.sum(weights))
             count[0] += comparisons.size
         return [float(value) for value in sums]  # waits for the device once, behind all blocks
 
     found = together(world, measure)
-    losses, right = _of_all(world, found[::2]), _of_all(world, found[1::2])
+    losses, right, weight = (_of_all(world, found[part::3]) for part in range(3))
     world.sum(count)
-    return losses / data.samples, right / float(count[0])
+    return per_weight(losses, weight), right / float(count[0])
 
 
 def _the_same(world: World, what: str, samples: int, size: int = 0) -> None:

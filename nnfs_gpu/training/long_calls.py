@@ -50,6 +50,7 @@ def sweep(run: Run, engine: Any, order: Order | None) -> None:
         size = min(batch, n - first * batch)
         measured = engine.sweep(X, y, first * batch, size, stop - first, order)
         run.steps_done = stop
+        run.progress()
         if run.printed(stop - 1):
             losses, right, penalty, _ = measured[-1].tolist()
             run.print_line(
@@ -64,7 +65,7 @@ def epochs_fit(run: Run, engine: Any) -> bool:
     Nobody may look at an epoch or change the order, and there may be no penalty: the
     history has it as it is after the step, an engine measures it before.
     """
-    quiet = not (run.print_every or run.callbacks or run.validation)
+    quiet = not (run.print_every or run.told or run.validation)
     whole = isinstance(run.data, Held) and run.steps == 1 and not run.shuffle
     return (
         quiet

@@ -4,9 +4,9 @@
 data's (`data/held.py`), what a step does an engine's (`engines.py`).
 
 The loop fetches nothing from the device in a step. Where nobody looks at an epoch when it
-ends (no lines, callbacks or validation), its numbers stay on the device, too, and are fetched
-for many epochs together: a run of tiny epochs costs a few microseconds each beside the step.
-Where an epoch is one step of a fused engine, one call does many of them.
+ends (no lines, no validation, and no callbacks but onlookers), its numbers stay on the device, too,
+and are fetched for many epochs together: a run of tiny epochs costs a few microseconds each beside
+the step. Where an epoch is one step of a fused engine, one call does many of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Training:
     ):
         self.run, self.engine_name = run, engine
         self.world = world
-        self.engine = steps_for(run.model, engine)
+        self.engine = steps_for(run.model, engine, weighted=run.data.weighted)
         self.checkpoint = None
         if checkpoint is not None:
             writes = world is None or world.rank == 0
@@ -67,11 +67,13 @@ class Training:
         with contextlib.ExitStack() as ending:
             try:
                 self._begin(ending)
+                run.progress()
                 with divergence.numpy_quiet():
                     if self.engine.name == "layers":
                         blas.for_model(run.model, self._epochs)
                     else:  # no products by BLAS
                         self._epochs()
+                run.show()
                 if self.checkpoint is not None:
                     self._together(self.checkpoint.end)
             finally:
@@ -130,6 +132,8 @@ class Training:
         while run.epochs_done < run.epochs and not run.model.stop_training:
             if self.checkpoint is None and long_calls.epochs_fit(run, self.engine):
                 long_calls.many_epochs(run, self.engine)
+                if run.due(run.epochs_done):
+                    run.show()
                 run.finite.tell()
                 continue
             if not self._epoch():
@@ -166,6 +170,7 @@ class Training:
                 data_loss, penalty, accuracy = measured
                 run.print_line(f"step: {step}", accuracy, float(data_loss), float(penalty))
             self._show_step(step, epoch, measured)
+            run.progress()
             if self.checkpoint is not None:
                 self.checkpoint.step_done()
             if self._stops() and step < last:
@@ -175,7 +180,7 @@ class Training:
 
     def _show_step(self, step: int, epoch: int, measured: Measured) -> None:
         """Tell the callbacks of a step, with its numbers where one has asked for them."""
-        called, numbers = self.run.called, {}
+        called, numbers = self.run.told, {}
         if any(map(wants_loss, called)):
             data_loss, penalty, accuracy = map(float, measured)
             values = (data_loss + penalty, data_loss, penalty, accuracy)
@@ -189,6 +194,8 @@ class Training:
         engine, run, rows = self.engine, self.run, 0
         leaf = getattr(engine, "leaf", None)
         for total, X, y in run.data.blocks(run.batch_size, order, first, leaf):
+            if y.weights is not None and not getattr(engine, "weights", False):
+                raise ValueError(f"{run.model.backend.name}: weights need engine='layers'")
             if total is None:
                 yield engine.step(X, y)
                 continue
@@ -209,7 +216,7 @@ class Training:
 
     def _renew(self) -> None:
         """An engine for the parameters just read."""
-        self.engine = steps_for(self.run.model, self.engine_name)
+        self.engine = steps_for(self.run.model, self.engine_name, weighted=self.run.data.weighted)
 
     # ---- the end of an epoch ----
     def _finish_epoch(self) -> None:
@@ -219,11 +226,13 @@ class Training:
         rate = run.optimizer.current_learning_rate
         self._pending.append((epoch, data_loss, penalty, accuracy, rate))
         run.epochs_done, run.steps_done = epoch, 0
-        watched = run.print_every or run.callbacks or run.validation
-        if watched or len(self._pending) >= MOST_PENDING:
+        watched, due = run.print_every or run.told or run.validation, run.due(epoch)
+        if watched or due or len(self._pending) >= MOST_PENDING:
             self.fetch()
         if watched:
             self._show_epoch(epoch, run.history.last())
+        if due:
+            run.show()
 
     def fetch(self) -> None:
         """Move the numbers of finished epochs to the history. Waits for the device."""
@@ -244,7 +253,7 @@ class Training:
             run.finite.look(epoch, measured["val_loss"], "val_loss")
             run.history.append(epoch, measured)
             logs = logs | measured
-        for callback in run.called:
+        for callback in run.told:
             callback.on_epoch_end(epoch, logs)
 
     def _validated(self) -> dict[str, float]:

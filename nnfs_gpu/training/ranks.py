@@ -56,7 +56,7 @@ class RankTraining(Training):
         self._drawn = False  # dropout's seeds
         if world.rank:
             run.print_every = 0
-            run.called = tuple(one for one in run.callbacks if not getattr(one, "rank_0", False))
+            run.call(one for one in run.callbacks if not getattr(one, "rank_0", False))
         leaf = self.shared.engine.leaf
         run.data.shares(run.batch_size, None, 0, self.shared.share, leaf)  # may raise
 

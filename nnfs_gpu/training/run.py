@@ -6,13 +6,13 @@ at once, and a checkpoint (`checkpoint.py`) writes it down and puts it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import checks
 from ..network.network import Network, accuracy_of, loss_of, optimizer_of
-from .callbacks import Callback, checked as checked_callbacks
+from .callbacks import Callback, Onlooker, checked as checked_callbacks
 from .divergence import FiniteWatch
 from .history import History
 
@@ -28,6 +28,7 @@ class Run:
     loss, accuracy, optimizer
                       of the model, as engines call them: they hold the epoch's sums
     called            callbacks that are called here: all, but for ranks beside the first
+    told, onlookers   of these, those that are told of each epoch, and those that look now and then
     steps             of an epoch
     metrics           the names in the history
     settings          what must be equal for a checkpoint to be of this run, beside the model
@@ -50,6 +51,7 @@ class Run:
     steps_done: int = 0
     history: History = field(default_factory=History)
     finite: FiniteWatch = field(default_factory=FiniteWatch)
+    _shown: int = 0
 
     def __post_init__(self) -> None:
         self.loss, self.accuracy = loss_of(self.model), accuracy_of(self.model)
@@ -59,7 +61,8 @@ class Run:
             self.batch_size = checks.positive_int(self.batch_size, "batch_size")
         every = self.print_every
         self.print_every = checks.positive_int(every, "print_every") if every else 0
-        self.callbacks = self.called = checked_callbacks(self.callbacks)
+        self.callbacks = checked_callbacks(self.callbacks)
+        self.call(self.callbacks)
         self.shuffle, self.seed = bool(self.shuffle), checks.seed(self.seed, "seed")
         self._check_data()
         self.steps = -(-self.data.samples // (self.batch_size or self.data.samples))
@@ -79,6 +82,29 @@ class Run:
                     "Blocks(lambda: my_blocks(), samples=N)"
                 )
 
+    def call(self, callbacks: Iterable[Callback]) -> None:
+        """These callbacks are called here."""
+        self.called = tuple(callbacks)
+        self.onlookers = [one for one in self.called if isinstance(one, Onlooker)]
+        self.told = [one for one in self.called if not isinstance(one, Onlooker)]
+
+    # ---- those who look now and then ----
+    def progress(self) -> None:
+        """Tell them where training stands."""
+        for one in self.onlookers:
+            one.on_progress(self.epochs_done, self.steps_done)
+
+    def due(self, epoch: int) -> bool:
+        """Whether one of them wants to see the end of `epoch`."""
+        return any(one.due(epoch) for one in self.onlookers)
+
+    def show(self) -> None:
+        """Tell them of the last epoch, unless they know it. Its numbers are in the history."""
+        if self.onlookers and self.epochs_done > self._shown:
+            self._shown = self.epochs_done
+            for one in self.onlookers:
+                one.on_epoch_end(self.epochs_done, self.history.last())
+
     def settle(self, engine: str) -> None:
         """Fill in `settings`, for a run by this engine. Reads samples of the data."""
         nothing = None, None
@@ -90,8 +116,10 @@ class Run:
             "shuffle seed": self.seed if self.shuffle else None,
             "X": X,
             "y": y,
+            "weights": self.data.weights_fingerprint(),
             "validation X": X_val,
             "validation y": y_val,
+            "validation weights": self.validation and self.validation.weights_fingerprint(),
         }
 
     # ---- lines ----

@@ -49,6 +49,7 @@ IN_FILE = {  # names that mean something else there, most of them parameters
     "numba_cuda/device": {"cuda": "numba.cuda"},
     "numba_cuda/elements": {"cuda": "numba.cuda"},
     "numba_cuda/grids": {"cuda": "numba.cuda"},
+    "numba_cuda/rows": {"cuda": "numba.cuda"},
 }
 OURS = {"to_device"}  # methods of our own that NumPy's arrays happen to have, too
 CLASSES = ("Device", "Stream", "Event", "Module")

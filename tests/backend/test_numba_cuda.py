@@ -30,12 +30,6 @@ CHECKS = (  # of simulator/checks.py
     "a_network_trains_as_on_the_specification",
     "versions_of_the_ladders",
 )
-# Whose products meet sums without an fma: the sums along rows and over them have no order yet that
-# all backends share (`Operation.bits`).
-CONTRACTED = {
-    *("softmax_backward", "softmax_backward_wide", "cross_entropy_forward_soft"),
-    *("binary_cross_entropy_forward", "squared_error_forward"),
-}
 
 WHOLE_ARRAYS = {"sums", "penalties", "mean", "penalty"}  # added up in float64, whatever they hold
 
@@ -99,4 +93,4 @@ def test_kernels_are_deterministic_keep_nan_and_denormals_and_are_exact(compiled
 
 def test_nothing_is_left_to_contract(compiled):
     """The compiler may make one fma of a product and a sum; then the bits are not the CPU's."""
-    assert {kernel["name"] for kernel in compiled if kernel["contracted"]} == CONTRACTED
+    assert not {kernel["name"] for kernel in compiled if kernel["contracted"]}

@@ -6,6 +6,7 @@ together, and what several tests look at is made once for all (the fixture `trai
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import struct
@@ -62,6 +63,37 @@ def together(*runs) -> list[subprocess.CompletedProcess]:
     """Independent commands, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda arguments: run(*arguments), runs))
+
+
+IN_TURN = """
+import contextlib, io, json, sys
+import typer
+from nnfs_gpu.cli.app import app
+from nnfs_gpu.cli.errors import run_command
+
+command, results = typer.main.get_command(app), []
+for arguments in json.load(sys.stdin):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        code = run_command(command, arguments)
+    results.append((code, said.getvalue()))
+json.dump(results, sys.stdout)
+"""
+
+
+def in_one_process(commands: list[list[str]], folder: Path) -> list[tuple[int, str]]:
+    """(exit code, stderr) of commands that end before they train: one start for all."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_TURN],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=ENVIRONMENT,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(result) for result in json.loads(done.stdout)]
 
 
 def assert_png(path: Path) -> None:

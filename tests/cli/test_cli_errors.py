@@ -46,16 +46,28 @@ BAD = {
     "no model": ("evaluate {dir}", 2, "nnfs-gpu train"),
     "foreign model": ("evaluate {file}", 2, "not a readable safetensors file"),
     "damaged model": ("predict {dir}/half.safetensors {file}", 2, "half.safetensors"),
-    "no input": ("predict {model} {dir}/none.csv", 2, "No such file"),
-    "text": ("predict {model} {file}", 2, "got 'words'"),
+    "no input": ("predict {model} {dir}/none.csv", 2, "no such file"),
+    "text": ("predict {model} {dir}/words.csv", 2, "line 3, column 'y': got 'four', expected"),
     "empty": ("predict {model} {dir}/empty.csv", 2, "is empty"),
     "header only": ("predict {model} {dir}/header.csv", 2, "no rows"),
-    "columns": ("predict {model} {dir}/wide.csv --output {dir}/o.csv", 2, "expected (samples, 2)"),
-    "ragged": ("predict {model} {dir}/ragged.csv", 2, "line 3: got 1 numbers, expected 2"),
-    "nan": ("predict {model} {dir}/nan.csv --output {dir}/o.csv", 2, "NaN or infinity"),
+    "columns": (
+        "predict {model} {dir}/wide.csv --output {dir}/o.csv",
+        2,
+        "got 3 columns, expected 2",
+    ),
+    "ragged": ("predict {model} {dir}/ragged.csv", 2, "line 3: got 1 cells, expected 2"),
+    "nan": (
+        "predict {model} {dir}/nan.csv --output {dir}/o.csv",
+        2,
+        "line 2, column '1': is missing",
+    ),
     "pickle": ("predict {model} {dir}/object.npy", 2, "damaged .npy"),
     "binary": ("predict {model} {model}", 2, "neither CSV"),
-    "output nowhere": ("predict {model} {file} --output {dir}/none/o.csv", 2, "cannot write"),
+    "output nowhere": (
+        "predict {model} {dir}/good.csv --output {dir}/none/o.csv",
+        2,
+        "cannot write",
+    ),
 }
 if Path("/dev/full").exists():  # a disk that is full: every write to it fails
     BAD["full disk"] = (
@@ -74,6 +86,7 @@ def _bad_case(base: Path, number: int, arguments: str, model: Path):
     (folder / "empty.csv").write_text(" \n")
     (folder / "header.csv").write_text("x,y\n")
     (folder / "wide.csv").write_text("1,2,3\n")
+    (folder / "words.csv").write_text("x,y\n1,2\n3,four\n5,6\n")
     (folder / "ragged.csv").write_text("1,2\n\n3\n")
     (folder / "nan.csv").write_text("1,2\nnan,3\n")
     (folder / "good.csv").write_text("1,2\n")

@@ -11,7 +11,8 @@ import nnfs_gpu as ng
 from nnfs_gpu.cli import points
 from nnfs_gpu.cli.config import Config
 from nnfs_gpu.cli.options import whole_number
-from nnfs_gpu.cli.use import evaluate
+from nnfs_gpu.cli.table_use import Reading
+from nnfs_gpu.cli.use import Fresh, evaluate
 
 CONFIG = Config(700, 3, (8,), 2, 230, "adam", 0.01, 0.001, "numba", "float32", 5)
 
@@ -84,5 +85,6 @@ def test_evaluation_of_points_that_are_made(tmp_path_factory, monkeypatch, capsy
     held = run("evaluate", folder, "--samples", "2e4", "--json", "-", "--backend", "numba")
     monkeypatch.setattr(points, "HELD", 50_000)
     monkeypatch.setattr(points.datasets, "spiral_data", None)
-    assert evaluate(folder, 20_000, 2**33, "numba", "-") == 0
+    reading = Reading((), "refuse", None, ".", None, None)
+    assert evaluate(folder, Fresh(20_000, 2**33), None, reading, set(), "numba", "-") == 0
     assert capsysbinary.readouterr().out.decode() == held.stdout

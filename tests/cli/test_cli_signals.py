@@ -99,7 +99,9 @@ def test_on_a_terminal_a_bar_moves_within_an_epoch(tmp_path):
     assert ESCAPE + "[?25l" in shown  # the cursor is hidden while the bar moves,
     assert ESCAPE + "[?25h" in shown  # and shown again
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    frames = re.findall(r"epoch ([12])/2 +(\S+) +loss (\d\.\d+) accuracy (0\.\d+)", plain)
+    frames = re.findall(
+        r"epoch ([12])/2 +(\S+) +loss (\d\.\d+)(?: \(val [\d.]+\))? accuracy (0\.\d+)", plain
+    )
     first = [frame for frame in frames if frame[0] == "1"]
     # One within the epoch, with the numbers so far, before the one at its end.
     assert len({(loss, accuracy) for _, _, loss, accuracy in first}) >= 2

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from nnfs_gpu import fused
+from nnfs_gpu.backend import kept_code
 from nnfs_gpu.backend.kept_code import cache_folders
 from nnfs_gpu.cli import warmup as cli_warmup
 from nnfs_gpu.fused.plan import MOST_PRODUCTS
+from nnfs_gpu.kernels.cpu import cache
 from nnfs_gpu.kernels.fused_cpu.step import train as fused_train
 from nnfs_gpu.selftest import warmup
 
@@ -57,6 +60,28 @@ def test_afterwards_a_run_compiles_nothing():
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     subprocess.run([sys.executable, "-c", TRAINING], check=True, capture_output=True)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_the_key_of_a_cache_is_of_versions_processor_and_kernels(monkeypatch):
+    printed = command("warmup", "--backend", "numba", "--key").stdout
+    assert printed == f"{kept_code.cpu_key()}\n"
+    assert re.fullmatch(
+        r"[a-z0-9._-]+-py3\.\d+\.\d+-numba[\d.a-z]+-[a-z0-9_.-]+-[0-9a-f]{16}\n", printed
+    )
+    monkeypatch.setattr(cache, "stamp", lambda: "other kernels")
+    assert kept_code.cpu_key()[:-16] == printed[:-17]
+    assert kept_code.cpu_key() != printed[:-1]
+
+
+def test_a_key_is_for_kernels_of_the_processor():
+    refused = subprocess.run(
+        [sys.executable, "-m", "nnfs_gpu.cli", "warmup", "--backend", "numpy", "--key"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--key: got the backend numpy, expected numba" in refused.stderr
 
 
 def test_numpy_compiles_nothing():

@@ -21,8 +21,8 @@ def scores(gpu, rng, n, c):
     return gpu.array(x)
 
 
-def softmax_results(gpu, c, x, t, y, dy, dx, loss, dx_loss):
-    """Forward, backward (of the kernel's own y), and the loss with its gradient."""
+def softmax_results(gpu, c, x, t, soft, y, dy, dx, loss, dx_loss, soft_loss, soft_dx):
+    """Forward, backward (of the kernel's own y), and the losses with their gradients."""
     expected = ORACLE.softmax_forward(wide(x))
     gradient = ORACLE.softmax_backward(wide(dy), wide(y))
     size = np.abs(wide(y)) * (np.abs(wide(dy)) + np.abs(wide(y) * wide(dy)).sum(1, keepdims=True))
@@ -30,11 +30,15 @@ def softmax_results(gpu, c, x, t, y, dy, dx, loss, dx_loss):
     # The rounding of x - max, as large as log y, comes out of exp as a relative error of y; the
     # loss and its gradient pass it on.
     relative = 1 + np.abs(np.log(np.where(p > 0, p, 1)))
+    clipped = limited(p, gpu.dtype)
+    soft_gradient = ORACLE.softmax_cross_entropy_backward(p, wide(soft))
     return [
         Result(y, p, summing(c), p * relative + np.finfo(gpu.dtype).tiny),
         Result(dx, gradient, summing(c), size),
-        Result(loss, ORACLE.cross_entropy_forward(limited(p, gpu.dtype), t), summing(c), 20.0),
+        Result(loss, ORACLE.cross_entropy_forward(clipped, t), summing(c), 20.0),
         Result(dx_loss, ORACLE.softmax_cross_entropy_backward(p, t), summing(c), (p + 1) / n),
+        Result(soft_loss, ORACLE.cross_entropy_forward(clipped, wide(soft)), summing(c), 20.0),
+        Result(soft_dx, soft_gradient, summing(c), (p * relative + 1) / n),
     ]
 
 
@@ -43,92 +47,96 @@ def limited(p, dtype):
 
 
 def softmax_case(name, file, kernels, shapes, launch, setups=FIXED):
-    """A case of the three kernels of one softmax file; `launch` runs them."""
+    """A case of the kernels of one softmax file; `launch` runs them."""
 
     def run(gpu, rng, n, c):
         x, t = scores(gpu, rng, n, c), class_labels(gpu, rng, n, c)
+        soft = gpu.array(probabilities(rng, n, c))
         dy = gpu.array(rng.randn(n, c) * (1 + np.arange(c)) / c)
         y, dx, loss, dx_loss = (gpu.empty(s) for s in ((n, c), (n, c), n, (n, c)))
-        launch(gpu, n, c, x, t, y, dy, dx, loss, dx_loss)
-        return softmax_results(gpu, c, x, t, y, dy, dx, loss, dx_loss)
+        soft_loss, soft_dx = gpu.empty(n), gpu.empty((n, c))
+        arrays = x, t, soft, y, dy, dx, loss, dx_loss, soft_loss, soft_dx
+        launch(gpu, n, c, *arrays)
+        return softmax_results(gpu, c, *arrays)
 
     names = [f"{file}.{kernel}" for kernel in kernels]
     case(*names, shapes=shapes, setups=setups, name=name)(run)
 
 
-def narrow(gpu, n, c, x, t, y, dy, dx, loss, dx_loss):
+def in_one_launch(gpu, kind, grid, sizes, launch, arrays):
+    """The kernels of narrow and rows."""
+    x, t, soft, y, dy, dx, loss, dx_loss, soft_loss, soft_dx = arrays
+    file, scalars = f"softmax_{kind}", (*sizes, 1 / len(x), LOW, HIGH)
+    gpu.launch(file, f"softmax_forward_{kind}", grid, x, y, *sizes, **launch)
+    gpu.launch(file, f"softmax_backward_{kind}", grid, dy, y, dx, *sizes, **launch)
+    arguments = (x, t, loss, dx_loss, *scalars)
+    gpu.launch(file, f"softmax_cross_entropy_{kind}", grid, *arguments, **launch)
+    arguments = (x, soft, soft_loss, soft_dx, *scalars)
+    gpu.launch(file, f"softmax_cross_entropy_soft_{kind}", grid, *arguments, **launch)
+
+
+def narrow(gpu, n, c, *arrays):
     rows = 256 if c <= 8 else 128
-    launch = {"block": rows, "C": c}
-    grid, scalars = -(-n // rows), (1 / n, LOW, HIGH)
-    gpu.launch("softmax_narrow", "softmax_forward_narrow", grid, x, y, n, **launch)
-    gpu.launch("softmax_narrow", "softmax_backward_narrow", grid, dy, y, dx, n, **launch)
-    arrays = (x, t, loss, dx_loss, n)
-    gpu.launch("softmax_narrow", "softmax_cross_entropy_narrow", grid, *arrays, *scalars, **launch)
+    in_one_launch(gpu, "narrow", -(-n // rows), (n,), {"block": rows, "C": c}, arrays)
 
 
-def rows(threads, items, packed):
-    def run(gpu, n, c, x, t, y, dy, dx, loss, dx_loss):
+def rows(threads):
+    def run(gpu, n, c, *arrays):
         grid, block = (-(-n // 4), 128) if threads == 32 else (n, threads)
-        factor = gpu.dtype.itemsize // 4 if packed else 1  # 16 bytes are half as many doubles
-        launch = {"block": block, "THREADS": threads, "ITEMS": items * factor, "PACKED": packed}
-        gpu.launch("softmax_rows", "softmax_forward_rows", grid, x, y, n, c, **launch)
-        gpu.launch("softmax_rows", "softmax_backward_rows", grid, dy, y, dx, n, c, **launch)
-        arguments = (x, t, loss, dx_loss, n, c, 1 / n, LOW, HIGH)
-        gpu.launch("softmax_rows", "softmax_cross_entropy_rows", grid, *arguments, **launch)
+        values = 32 if gpu.dtype == np.float32 else 8
+        items = -(-c // 32) if threads == 32 else values
+        launch = {"block": block, "THREADS": threads, "ITEMS": items}
+        in_one_launch(gpu, "rows", grid, (n, c), launch, arrays)
 
     return run
 
 
 def parts(count):
-    def run(gpu, n, c, x, t, y, dy, dx, loss, dx_loss):
-        grid, shape = (n, count), (n, count)
-        largest, total, dot = gpu.empty(shape), gpu.empty(shape), gpu.empty(shape)
-        gpu.launch("softmax_wide", "softmax_partial", grid, x, largest, total, c)
-        gpu.launch("softmax_wide", "softmax_forward_wide", grid, x, largest, total, y, c)
-        gpu.launch("softmax_wide", "softmax_dot_partial", grid, dy, y, dot, c)
-        gpu.launch("softmax_wide", "softmax_backward_wide", grid, dy, y, dot, dx, c)
-        arguments = (x, largest, total, t, loss, dx_loss, c, 1 / n, LOW, HIGH)
-        gpu.launch("softmax_wide", "softmax_cross_entropy_wide", grid, *arguments)
+    def run(gpu, n, c, x, t, soft, y, dy, dx, loss, dx_loss, soft_loss, soft_dx):
+        grid, chunks = (n, count), -(-c // (1024 if gpu.dtype == np.float32 else 256))
+        largest, sums, dots, losses = (gpu.empty((n, chunks)) for _ in range(4))
+        scalars = (c, 1 / n, LOW, HIGH)
+
+        def launch(kernel, *arguments, grid=grid):
+            gpu.launch("softmax_wide", f"softmax_{kernel}_wide", grid, *arguments)
+
+        launch("largest", x, largest, c)
+        launch("sums", x, largest, sums, c)
+        launch("forward", x, largest, sums, y, c)
+        launch("dots", dy, y, dots, c)
+        launch("backward", dy, y, dots, dx, c)
+        launch("cross_entropy", x, largest, sums, t, loss, dx_loss, *scalars)
+        launch("cross_entropy_soft", x, largest, sums, soft, losses, soft_dx, *scalars)
+        launch("losses", losses, soft_loss, n, chunks, grid=-(-n // 8))
 
     return run
 
 
-def three(kind):
-    return [f"softmax_{op}_{kind}" for op in ("forward", "backward", "cross_entropy")]
+def kernels(kind, *more):
+    names = ("forward", "backward", "cross_entropy", "cross_entropy_soft", *more)
+    return [f"softmax_{name}_{kind}" for name in names]
 
 
-WIDE = [*three("wide"), "softmax_partial", "softmax_dot_partial"]
+WIDE = kernels("wide", "largest", "sums", "dots", "losses")
 softmax_case(
-    *("softmax of short rows", "softmax_narrow", three("narrow")),
+    *("softmax of short rows", "softmax_narrow", kernels("narrow")),
     shapes=((1, 1), (300, 1), (1, 3), (257, 3), (130, 10), (129, 16)),
     launch=narrow,
 )
 softmax_case(
-    *("softmax, a warp a row", "softmax_rows", three("rows")),
-    shapes=((1, 33), (9, 33), (5, 64), (6, 40)),
-    launch=rows(32, 2, 0),
+    *("softmax, a warp a row", "softmax_rows", kernels("rows")),
+    shapes=((1, 33), (9, 33), (5, 64), (6, 40), (9, 200)),
+    launch=rows(32),
 )
 softmax_case(
-    *("softmax, a warp a row, packed", "softmax_rows", three("rows")),
-    shapes=((1, 132), (9, 200), (6, 256)),
-    launch=rows(32, 2, 1),
-    setups=SETUPS[:1],
-)
-softmax_case(
-    *("softmax, a block a row", "softmax_rows", three("rows")),
+    *("softmax, a block a row", "softmax_rows", kernels("rows")),
     shapes=((1, 1025), (3, 1500), (2, 2048)),
-    launch=rows(128, 16, 0),
-)
-softmax_case(
-    *("softmax, a block a row, packed", "softmax_rows", three("rows")),
-    shapes=((1, 4096), (2, 5000)),
-    launch=rows(512, 4, 1),
-    setups=SETUPS[:1],
+    launch=rows(256),
 )
 softmax_case(
     *("softmax, blocks share a row", "softmax_wide", WIDE),
     shapes=((1, 1), (3, 5), (2, 1025), (3, 20000)),
-    launch=parts(7),
+    launch=parts(3),
 )
 softmax_case(
     *("softmax, a row in one part", "softmax_wide", WIDE),

@@ -27,7 +27,7 @@ from nnfs_gpu.estimators.classes import FLOAT32_CHECKS, NNFSClassifier, NNFSRegr
 # ---- scikit-learn's own checks ----
 @pytest.mark.parametrize("kind", BOTH)
 def test_scikit_learns_checks_pass(kind, backend_name, dtype):
-    settings = {"max_iter": 20, "learning_rate_init": 0.02, "batch_size": 16, **ENDLESS}
+    settings = {"max_iter": 20, "learning_rate_init": 0.02, **ENDLESS}
     estimator = kind((16,), backend=backend_name, dtype=dtype.name, **settings)
     expected = FLOAT32_CHECKS if dtype == np.float32 else {}
     results = check_estimator(estimator, expected_failed_checks=expected, on_skip=None)

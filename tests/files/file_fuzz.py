@@ -33,7 +33,7 @@ from nnfs_gpu import (
     get_backend,
     use_backend,
 )
-from nnfs_gpu.cli import config as cli_config, errors as cli_errors
+from nnfs_gpu.cli import config as cli_config, errors as cli_errors, resume as cli_resume
 from nnfs_gpu.files.tensor_file import ModelFileError
 from nnfs_gpu.training.checkpoint import FILE, CheckpointError
 
@@ -147,7 +147,7 @@ def load_parameters(path, model, others):
 def command(path, model, others):
     outputs = cli_config.Outputs(path.parent, None, False, 1, True)
     try:
-        cli_config.resumed(None, {"epochs"}, outputs)
+        cli_resume.resumed(None, {}, {"epochs"}, outputs)
     except cli_errors.InputError as error:
         raise ModelFileError(str(error)) from error
 

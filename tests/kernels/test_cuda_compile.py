@@ -26,7 +26,7 @@ import pytest
 from emulation.emulator import kernels_in
 
 from nnfs_gpu.backend.cuda import compile as cuda_compile, source as cuda_source
-from nnfs_gpu.backend.cuda.softmax_plan import VALUES
+from nnfs_gpu.backend.cuda.softmax_plan import ROW_THREADS, VALUES
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 REFERENCE = "sm_90"
@@ -45,11 +45,8 @@ def definition_sets(file: str, real: str) -> list[dict[str, int]]:
     if file == "softmax_narrow":
         return [{"C": c} for c in (values, 1, 3, 7)]
     if file == "softmax_rows":
-        whole = values
-        packed = values * REALS[real] // 16  # stretches of 16 bytes
-        sets = [(512, whole, 0), (512, packed, 1), (128, whole, 0), (128, packed, 1)]
-        sets += [(32, whole, 0), (32, packed, 1), (32, 2, 0)]
-        return [{"THREADS": t, "ITEMS": i, "PACKED": p} for t, i, p in sets]
+        sets = [*((threads, values) for threads in ROW_THREADS[::-1]), (32, 2)]
+        return [{"THREADS": threads, "ITEMS": items} for threads, items in sets]
     return [{}]
 
 

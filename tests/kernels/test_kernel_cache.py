@@ -110,12 +110,18 @@ def test_a_change_in_another_file_is_seen(package, factor, step, expected):
     """Numba's own cache looks at caller.py alone, and would run the old code."""
     run(package, ONCE)
     (package / "cpu" / "callee.py").write_text(CALLEE.format(factor=factor, step=step))
-    callee = package / "cpu" / "callee.py"
-    os.utime(callee, ns=(0, callee.stat().st_mtime_ns + 1_000_000))  # a coarse clock
     assert run(package, ONCE) == [expected, "1"]
     assert run(package, ONCE) == [expected, "0"]
     folder = next((package.parent / "cache").iterdir())
     assert len(list(folder.glob("cpu.caller.kernel-*.nbc"))) == 1  # the old file is gone
+
+
+def test_a_package_that_is_installed_anew_finds_its_code(package):
+    """The same files, of another time, as in every run of CI."""
+    assert run(package, ONCE) == ["30.0", "1"]
+    for file in package.rglob("*.py"):
+        os.utime(file, ns=(0, file.stat().st_mtime_ns + 10**12))
+    assert run(package, ONCE) == ["30.0", "0"]
 
 
 def test_two_signatures_saved_at_once_keep_their_code(package):

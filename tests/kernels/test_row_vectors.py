@@ -218,8 +218,11 @@ def test_infinities_are_those_of_numpy(name, dtype):
 # ---- an operation of one's own ----
 _add_sum = row_operation(
     term=lambda emit, a, b: emit.builder.fmul(a, b),
-    combine=lambda emit, a, b: emit.builder.fadd(a, b),
-    neutral=0.0,
+    add=lambda emit, total, a, b: emit.fma(a, b, total),
+    join=lambda emit, a, b: emit.builder.fadd(a, b),
+    neutral=-0.0,
+    absent=(-0.0, 0.0),
+    last=lambda emit, total: total,
     result=lambda emit, total, a, b: emit.builder.fadd(emit.builder.fadd(a, b), total),
 )
 

@@ -20,6 +20,7 @@ from built_package import ROOT, build, copy_of_project, unpack
 
 import nnfs_gpu
 
+PLUGIN = "_nnfs_gpu_pytest.py"
 SOURCES = {"nnfs_gpu": ROOT / "nnfs_gpu", "nnfs_gpu.kernels": ROOT / "kernels"}
 
 
@@ -52,7 +53,12 @@ def files(folder):
 def test_package_list_equals_the_folders(project):
     settings = project["tool"]["setuptools"]
     assert sorted(settings["packages"]) == sorted(packages())
-    assert settings["package-dir"] == {"nnfs_gpu": "nnfs_gpu", "nnfs_gpu.kernels": "kernels"}
+    assert settings["package-dir"] == {
+        "": "src",
+        "nnfs_gpu": "nnfs_gpu",
+        "nnfs_gpu.kernels": "kernels",
+    }
+    assert settings["py-modules"] == [path.stem for path in (ROOT / "src").glob("*.py")]
     assert all("__init__.py" in files(folder) for folder in packages().values())
 
 
@@ -147,9 +153,9 @@ def test_wheel_holds_every_source_and_nothing_else(wheel):
         for package, folder in packages().items()
         for name in files(folder)
     }
-    assert names == expected
+    assert names == expected | {PLUGIN}
     assert "nnfs_gpu/kernels/cpu/softmax.py" in names
-    assert {name.split("/")[0] for name in names} == {"nnfs_gpu"}
+    assert {name.split("/")[0] for name in names} == {"nnfs_gpu", PLUGIN}
 
 
 def test_wheel_is_for_every_machine_and_of_this_version(wheel):
@@ -157,12 +163,13 @@ def test_wheel_is_for_every_machine_and_of_this_version(wheel):
     info = f"nnfs_gpu-{nnfs_gpu.__version__}.dist-info"
     with zipfile.ZipFile(wheel) as archive:
         metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
-        commands = archive.read(f"{info}/entry_points.txt").decode().split()
+        points = archive.read(f"{info}/entry_points.txt").decode().split()
         assert any(name.endswith("LICENSE") for name in archive.namelist())
     assert (metadata["Name"], metadata["Version"]) == ("nnfs-gpu", nnfs_gpu.__version__)
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
-    assert commands == ["[console_scripts]", "nnfs-gpu", "=", "nnfs_gpu.cli.app:main"]
+    commands = ["[console_scripts]", "nnfs-gpu", "=", "nnfs_gpu.cli.app:main"]
+    assert points == [*commands, "[pytest11]", "nnfs_gpu", "=", PLUGIN.removesuffix(".py")]
 
 
 def test_wheel_works_where_it_is_unpacked(wheel, tmp_path):

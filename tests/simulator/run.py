@@ -25,6 +25,7 @@ from nnfs_gpu.kernels.numba_cuda import (
     blocks as cuda_blocks,
     elements as cuda_elements,
     grids as cuda_grids,
+    rows as cuda_rows,
 )
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -82,7 +83,7 @@ def kernels():
     """The names of all kernels in the grids' files."""
     return sorted(
         name
-        for module in (cuda_blocks, cuda_elements, cuda_grids)
+        for module in (cuda_blocks, cuda_elements, cuda_grids, cuda_rows)
         for name, value in vars(module).items()
         if hasattr(value, "py_func") and not name.startswith("_")
     )

@@ -15,7 +15,7 @@ from ..arrays import check_reals, check_shapes, common_dtype
 from ..exact import check_words
 from ..kernel_backend import BY_CLASS
 from ..protocol import Array, DTypeLike
-from .softmax_plan import softmax_plan
+from .softmax_plan import PASSES, softmax_plan
 
 BLOCK = 256
 MOST_BLOCKS = 1 << 16  # of a grid whose threads go on to a next element
@@ -117,28 +117,37 @@ class Calls:
         operation: str,
         reads: tuple[Array, ...],
         others: tuple[Array, ...],
-        partial: tuple[str, int],
         scalars: tuple[float, ...] = (),
         kind: str | None = None,
     ) -> None:
         """The kernels of softmax_*.cu for `operation`, as `softmax_plan` says, or those of `kind`.
 
-        reads    arrays that a long row's first kernel takes; others follow them in the second
-        partial  name of that first kernel, and how many results (N, PARTS) it has
+        reads   arrays that a long row's first kernels take; others follow them in the last
         """
         n, columns = reads[0].shape
-        matrices = tuple(a for a in (*reads, *others) if a.ndim == 2)
-        plan = softmax_plan(n, columns, reads[0].dtype, matrices, kind)
-        file, options = f"softmax_{plan.kind}", {"block": plan.block, "dtype": plan.dtype}
-        arguments: tuple[Any, ...] = (*reads, *others, *plan.sizes, *scalars)
-        if plan.parts:
-            kernel, results = partial
-            shared = tuple(self.xp.empty((n, plan.parts), plan.dtype) for _ in range(results))
-            self.run(file, kernel, plan.grid, (*reads, *shared, columns), **options)
-            arguments = (*reads, *shared, *others, columns, *scalars)
-        self.run(
-            file, f"{operation}_{plan.kind}", plan.grid, arguments, **options, **plan.definitions
-        )
+        plan = softmax_plan(n, columns, reads[0].dtype, kind)
+        file, kernel = f"softmax_{plan.kind}", f"{operation}_{plan.kind}"
+        options = {"block": plan.block, "dtype": plan.dtype, **plan.definitions}
+        if plan.kind != "wide":
+            arguments = (*reads, *others, *plan.sizes, *scalars)
+            self.run(file, kernel, plan.grid, arguments, **options)
+            return
+        found: tuple[Array, ...] = ()
+        for first in PASSES[operation]:
+            sums = self.xp.empty((n, plan.chunks), plan.dtype)
+            self.run(file, first, plan.grid, (*reads, *found, sums, columns), **options)
+            found += (sums,)
+        if operation != "softmax_cross_entropy_soft":
+            self.run(
+                file, kernel, plan.grid, (*reads, *found, *others, columns, *scalars), **options
+            )
+            return
+        t, loss, dx = others  # a loss is a sum over the row, too
+        losses = self.xp.empty((n, plan.chunks), plan.dtype)
+        arguments = (*reads, *found, t, losses, dx, columns, *scalars)
+        self.run(file, kernel, plan.grid, arguments, **options)
+        grid = blocks_of_rows(n, 32)
+        self.run(file, "softmax_losses_wide", grid, (losses, loss, n, plan.chunks), **options)
 
     def column_sum(
         self, file: str, kernel: str, arrays: tuple[Array, ...], n: int, columns: int

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compiling import compiling
 from ..driver import UnavailableError
 from . import cache as cuda_cache
 from .source import folder, source
@@ -87,7 +88,8 @@ def code_for(
     key = (compiler_build(nvrtc), given, text)
     code = cuda_cache.load(key)
     if code is None:
-        code, _ = compiled(nvrtc, f"{file}.cu", text, given)
+        with compiling():
+            code, _ = compiled(nvrtc, f"{file}.cu", text, given)
         cuda_cache.save(key, code)
     return code
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...kernels.numba_cuda import blocks as cuda_blocks
+from ...kernels.numba_cuda import blocks as cuda_blocks, rows as cuda_rows
 from ..protocol import Array
 from . import launch as cuda_numba_launch
 
@@ -42,10 +42,8 @@ class GridCalls:
         outputs: Sequence[Array],
         scalars: Sequence[Any] = (),
     ) -> None:
-        """Blocks whose threads share an array with one element each, or more where a block has
-        less than a warp, of the last output's dtype.
-        """
-        shared = max(self.threads, cuda_blocks.WARP) * outputs[-1].itemsize
+        """Blocks whose threads share an array of `shared_elements`, of the last output's dtype."""
+        shared = cuda_rows.shared_elements(self.threads) * outputs[-1].itemsize
         cuda_numba_launch.launch_cuda(
             kernel, blocks, self.threads, inputs, outputs, scalars, shared=shared
         )
