@@ -39,7 +39,7 @@ def launch(
     *,
     work: int,
 ) -> bool:
-    """Run `kernel` over 0..rows-1; whether threads have shared them, so that none had all.
+    """Run `kernel` over 0..rows-1; whether in parts, so that no call had all rows.
 
     inputs   arrays that are read; made contiguous where they are not
     outputs  contiguous arrays that are written
@@ -63,8 +63,9 @@ def launch(
     if work >= 2 * WORK_PER_THREAD:
         threads = min(threads_allowed(), work // WORK_PER_THREAD, rows)
         if threads > 1:
-            _share(kernel, _cuts(rows, work, threads), arguments, threads)
-            return True
+            cuts = _cuts(rows, work, threads)
+            _share(kernel, cuts, arguments, threads)
+            return len(cuts) > 2
     kernel(FIRST, np.uint64(rows), *arguments)
     return False
 
