@@ -3,6 +3,7 @@
 Proves for every operation that promises it (`Operation.bits`), in float32 and float64, at awkward
 shapes and with awkward numbers: numba, cupy (its kernels run by g++, nothing contracted) and
 numba-cuda (in Numba's simulator) give the same bits for the same arguments, but for those of NaN.
+So do 50 steps of training whose products are exact in any order.
 What calls a BLAS is named here, and of it the bias gradients are promised. The rules are in
 docs/decisions/one-answer.md.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import functools
 
+import exact_products
 import numpy as np
 import pytest
 from awkward import CASES, SHAPES, SIMULATED, digests
@@ -50,7 +52,7 @@ def found(kind, dtype):
 
 @pytest.fixture(scope="module")
 def simulated(request):
-    return program_output(simulator_started(request.config))["digests"]
+    return program_output(simulator_started(request.config))
 
 
 def test_every_operation_is_promised_or_a_product():
@@ -67,12 +69,35 @@ def test_numba_and_cuda_cpp_have_the_same_bits(name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", promised(SAME))
 def test_numba_and_numba_cuda_have_the_same_bits(simulated, name, dtype):
-    assert simulated[dtype][name] == small(dtype)[name]
+    assert simulated["digests"][dtype][name] == small(dtype)[name]
 
 
 @functools.cache
 def small(dtype):
     return digests(get_backend("numba", dtype=dtype), SIMULATED)
+
+
+# ---- training ----
+@functools.cache
+def trained(dtype, network):
+    return exact_products.train(get_backend("numba", dtype=dtype), network)
+
+
+@pytest.mark.parametrize("network", exact_products.NETWORKS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_50_steps_whose_products_are_exact_are_those_of_cuda_cpp(dtype, network):
+    found = exact_products.train(EmulatedCupyBackend(dtype), network)
+    assert found == trained(dtype, network)
+
+
+def test_50_steps_whose_products_are_exact_are_those_of_numba_cuda(simulated):
+    assert simulated["trained"] == trained("float32", "two layers")
+
+
+def test_a_product_that_is_rounded_is_noticed():
+    a = np.array([[2.0**20, 1.0]], np.float32)
+    with pytest.raises(AssertionError, match="sums that are rounded"):
+        exact_products.check_exact(a, a.T, a @ a.T)
 
 
 # ---- what the harness itself has to notice ----
