@@ -9,7 +9,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-lowest check lint format docs bench gpu-check clean
+.PHONY: help train test test-lowest check lint format docs docs-check bench gpu-check clean
 
 help:
 	@sed -n '2,4s/^# //p' Makefile
@@ -86,6 +86,15 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -b html -q -E -W --keep-going -d build/doctrees docs build/docs
 	$(BIN)/python docs/links.py build/docs
 	@echo "build/docs/index.html"
+
+$(VENV)/.installed-browser: pyproject.toml | $(VENV)/.installed-test $(VENV)/.installed-docs
+	$(BIN)/python -m pip install --quiet --editable ".[browser]"
+	@touch $@
+
+# The site in Chromium, which must be installed: on a phone and at a desk, in light and dark. Leaves
+# screenshots in build/screenshots, to be looked at.
+docs-check: docs $(VENV)/.installed-browser
+	NNFS_GPU_SITE=build/docs $(BIN)/python -m pytest -n 0 tests/docs
 
 # All suites, their pictures and the README's tables, in 15 minutes. PyTorch and JAX are measured
 # too where they are installed: $(BIN)/python -m pip install -e .[bench]

@@ -1,6 +1,6 @@
 """How fast is each contender on this machine? python -m bench SUITE, report or compare.
 
-    python -m bench all [--minutes 13] [--out DIR]      every suite, pictures, README tables
+    python -m bench all [--minutes 13] [--out DIR]      every suite, pictures, documents
     python -m bench jacobian [--sizes 300000x10,30x100000]
     python -m bench combined [--sizes 300x3]
     python -m bench ops      [--sizes 3,1000]           numbers of classes
@@ -9,8 +9,9 @@
     python -m bench scaling  [--sizes 100,1000000]      samples
     python -m bench ladder   [OPERATION ...] [--sizes 3,10,100]  classes; of a step, samples
     python -m bench ranks    [--sizes 64x16384,64x131072/rank]  hidden widths x batch, or x a rank's
+    python -m bench estimators [--sizes iris,digits]  data sets
     python -m bench start
-    python -m bench report   [--out DIR]                pictures and README tables from JSON
+    python -m bench report   [--out DIR]                pictures and tables from JSON
     python -m bench goals    [--out DIR]                what was aimed at beside what was measured
     python -m bench compare OLD.json NEW.json           what became slower
 
@@ -35,7 +36,18 @@ from nnfs_gpu.backend import Backend
 
 from . import compare, goals, peers, report
 from .sheet import Sheet, fail
-from .suites import batches, combined, jacobian, ladder, ops, ranks, scaling, start, train
+from .suites import (
+    batches,
+    combined,
+    estimators,
+    jacobian,
+    ladder,
+    ops,
+    ranks,
+    scaling,
+    start,
+    train,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK_RESULTS = ROOT / "bench" / "results", ROOT / "build" / "bench"
@@ -51,6 +63,7 @@ SUITES: dict[str, tuple[Any, Any, Any, float]] = {
     "scaling": (scaling, scaling.SIZES, scaling.QUICK, 0.18),
     "ops": (ops, ops.CLASSES, (3,), 0.17),
     "ranks": (ranks, ranks.CASES, ranks.QUICK, 0.20),
+    "estimators": (estimators, tuple(estimators.CASES), estimators.QUICK, 0.05),
 }
 
 
@@ -211,6 +224,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "scaling": _numbers,
     "ladder": _numbers,
     "ranks": _shared,
+    "estimators": lambda text: tuple(text.split(",")),
     "start": _nothing,
 }
 

@@ -1,4 +1,4 @@
-"""Words and cells of the README's tables, each a function of rows of `Sheet`s."""
+"""Words and cells of the tables, each a function of rows of `Sheet`s."""
 
 from __future__ import annotations
 

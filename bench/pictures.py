@@ -6,7 +6,6 @@ How they look, and what their axes are, stands in drawing.py.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from nnfs_gpu.show.style import FAINT, INK
 from .drawing import Result, by_contender, look, picture
 from .peak import NAME as PEAK
 from .sheet import Row, of_role
+from .tables import largest_steps
 
 
 def throughput(train: Result) -> bytes:
@@ -124,7 +124,7 @@ def roofline(ops: Result, train: Result | None) -> bytes:
         for case, (name, offset) in NAMED.items():
             if case in rows and rows[case]["flops"]:
                 _operation(axes, rows[case], name, offset)
-        for row in _largest_steps(train["rows"] if train else []):
+        for row in largest_steps(train["rows"] if train else []):
             _step(axes, row)
         axes.set_xlim(LEAST, MOST)
         axes.set_ylim(0.02, peak / 1e9 * 3)
@@ -168,15 +168,6 @@ def _operation(axes: Any, row: Row, name: str, offset: tuple[int, int]) -> None:
         fontsize=10.5,
         path_effects=[withStroke(linewidth=3, foreground="#f3f3f3")],
     )
-
-
-def _largest_steps(rows: list[Row]) -> Iterable[Row]:
-    """Of each net the row with the largest batch that all contenders have."""
-    largest: dict[str, Row] = {}
-    for row in rows:
-        if row["net"] not in largest or row["batch"] > largest[row["net"]]["batch"]:
-            largest[row["net"]] = row
-    return largest.values()
 
 
 def _step(axes: Any, row: Row) -> None:

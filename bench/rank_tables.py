@@ -1,4 +1,4 @@
-"""The README's section on ranks, from the results of the suite `ranks`: called by tables.py.
+"""Ranks on the page on speed, from the results of the suite `ranks`: called by tables.py.
 
 What was measured, how near the fitted model of rank_model.py is to it, and what that model says of
 GPUs with assumed constants, which is called so.

@@ -1,9 +1,9 @@
-"""python -m bench report: pictures and the README's tables, from JSON files alone.
+"""python -m bench report: pictures and the tables of documents, from JSON files alone.
 
 Reads DIR/<suite>_cpu.json and DIR/<suite>_gpu.json, as far as they are there, writes pictures
 beside them, DIR/tables.md with goals and every row, and what stands between the two markers of
-README.md and of kernels/README.md. No figure there is written by hand: a test makes both sections
-anew and compares.
+docs/speed.md, README.md, kernels/README.md and docs/estimators.md. No figure there is written by
+hand: tests make these sections anew and compare.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from nnfs_gpu.files.tensor_file import write_atomically
 
 from . import pictures, rank_pictures, tables
 from .sheet import load
-from .suites import ladder
+from .suites import estimators, ladder
 
 BEGIN = "<!-- bench: what follows is written by: python -m bench report -->"
 END = "<!-- bench: end -->"
 KINDS = {"cpu": "CPU", "gpu": "GPU"}
+ELSEWHERE = "estimators"  # has a page of its own
 SUITES = (
     *("train", "batches", "jacobian", "ops", "combined", "scaling", "ranks", "start", "ladder"),
+    ELSEWHERE,
 )
 Results = dict[str, dict[str, Any]]  # of one machine, by suite
 
@@ -67,12 +69,26 @@ def read(folder: Path, kind: str) -> Results:
 
 
 def section(machines: dict[str, Results]) -> str:
-    """What stands between the markers: of full runs alone. Raises ValueError for a quick one."""
+    """What stands between the markers of docs/speed.md: of full runs alone.
+
+    Raises ValueError for a quick one.
+    """
     parts = []
-    for kind, found in machines.items():
+    for kind, suites in machines.items():
+        found = {name: one for name, one in suites.items() if name != ELSEWHERE}
         _refuse_quick(kind, found)
         if found:
             parts.append(tables.summary(found, kind, KINDS[kind], drawn(found)))
+    return "\n\n".join(parts)
+
+
+def glance(machines: dict[str, Results]) -> str:
+    """What stands between the markers of README.md: a few rows of the same runs."""
+    parts = []
+    for kind, found in machines.items():
+        if found.get("train", {}).get("rows"):
+            _refuse_quick(kind, {"train": found["train"]})
+            parts.append(tables.glance(found["train"], kind, KINDS[kind], drawn(found)))
     return "\n\n".join(parts)
 
 
@@ -86,15 +102,28 @@ def ladders(machines: dict[str, Results]) -> str:
     return "\n\n".join(parts)
 
 
+def fits(machines: dict[str, Results]) -> str:
+    """What stands between the markers of docs/estimators.md."""
+    parts = []
+    for kind, found in machines.items():
+        if ELSEWHERE in found:
+            alone = {ELSEWHERE: found[ELSEWHERE]}
+            _refuse_quick(kind, alone)
+            parts += [tables.machine(alone), estimators.section(found[ELSEWHERE])]
+    return "\n\n".join(parts)
+
+
 def _refuse_quick(kind: str, found: Results) -> None:
     for suite, result in found.items():
         if result["quick"]:
-            raise ValueError(f"{suite}_{kind}.json is of a --quick run: not for the README")
+            raise ValueError(f"{suite}_{kind}.json is of a --quick run: not for documents")
 
 
 DOCUMENTS: dict[str, Callable[[dict[str, Results]], str]] = {
-    "README.md": section,
+    "README.md": glance,
+    "docs/speed.md": section,
     "kernels/README.md": ladders,
+    "docs/estimators.md": fits,
 }
 
 
@@ -110,6 +139,6 @@ def drawn(found: Results) -> list[str]:
 def replaced(text: str, new: str) -> str:
     """`text` with `new` between the markers. Raises ValueError where they are not there once."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"README: expected the lines {BEGIN!r} and {END!r} once each")
+        raise ValueError(f"expected the lines {BEGIN!r} and {END!r} once each")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"

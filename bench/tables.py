@@ -1,4 +1,4 @@
-"""Markdown from results: the README's section on speed, and every row for bench/results.
+"""Markdown from results: the page on speed, the README's few rows of it, and every row.
 
 Ratios are medians of the ratios within a round. "Ours" is our fastest contender in a row.
 """
@@ -18,16 +18,61 @@ from .suites.ops import best_percent
 
 Results = dict[str, dict[str, Any]]
 BUSY = 1.5  # load a core: the benchmark itself makes 1
-SHOWN = (  # operations in the README; all are in tables.md
+SHOWN = (  # operations on the page; all are in tables.md
     *("softmax_forward", "softmax_backward", "softmax_cross_entropy", "relu_forward"),
     *("relu_backward", "dropout_forward", "linear_forward", "linear_backward", "adam_step", "sum"),
 )
 
 
-# ---- the README's section ----
+# ---- the README's few rows ----
+def glance(train: dict[str, Any], kind: str, name: str, pictures: Sequence[str]) -> str:
+    """Of one machine: the largest training step of each net, and their picture."""
+    rows = largest_steps(train["rows"])
+    others = names(rows, "book", "peer")
+    cells = []
+    for row in rows:
+        best = of_role(row, "ours")[0]
+        seconds = duration(row["contenders"][best]["median"])
+        ratios = (ratio_of(row, name, best) for name in others)
+        cells.append([row["net"], f"{row['batch']:,}", seconds, *ratios])
+    head = ["net", "samples", f"nnfs_gpu, {name}", *map(short, others)]
+    parts = [
+        "Time of a training step over so many samples, and how many times longer others take. "
+        + machine({"train": train}),
+        table(head, cells),
+        _nearest(train["rows"]),
+    ]
+    if "throughput" in pictures:
+        parts.append(f"![Training steps](bench/results/throughput_{kind}.png)")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _nearest(rows: Sequence[Row]) -> str:
+    """Of all cases, the one in which another library comes nearest."""
+    found = []
+    for row in rows:
+        ours, others = of_role(row, "ours"), of_role(row, "peer")
+        if ours and others:
+            found.append((times(row, others[0], ours[0]), row["case"], others[0]))
+    if not found:
+        return ""
+    ratio, case, other = min(found)
+    return f"Nearest of all {len(rows)} cases comes {other}: {ratio:.2f} at {case}."
+
+
+def largest_steps(rows: Sequence[Row]) -> list[Row]:
+    """Of each net the row with the largest batch."""
+    largest: dict[str, Row] = {}
+    for row in rows:
+        if row["net"] not in largest or row["batch"] > largest[row["net"]]["batch"]:
+            largest[row["net"]] = row
+    return list(largest.values())
+
+
+# ---- the page on speed ----
 def summary(found: Results, kind: str, name: str, pictures: Sequence[str]) -> str:
     """Everything about one machine. `pictures` are those that were drawn."""
-    parts = [f"### Measured on a {name}", machine(found)]
+    parts = [f"## Measured on a {name}", machine(found)]
     for suite, title, text in (
         ("train", "Training steps", _train),
         ("batches", "Epochs of mini-batches", _batches),
@@ -39,10 +84,10 @@ def summary(found: Results, kind: str, name: str, pictures: Sequence[str]) -> st
         ("start", "Start", _start),
     ):
         if found.get(suite, {}).get("rows"):
-            parts.append(f"**{title}**")
+            parts.append(f"### {title}")
             for picture in PICTURE_OF.get(suite, ()):
                 if picture in pictures:
-                    parts.append(f"![{title}](bench/results/{picture}_{kind}.png)")
+                    parts.append(f"![{title}](../bench/results/{picture}_{kind}.png)")
             parts.append(text(found[suite]))
     return "\n\n".join(part for part in parts if part)
 

@@ -72,7 +72,9 @@ def _sources() -> str:
 
 
 nb_execution_cache_path = str(ROOT / "build" / "notebooks" / _sources())
-# Notebooks import their helpers from docs/notebooks/.
+# Notebooks import their helpers from docs/notebooks/, and find this environment's commands.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["COLUMNS"] = "76"  # fit beside two sidebars
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(HERE / "notebooks"), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
@@ -87,17 +89,22 @@ toc_object_entries_show_parents = "hide"
 # ---- HTML ----
 html_theme = "pydata_sphinx_theme"
 html_title = "nnfs_gpu"
+html_favicon = "_static/icon.svg"
+html_logo = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {"index": [], "start": []}
 html_copy_source = False
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # the system's, light or dark
 html_theme_options = {
+    "logo": {"text": "nnfs_gpu"},
     "header_links_before_dropdown": 8,
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "footer_start": [],
     "footer_end": ["theme-version"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "speed": [], "speed-rows": []},
 }
 pygments_style = "default"
 

@@ -44,6 +44,10 @@ from .optimizers import (
 from .ranks.devices import choose_device
 from .ranks.world import World
 from .show.picture import picture
+from .tables.preprocessing import Preprocessing
+from .tables.reading import read_table
+from .tables.split import split_rows
+from .tables.table import TableError
 from .targets import Labels
 from .training.callbacks import Callback
 from .training.checkpoint_file import CheckpointError
@@ -88,9 +92,11 @@ __all__ = [
     "Optimizer_AdamW",
     "Optimizer_RMSprop",
     "Optimizer_SGD",
+    "Preprocessing",
     "ProgressBar",
     "ReduceLROnPlateau",
     "Rows",
+    "TableError",
     "TensorBoard",
     "World",
     "__version__",
@@ -99,12 +105,14 @@ __all__ = [
     "get_backend",
     "init",
     "picture",
+    "read_table",
     "register",
     "sine_data",
     "spiral_bayes_limit",
     "spiral_blocks",
     "spiral_data",
     "spiral_rows",
+    "split_rows",
     "use_backend",
     "vertical_data",
 ]

@@ -311,7 +311,8 @@ class Model(Network):
         path : path
             Of the file, which is replaced only when the new one is complete.
         class_names : sequence of str or int, optional
-            One for each output, kept in the file's metadata as the JSON list "class_names".
+            One for each output, kept in the file's metadata as the JSON list "class_names"; None:
+            those of the table that the model was trained on, if it was.
 
         Raises
         ------

@@ -2,7 +2,7 @@
 //
 //   fma_(a, b, c)      a b + c, rounded once
 //   exp_(x)            error below 1.02 ulp, also where the result is denormal
-//   exp_below_0_(x)    the same for x <= 0 or NaN, a comparison less
+//   exp_below_0_(x)    the same for x <= 0 or NaN, a comparison and three other instructions less
 //   log_(x)            of normal x > 0 alone; error below 0.84 ulp
 //   log_near_one_(f)   log(1 + f) where 1 + f lies in [sqrt(1/2), sqrt 2); error below 0.84 ulp
 //   tanh_(x)           error below 2 ulp (float32: 1.73); -0 stays -0
@@ -72,10 +72,17 @@ template <class T> __device__ __forceinline__ T scaled_exp(T x) {
   const word32 low = (word32)((int)k >> 1);
   return y * power(y, low) * power(y, k - low);
 }
-__device__ __forceinline__ float exp_below_0_(float x) { return scaled_exp(x < -104.f ? -104.f : x); }
-__device__ __forceinline__ double exp_below_0_(double x) { return scaled_exp(x < -746. ? -746. : x); }
-__device__ __forceinline__ float exp_(float x) { return exp_below_0_(x > 89.f ? 89.f : x); }
-__device__ __forceinline__ double exp_(double x) { return exp_below_0_(x > 710. ? 710. : x); }
+__device__ __forceinline__ float least_exp(float x) { return x < -104.f ? -104.f : x; }
+__device__ __forceinline__ double least_exp(double x) { return x < -746. ? -746. : x; }
+__device__ __forceinline__ float exp_(float x) { return scaled_exp(least_exp(x > 89.f ? 89.f : x)); }
+__device__ __forceinline__ double exp_(double x) { return scaled_exp(least_exp(x > 710. ? 710. : x)); }
+
+// Where k is not above 0, one of the factors may always be 2^-64: 2^(k + 64) is never too large.
+template <class T> __device__ __forceinline__ T exp_below_0_(T x) {
+  word32 k;
+  const T y = reduced_exp(least_exp(x), k) + T(1);
+  return y * power(y, k + 64) * T(0x1p-64);
+}
 
 // ---- log ----
 

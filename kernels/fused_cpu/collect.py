@@ -1,7 +1,8 @@
 """The groups' sums become the gradient: read once, added in registers, without rounding.
 
     collect         words[:, k] += the words of sums[g, k] for all groups: see exact.py
-    collect_scaled  dw[k] = scale * the value of the words; without groups those in memory
+    collect_scaled  dw[k] = scale * the value of the words, rounded to the dtype as the scale is;
+                    without groups those in memory
 
 A batch in one block needs the second alone. One in several goes through `words`, and one that
 other processes have samples of through theirs, too: the same bits, as nothing is rounded before
@@ -136,10 +137,11 @@ def _scaled(typing, groups, sums, size, words, begin, scale, dw, to, count):
 
 
 def _times(emit, value, scale):
-    """value scale, in the numbers of `emit`."""
+    """value scale, each rounded to the numbers of `emit` first."""
     builder = emit.builder
-    value = builder.fmul(value, emit.splat(scale) if emit.lanes else scale)
-    return value if emit.bytes == 8 else builder.fptrunc(value, emit.type)
+    if emit.bytes == 4:
+        value, scale = builder.fptrunc(value, emit.type), builder.fptrunc(scale, emit.element)
+    return builder.fmul(value, emit.splat(scale) if emit.lanes else scale)
 
 
 class _Span:

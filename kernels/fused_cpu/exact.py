@@ -142,10 +142,12 @@ def _carry(words, at):
 
 
 @jit
-def add_losses(totals, words):
-    """The losses totals[:, 0] of groups more, in words (LOSS_WORDS,) int64."""
+def add_losses(totals, words, column=0):
+    """The losses totals[:, 0] of groups more, in words (LOSS_WORDS,) int64; or other sums, those
+    in another column.
+    """
     for g in range(totals.shape[0]):
-        x, window = totals[g, 0], 0
+        x, window = totals[g, column], 0
         while window < WINDOWS - 1 and not abs(x) < LIMIT:
             x *= WINDOW_DOWN
             window += 1

@@ -25,7 +25,8 @@ def _forward(tables, head, table, work, n, width, row, step, like):
     for s in range(last + 1):
         inputs, outputs = table[s, k.INPUTS], table[s, k.OUTPUTS]
         x = tile_of(head, work, table[s, k.X_AT], inputs, like)
-        y = tile_of(head, work, table[s, k.D_AT if s == last else k.Y_AT], outputs, like)
+        at = table[s, k.D_AT] if s == last else table[s + 1, k.X_AT]
+        y = tile_of(head, work, at, outputs, like)
         w, b = (
             vector(table[s, k.PACKED], inputs * outputs, like),
             vector(table[s, k.B], outputs, like),
@@ -66,15 +67,14 @@ def _backward(tables, head, table, work, gradient, n, width, into, like):
             break
         p = s - 1
         before = tile_of(head, work, table[p, k.D_AT], inputs, like)
-        y = tile_of(head, work, table[p, k.Y_AT], inputs, like)
         w = vector(table[s, k.W], inputs * outputs, like)
         end = table[p, k.GRADIENT_END]
-        multiply(w, False, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, y)
+        multiply(w, False, outputs, 1, d, before, inputs, outputs, width, ZEROS, w, end, x)
+        if table[p, k.GRADIENT_POINTER]:
+            call(table[p, k.GRADIENT_POINTER], 0, (tables, work, p, width, like))
         if table[p, k.DROPOUT]:
             mask = tile_of(head, work, table[p, k.MASK_AT], inputs, like)
             multiply_tile(before, mask, before, inputs, width)
-        if table[p, k.GRADIENT_POINTER]:
-            call(table[p, k.GRADIENT_POINTER], 0, (tables, work, p, width, like))
 
 
 # ---- a group of samples ----
@@ -105,7 +105,8 @@ def group(
     """Samples first..stop-1 of the block at X and y; sample 0 of it is row `row` of the batch.
 
     order            see samples.py
-    gradient, out    the addresses of the group's sums, and of its sum of losses and right answers
+    gradient, out    the addresses of the group's sums, and of its totals: losses, right answers and
+                     weights
     inputs, outputs  of the network: `narrow_group`, which is called in the same way, has a function
                      for each pair
     """
@@ -117,8 +118,7 @@ def group(
             count = (table[s, k.INPUTS] + 1) * table[s, k.OUTPUTS] * lane
             clear(vector(work + table[s, k.LANES_AT] * size, count, like))
     samples = tile_of(head, work, table[0, k.X_AT], inputs, like)
-    totals = vector(out, 2, 0.0)
-    totals[0] = totals[1] = 0.0
+    clear(vector(out, k.TOTAL_FIELDS, 0.0))
     for at in range(first, stop, head[k.TILE]):
         n = min(head[k.TILE], stop - at)
         width = (n + lane - 1) // lane * lane

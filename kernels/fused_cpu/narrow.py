@@ -153,8 +153,7 @@ def narrow_group(
     clear(sums)
     clear(biases)
     clear(endless)
-    totals = vector(out, 2, 0.0)
-    totals[0] = totals[1] = 0.0
+    clear(vector(out, k.TOTAL_FIELDS, 0.0))
     for at in range(first, stop, tile):
         n = min(tile, stop - at)
         width = (n + lane - 1) // lane * lane

@@ -5,6 +5,7 @@ compiled when a plan first needs it. So `step.train` is the same for all plans, 
 of a plan does not wait for the code of the others.
 
     LOSSES       the end of a tile: scores become gradients, losses and right answers are added up
+    weighted     in their place where samples have weights: calls one of them
     UPDATES      a piece of the network: its gradient and its update; returns its penalty
     ACTIVATIONS  what happens to a tile after stage s, and to its gradient on the way back
     dropout      after that, in the stages that have it
@@ -21,10 +22,18 @@ import numpy as np
 from ..cpu import activations
 from ..cpu.common import pointer, row
 from . import losses, tables as k, update as updates
-from .addresses import head_of, itemsize, matrix, table_of, tile_of, vector
+from .addresses import call, head_of, itemsize, matrix, table_of, tile_of, vector
 from .collect import collect
 from .exact import WORDS
-from .tiles import apply, apply_gradient, dropout_rows, multiply_tile, to_columns
+from .samples import weights_of
+from .tiles import (
+    apply,
+    apply_gradient,
+    divide_tile,
+    dropout_rows,
+    multiply_tile,
+    to_columns,
+)
 from .vectors import GATE, PLAIN, RELU
 
 STREAM_DROPOUT = np.uint64(1)  # of the counter: see nnfs_gpu/backend/philox.py
@@ -38,7 +47,7 @@ def _scores(head, work, like):
     last = head[k.STAGES] - 1
     outputs = table[last, k.OUTPUTS]
     scores = tile_of(head, work, table[last, k.D_AT], outputs, like)
-    return scores, tile_of(head, work, head[k.ROOM_AT], 8, like), outputs
+    return scores, tile_of(head, work, head[k.ROOM_AT], head[k.ROOM_ROWS], like), outputs
 
 
 @row
@@ -59,9 +68,9 @@ def _precision(head):
 @row
 def _add(out, found):
     """Adds (sum of losses, right answers) to those at `out`."""
-    totals = vector(out, 2, 0.0)
-    totals[0] += found[0]
-    totals[1] += found[1]
+    totals = vector(out, k.TOTAL_FIELDS, 0.0)
+    totals[k.LOSS_TOTAL] += found[0]
+    totals[k.RIGHT_TOTAL] += found[1]
     return 0
 
 
@@ -104,6 +113,25 @@ def absolute_error(tables, work, y, first, n, width, out, like):
     targets = _targets(head, work, y, first, n, width, outputs, like)
     near = _precision(head)
     return _add(out, losses.absolute_error(z, targets, outputs, n, width, near, room))
+
+
+@pointer
+def weighted(tables, work, y, first, n, width, out, like):
+    """The loss of the plan, of samples with weights: their losses and gradients count as much.
+
+    Adds the sum of the weights to the third number at `out`.
+    """
+    head = head_of(tables)
+    totals = vector(out, k.TOTAL_FIELDS, 0.0)
+    before = totals[k.LOSS_TOTAL]
+    given = (tables, work, y, first, n, width, out, like)
+    call(head[k.WEIGHED_LOSS_POINTER], 0, given)
+    z, room, outputs = _scores(head, work, like)
+    weights = vector(weights_of(head, work, y, first, outputs, like), n, like)
+    loss, weight = losses.weigh(z, weights, outputs, n, width, room)
+    totals[k.LOSS_TOTAL] = before + loss
+    totals[k.WEIGHT_TOTAL] += weight
+    return 0
 
 
 LOSSES = {
@@ -210,9 +238,8 @@ def dropout(tables, work, s, n, width, row, step, like):
     rows = matrix(work + (head[k.MASKS_AT] + at) * itemsize(like), n, outputs, like)
     mask = tile_of(head, work, table[s, k.MASK_AT], outputs, like)
     to_columns(rows, n, width, mask)
-    y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
-    dropped = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
-    multiply_tile(y, mask, dropped, outputs, width)
+    x = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
+    multiply_tile(x, mask, x, outputs, width)
     return 0
 
 
@@ -226,22 +253,30 @@ def _constants(tables, s, like):
 
 @row
 def _activate(function, tables, work, s, width, like, constants):
-    """y = function(y) of stage s."""
+    """y = function(y) of stage s, where the next one's x will be."""
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
-    apply(function, tile_of(head, work, table[s, k.Y_AT], outputs, like), outputs, width, constants)
+    y = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
+    apply(function, y, outputs, width, constants)
     return 0
 
 
 @row
 def _derive(gradient, tables, work, s, width, like, constants):
-    """d = gradient(d, y) of stage s."""
+    """d = gradient(d, y) of stage s.
+
+    y is the next stage's x, which is not used again. What dropout has kept of it is divided by the
+    scale; where y is dropped, so is d, whatever the gradient.
+    """
     head = head_of(tables)
     table = table_of(head)
     outputs = table[s, k.OUTPUTS]
     d = tile_of(head, work, table[s, k.D_AT], outputs, like)
-    y = tile_of(head, work, table[s, k.Y_AT], outputs, like)
+    y = tile_of(head, work, table[s + 1, k.X_AT], outputs, like)
+    if table[s, k.DROPOUT]:
+        factors = matrix(head[k.FACTORS], head[k.STAGES], k.FACTOR_FIELDS, 0.0)
+        divide_tile(y, type(like)(factors[s, k.SCALE]), outputs, width)
     apply_gradient(gradient, d, y, outputs, width, constants)
     return 0
 

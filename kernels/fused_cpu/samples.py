@@ -45,6 +45,9 @@ def gather(tables, work, X, y, order, at, n, width, like):
     table = table_of(head)
     features, outputs = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
     rows = vector(order + at * 8, n, np.int64(0))
+    if head[k.WEIGHTS]:
+        weights = matrix(work + head[k.WEIGHTS_AT] * itemsize(like), n, 1, like)
+        gather_targets(matrix(head[k.WEIGHTS], n, 1, like), rows, n, weights)
     tile = tile_of(head, work, table[0, k.X_AT], features, like)
     gather_columns(matrix(X, n, features, like), rows, n, width, tile)
     room = work + head[k.GATHERED_AT] * itemsize(like)
@@ -54,6 +57,20 @@ def gather(tables, work, X, y, order, at, n, width, like):
     none = np.int32(0)
     gather_targets(matrix(y, n, 1, none), rows, n, matrix(room, n, 1, none))
     return room - at * 4
+
+
+@row
+def weights_of(head, work, y, first, outputs, like):
+    """The address of the weights of the samples whose targets `samples_of` has found at y, from
+    number `first` on: they lie as their targets do, among those given or gathered.
+    """
+    size, wide = itemsize(like), 4
+    if head[k.SOFT]:
+        wide = outputs * itemsize(like)
+    at = y + first * wide
+    if at == work + head[k.GATHERED_AT] * size:
+        return work + head[k.WEIGHTS_AT] * size
+    return head[k.WEIGHTS] + (at - head[k.WEIGHED]) // wide * size
 
 
 @row

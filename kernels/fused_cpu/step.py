@@ -1,7 +1,11 @@
 """A training step, depth first: tiles of samples forward and back, then the update.
 
     formula   the gradient of the mean loss over N samples, exactly: the sum over tiles of each
-              tile's gradient, times 1 / N (1 / (N O) where the loss is a mean over O outputs)
+              tile's gradient, times 1 / N (1 / (N O) where the loss is a mean over O outputs).
+              Where samples have weights, a gradient counts as much, and N is the sum of these;
+              where that is 0, so is the gradient
+    bits      those of kernels/fused_cuda/, but for the order of sums over samples:
+              docs/decisions/one-answer.md
     shapes    X (N, I) rows in memory; in a tile samples are columns, (features, width)
     threads   a step is cut into groups of samples by their number alone. Each group sums its
               gradient in a row of its own; then the network is cut into pieces, by its widths
@@ -51,10 +55,34 @@ def _pack_weights(head, table, like):
 
 
 @row
-def _sum_up(totals, counts, pieces, penalties, rules, measured, iteration, what):
+def _weight(head, work, totals, weights, known, like):
+    """The sum of the samples' weights, of all groups or, where it is `known`, from its words.
+
+    In words of this thread's own: to read them is to carry them.
+    """
+    words = vector(work + head[k.ROOM_AT] * itemsize(like), LOSS_WORDS, np.int64(0))
+    for i in range(LOSS_WORDS):
+        words[i] = weights[i] if known else 0
+    if not known:
+        add_losses(totals, words, k.WEIGHT_TOTAL)
+    return losses_of(words)
+
+
+@row
+def _add_weights(totals, weights, fresh):
+    """The weights of the groups' samples to their words, `fresh` ones or those of earlier calls."""
+    if fresh:
+        for i in range(LOSS_WORDS):
+            weights[i] = 0
+    add_losses(totals, weights, k.WEIGHT_TOTAL)
+
+
+@row
+def _sum_up(totals, counts, pieces, penalties, rules, measured, iteration, what, weight):
     """What a step has measured, from the groups' totals and the pieces' penalties.
 
     counts  the end of the words: those of the losses, and right answers
+    weight  samples, or the sum of their weights
     """
     right = LOSS_WORDS + k.RIGHT_ANSWERS
     if what & k.COLLECT:
@@ -72,6 +100,7 @@ def _sum_up(totals, counts, pieces, penalties, rules, measured, iteration, what)
             penalty += penalties[p]
         measured[k.PENALTY] = penalty
         measured[k.RATE] = rate_at(rules, iteration)
+        measured[k.WEIGHT] = weight
 
 
 @row
@@ -148,12 +177,13 @@ def train(
     tables  address of head
     X, y    addresses; y: int32 classes, or rows of targets where head[SOFT] says so
     count   what the gradient is a mean over: samples of the batch, times outputs where the loss
-            is a mean over them
+            is a mean over them. Where samples have weights, their sum takes the samples' place
     turn    number of the first step among all that these tables have seen: see waiting.py
     along   samples from the batch of one step to that of the next; 0: all have the same
     order   the address of the row numbers of the samples, or 0: see samples.py
     signal  an address
-    head[MEASURED] (steps, 4): sum of losses, right answers, penalty, learning rate
+    head[MEASURED] (steps, 5): sum of losses, right answers, penalty, learning rate, samples or the
+    sum of their weights
     """
     head = head_of(tables)
     table = table_of(head)
@@ -161,7 +191,9 @@ def train(
     cells = vector(head[k.CELLS], k.CELLS_FIELDS * APART, np.int64(0))
     calls = vector(head[k.CALL_TABLE], k.CALL_FIELDS, np.int64(0))
     pieces, size = head[k.PIECE_COUNT], head[k.GRADIENTS]
-    counts = vector(head[k.EXACT] + WORDS * size * 8, LOSS_WORDS + k.AFTER, np.int64(0))
+    exact = head[k.EXACT] + WORDS * size * 8
+    counts = vector(exact, LOSS_WORDS + k.AFTER, np.int64(0))
+    weights = vector(exact + counts.shape[0] * 8, LOSS_WORDS, np.int64(0))
     penalties = vector(head[k.PENALTIES], pieces, 0.0)
     shape = table[0, k.INPUTS], table[head[k.STAGES] - 1, k.OUTPUTS]
     wide = shape[0] * itemsize(like)
@@ -186,11 +218,14 @@ def train(
         target_bytes = 4
         if head[k.SOFT]:
             target_bytes = shape[1] * itemsize(like)
-        groups, scale = (n + per - 1) // per, 1.0 / count
+        groups, scale = (n + per - 1) // per, np.float64(type(like)(1) / type(like)(count))
         at_once = what & WHOLE_GRADIENT == WHOLE_GRADIENT
         if leads and steps and what & k.GROUPS:  # none when it is called to be compiled
             _pack_weights(head, table, like)
-        totals = matrix(head[k.TOTALS], groups, 2, 0.0)
+        totals = matrix(head[k.TOTALS], groups, k.TOTAL_FIELDS, 0.0)
+        weighted, weight = head[k.WEIGHTS] != 0, float(n)
+        if not what & k.GROUPS:
+            weighted = counts[LOSS_WORDS + k.ROWS_WEIGHED] > 0
         measured = matrix(head[k.MEASURED], steps, k.MEASURED_FIELDS, 0.0)
         for step in range(steps):
             now, t = turn + step, iteration + step
@@ -205,7 +240,7 @@ def train(
                         break
                     first, stop = g * per, min(n, (g + 1) * per)
                     at = head[k.SUMS] + g * size * itemsize(like)
-                    out = head[k.TOTALS] + g * 16
+                    out = head[k.TOTALS] + g * k.TOTAL_FIELDS * 8
                     begin = step * along
                     if order:
                         places = X, y, order + begin * 8
@@ -215,10 +250,16 @@ def train(
                     call(head[k.GROUP_POINTER], 0, given)
                     add(cells, k.GROUPS_DONE * APART, 1)
                 reached(cells, k.GROUPS_DONE * APART, (now << SHIFT) + groups, FOREVER)
+            weighs = weighted and what & k.FINISH != 0  # and has not yet: whoever has a piece does
             while what & (k.COLLECT | k.FINISH):
                 p = claim(cells, k.PIECES_CLAIMED * APART, now, pieces)
                 if p < 0:
                     break
+                if weighs:
+                    weight = _weight(head, work, totals, weights, not at_once, like)
+                    mean = type(like)(weight * (count // n))
+                    scale = np.float64(type(like)(1) / mean) if weight != 0.0 else 0.0
+                    weighs = False
                 if what & k.COLLECT and not at_once:
                     call(head[k.COLLECT_POINTER], 0, (tables, p, groups, what & k.FRESH, like))
                 if what & k.FINISH:
@@ -230,6 +271,10 @@ def train(
             if leads:
                 if what & (k.COLLECT | k.FINISH):
                     reached(cells, k.PIECES_DONE * APART, (now << SHIFT) + pieces, FOREVER)
-                _sum_up(totals, counts, pieces, penalties, rules, measured[step], t, what)
+                if weighs:  # others have had all pieces
+                    weight = _weight(head, work, totals, weights, not at_once, like)
+                if weighted and what & k.COLLECT:
+                    _add_weights(totals, weights, what & k.FRESH)
+                _sum_up(totals, counts, pieces, penalties, rules, measured[step], t, what, weight)
         if role != k.FOLLOW:
             break

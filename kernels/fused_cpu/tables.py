@@ -13,6 +13,7 @@ of a module as a constant. A name stands in one list only, which a test looks af
 # fmt: off
 (  # ---- head: the network ----
     STAGES, TILE, PITCH, SOFT, GRADIENTS,
+    ROOM_ROWS,  # of the room for the loss
     TARGETS_AT, ROOM_AT, TURNED_AT, MASKS_AT,  # places in the workspace
     TABLE, FACTORS, RULES, CELLS, SUMS, TOTALS, EXACT, MEASURED,  # addresses
     PIECES, PENALTIES, CALL_TABLE,  # addresses
@@ -23,20 +24,22 @@ of a module as a constant. A name stands in one list only, which a test looks af
     ZEROS_AT, PRODUCTS_AT, GATES_AT, MASKED_AT, FOLDED_AT, UNITS_AT, START_AT, MEANS_AT,
     GATHERED_AT,  # the targets of a tile whose samples come in an order
     GATHER_POINTER, COLLECT_POINTER,
+    WEIGHTS, WEIGHED,  # addresses: of the samples' weights, or 0, and of the first one's targets
+    WEIGHTS_AT, WEIGHED_LOSS_POINTER,
     HEAD_FIELDS,
-) = range(38)
+) = range(43)
 
 (  # ---- table: a stage ----
     INPUTS, OUTPUTS, DROPOUT, BY_LANES,
     END, GRADIENT_END,  # of the products, forward and back: vectors.py
     ACTIVATION_POINTER, GRADIENT_POINTER,  # of functions or 0: the activation after the product
     W, B, DW, DB, W_FIRST, W_SECOND, B_FIRST, B_SECOND,  # addresses
-    X_AT, Y_AT, MASK_AT, D_AT, LANES_AT,  # places in the workspace
+    X_AT, MASK_AT, D_AT, LANES_AT,  # places in the workspace
     GRADIENT_AT, PADDED,  # a place in a group's sums, and the numbers of a row there
     SEED, CALL, BELOW,  # of the dropout after the stage
     PACKED,  # 0, or the address of the weights as products.py packs them
     TABLE_FIELDS,
-) = range(28)
+) = range(27)
 
 (  # ---- pieces: what a thread collects and updates at a time, rows of a stage's weights ----
     STAGE, FIRST_ROW, STOP_ROW,  # the biases are the row after the last
@@ -67,14 +70,21 @@ of a module as a constant. A name stands in one list only, which a test looks af
     RULE_FIELDS,
 ) = range(9)
 
+(  # ---- totals: a group ----
+    LOSS_TOTAL, RIGHT_TOTAL, WEIGHT_TOTAL,
+    TOTAL_FIELDS,
+) = range(4)
+
 (  # ---- measured: a step ----
     LOSSES, RIGHT, PENALTY, RATE,
+    WEIGHT,  # of the batch: its samples, or the sum of their weights
     MEASURED_FIELDS,
-) = range(5)
+) = range(6)
 # fmt: on
 
-# ---- at the address EXACT: the words of all numbers and of the losses (exact.py), and then ----
-RIGHT_ANSWERS, ROWS_GIVEN, AFTER = range(3)
+# ---- at the address EXACT: the words of all numbers and of the losses (exact.py), and then, with
+# the words of the weights behind them ----
+RIGHT_ANSWERS, ROWS_GIVEN, ROWS_WEIGHED, AFTER = range(4)
 
 # ---- what the fields can hold ----
 GROUPS, COLLECT, FRESH, FINISH = 1, 2, 4, 8  # what `train` does, added up

@@ -89,6 +89,14 @@ def multiply_tile(a, b, c, rows, width):
 
 
 @jit
+def divide_tile(a, divisor, rows, width):
+    """a = a / divisor."""
+    for i in range(rows):
+        for t in range(width):
+            a[i, t] /= divisor
+
+
+@jit
 def dropout_rows(first, count, below, scale, seed, stream, call, words):
     """words[k] = scale where the word of element first + k is below `below`, else 0; k < count.
 

@@ -15,15 +15,15 @@ template <int S> __device__ __forceinline__ void add_weights(const Tile& t, int 
     Four a[4], b[4];
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-      a[k] = four(in + job_row<D::I>(i, k) * PITCH + 4 * quad);
-      b[k] = four(dz + job_row<D::O>(o, k) * PITCH + 4 * quad);
+      a[k] = four(in + job_row<D::I, 4>(i, k) * PITCH + 4 * quad);
+      b[k] = four(dz + job_row<D::O, 4>(o, k) * PITCH + 4 * quad);
     }
 #pragma unroll
     for (int k = 0; k < 4; k++)
 #pragma unroll
       for (int m = 0; m < 4; m++)
 #pragma unroll
-        for (int s = 0; s < 4; s++) sum[k][m] += a[k].v[s] * b[m].v[s];
+        for (int s = 0; s < 4; s++) sum[k][m] = fma_(a[k].v[s], b[m].v[s], sum[k][m]);
   }
 }
 
@@ -97,59 +97,61 @@ template <int S> __device__ __forceinline__ void add_and_store(const Tile& t, re
   }
 }
 
+// sum += w d^T for outputs o to o + N - 1, in this order: U inputs of a job by 4 samples.
+template <int S, int N, int U>
+__device__ __forceinline__ void add_outputs(const Tile& t, int first, int o, const real* dz, real (&sum)[U][4]) {
+  Four w[U], d[N];
+#pragma unroll
+  for (int k = 0; k < U; k++) w[k] = weights_at<S, 4>(t, job_row<Shape<S>::I, U>(first, k), o);
+#pragma unroll
+  for (int m = 0; m < N; m++) d[m] = four(dz + (o + m) * PITCH);
+#pragma unroll
+  for (int m = 0; m < N; m++)
+#pragma unroll
+    for (int k = 0; k < U; k++)
+#pragma unroll
+      for (int s = 0; s < 4; s++) sum[k][s] = fma_(w[k].v[m], d[m].v[s], sum[k][s]);
+}
+
 // Gradients at stage S's inputs, through the activation and the dropout before it, to its inputs' place.
 template <int S> __device__ __forceinline__ void dense_backward(const Arguments& a, const Tile& t) {
   using D = Shape<S>;
-  constexpr int BEFORE = S - 1, KIND = activation(BEFORE);
+  constexpr int BEFORE = S - 1, KIND = activation(BEFORE), U = D::UNITS_B, REST = D::O % 4;
   constexpr bool MASKED = dropout(BEFORE);
   real* in = t.rows + first_row(S) * PITCH;
   const real* dz = t.rows + first_row(S + 1) * PITCH;
-  const int part = threadIdx.x % D::SPLIT_B;
-  real sum[D::ROUNDS_B][4][4];
+  real sum[D::ROUNDS_B][U][4];
 #pragma unroll
   for (int round = 0; round < D::ROUNDS_B; round++) {
-    const typename D::Back job(round * D::AT_ONCE_B + threadIdx.x / D::SPLIT_B);
-    const int quad = 4 * job.column, first = job.row;
+    const typename D::Back job(round * THREADS + threadIdx.x);
 #pragma unroll
-    for (int k = 0; k < 16; k++) sum[round][k / 4][k % 4] = real(0);
+    for (int k = 0; k < 4 * U; k++) sum[round][k / 4][k % 4] = real(0);
+    if (!job.here) continue;
 #pragma unroll 1
-    for (int o = 4 * part; o < D::O; o += 4 * D::SPLIT_B) {
-      Four w[4], d[4];
-#pragma unroll
-      for (int k = 0; k < 4; k++) {  // beyond the last unit weights are 0
-        w[k] = weights_at<S>(t, job_row<D::I>(first, k), o);
-        d[k] = four(dz + (D::O % 4 == 0 ? o + k : min(o + k, D::O - 1)) * PITCH + quad);
-      }
-#pragma unroll
-      for (int k = 0; k < 4; k++)
-#pragma unroll
-        for (int m = 0; m < 4; m++)
-#pragma unroll
-          for (int s = 0; s < 4; s++) sum[round][k][s] += w[k].v[m] * d[m].v[s];
-    }
-    join<D::SPLIT_B>(sum[round]);
+    for (int o = 0; o + 4 <= D::O; o += 4) add_outputs<S, 4>(t, job.row, o, dz + 4 * job.column, sum[round]);
+    if constexpr (REST > 0) add_outputs<S, REST>(t, job.row, D::O - REST, dz + 4 * job.column, sum[round]);
   }
   __syncthreads();  // all have read the activations, whose place the gradients take
   const real scale = a.settings[STAGE_SETTINGS + BEFORE * STAGE_SETTING_COUNT + SCALE];
   const real constant = constant_of<BEFORE>(a.settings);
 #pragma unroll
   for (int round = 0; round < D::ROUNDS_B; round++) {
-    const typename D::Back job(round * D::AT_ONCE_B + threadIdx.x / D::SPLIT_B);
-    if (part || !job.here) continue;
-    const int quad = 4 * job.column, first = job.row;
+    const typename D::Back job(round * THREADS + threadIdx.x);
+    if (!job.here) continue;
+    const int quad = 4 * job.column;
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
-      const int i = first + k * D::I4;
+    for (int k = 0; k < U; k++) {
+      const int i = job.row + k * rows_apart<D::I, U>();
       if (i >= D::I) continue;
       Four* at = (Four*)(in + i * PITCH + quad);
       Four y = *at;
 #pragma unroll
       for (int s = 0; s < 4; s++) {
-        real dy = sum[round][k][s], value = y.v[s];
         // What was dropped is 0 and passes nothing on; what was kept is `scale` times its value.
-        if (MASKED && stops_at_zero<KIND>()) dy = value == real(0) ? real(0) : dy * scale;
-        if (MASKED && KIND != LINEAR) value = value / scale;
-        y.v[s] = through<KIND>(dy, value, constant);
+        const real value = y.v[s];
+        const real before = MASKED && (KIND == SIGMOID || KIND == TANH) ? value / scale : value;
+        y.v[s] = through<KIND>(sum[round][k][s], before, constant);
+        if (MASKED && stops_at_zero<KIND>()) y.v[s] *= value == real(0) ? real(0) : scale;
       }
       *at = y;
     }

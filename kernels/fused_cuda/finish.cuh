@@ -55,11 +55,12 @@ __device__ __forceinline__ bool beyond_schedule(const unsigned* counters, index_
   return counters[0] + steps > counters[1];
 }
 
-struct Rates { real rate, correct_1, correct_2; };
+// Learning rate, what Adam's averages are multiplied by, and the rate times the first of them.
+struct Rates { real rate, factor_1, factor_2, corrected; };
 
 __device__ __forceinline__ Rates rates_of(const Arguments& a) {
   const real* row = a.schedule + 3 * (index_t)a.position;
-  return {row[0], row[1], row[2]};
+  return {row[0], row[1], row[2], row[0] * row[1]};
 }
 
 // What a parameter carries from step to step, loaded before its gradient is known.
@@ -89,33 +90,33 @@ __device__ __forceinline__ real penalize(const Arguments& a, int p, real w, real
   const real l1 = factors[0], l2 = factors[1];
   if (l1 == real(0) && l2 == real(0)) return real(0);
   const real flat = w >= real(0) ? l1 : -l1;
-  dw += l2 == real(0) ? flat : flat + real(2) * l2 * w;
-  return l1 * abs_(w) + (l2 == real(0) ? real(0) : l2 * (w * w));
+  dw += l2 == real(0) ? flat : fma_(real(2) * l2, w, flat);
+  return l2 == real(0) ? l1 * abs_(w) : fma_(l2, w * w, l1 * abs_(w));
 }
 
-// One parameter's step; returns its penalty before it.
+// One parameter's step, to the bits of kernels/cpu/optimizers.py; returns its penalty before it.
 template <int KIND = OPTIMIZER>
 __device__ __forceinline__ real update(const Arguments& a, int p, State& s, real dw, Rates r) {
   const real* set = a.settings;
   const real penalty = PENALTIES ? penalize(a, p, s.w, dw) : real(0);
   a.gradients[p] = dw;
   if constexpr (KIND == SGD) {
-    s.w -= r.rate * dw;
+    s.w = fma_(-r.rate, dw, s.w);
   } else if constexpr (KIND == MOMENTUM) {
-    a.momentums[p] = s.m = set[DECAY_1] * s.m - r.rate * dw;
+    a.momentums[p] = s.m = fma_(set[DECAY_1], s.m, -(r.rate * dw));
     s.w += s.m;
   } else if constexpr (KIND == ADAM || KIND == ADAMW) {
-    a.momentums[p] = s.m = set[DECAY_1] * s.m + set[REST_1] * dw;
-    a.caches[p] = s.cache = set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
+    a.momentums[p] = s.m = fma_(set[DECAY_1], s.m, set[REST_1] * dw);
+    a.caches[p] = s.cache = fma_(set[DECAY_2], s.cache, set[REST_2] * (dw * dw));
+    const real size = sqrt_(s.cache * r.factor_2) + set[EPSILON];
     if constexpr (KIND == ADAM) {
-      s.w -= r.rate * (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
+      s.w -= r.corrected * s.m / size;
     } else {
-      const real moved = (s.m / r.correct_1) / (sqrt_(s.cache / r.correct_2) + set[EPSILON]);
-      s.w -= r.rate * (set[WEIGHT_DECAY] * s.w + moved);
+      s.w = fma_(-r.rate, fma_(set[WEIGHT_DECAY], s.w, r.factor_1 * s.m / size), s.w);
     }
   } else {
     static_assert(KIND == ADAGRAD || KIND == RMSPROP, "update: a plan has an optimizer that is not written here");
-    s.cache = KIND == ADAGRAD ? s.cache + dw * dw : set[DECAY_2] * s.cache + set[REST_2] * (dw * dw);
+    s.cache = KIND == ADAGRAD ? fma_(dw, dw, s.cache) : fma_(set[DECAY_2], s.cache, set[REST_2] * (dw * dw));
     a.caches[p] = s.cache;
     s.w -= r.rate * dw / (sqrt_(s.cache) + set[EPSILON]);
   }
@@ -134,10 +135,9 @@ __device__ __forceinline__ void add_to(real* total, real* lost, real value, bool
 
 __device__ __forceinline__ void record(const Arguments& a, real loss, real right, real penalty) {
   real* row = a.records + 3 * (index_t)a.position;
-  const real compared = real(a.all) * real(LOSS == SOFTMAX_CROSS_ENTROPY ? 1 : OUTPUTS);
   row[0] = loss / real(a.all);
   row[1] = penalty;
-  row[2] = right / compared;
+  row[2] = right / real(a.all * ANSWERS);
   add_to(a.totals, a.totals + 1, loss, a.fresh);
   add_to(a.totals + 2, a.totals + 3, right, a.fresh);
   a.counters[0] = a.position + 1;
@@ -147,15 +147,17 @@ __device__ __forceinline__ void record(const Arguments& a, real loss, real right
 }
 
 // The end of a step, in all threads of one block: total(p) is the sum over all rows at place p of
-// a slot. `weights`, where there are any, get the new parameters as well.
+// a slot. A gradient is that sum times 1 / N, or 1 / (N O) where a loss is a mean over O outputs.
+// `weights`, where there are any, get the new parameters as well.
 template <class Get>
 __device__ __forceinline__ void finish_step(const Arguments& a, Get total, real* weights, real* scratch) {
   const Rates rates = rates_of(a);
+  const real factor = real(1) / real(a.all * ANSWERS);
   real penalty = real(0);
 #pragma unroll 1
   for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) {
     State state = state_of(a, p);
-    penalty += update(a, p, state, total(p), rates);
+    penalty += update(a, p, state, total(p) * factor, rates);
     if (weights) weights[p] = state.w;
   }
   if (PENALTIES) penalty = block_reduce<Sum, THREADS>(penalty, scratch);

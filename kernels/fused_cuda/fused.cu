@@ -14,7 +14,7 @@
 //              rows left changes nothing
 //   dropouts   (stages, 5) uint32: seed and keep 2^32, low word first, and the number of the call,
 //              which the kernel moves on
-//   schedule   (rows, 3) real: learning rate, 1 - beta_1^t, 1 - beta_2^t of each step
+//   schedule   (rows, 3) real: learning rate, 1 / (1 - beta_1^t), 1 / (1 - beta_2^t) of each step
 //   settings   (10 + 6 stages,) real: see "settings"
 //   records    (rows, 3) real: mean loss, penalty, accuracy of each step
 //   totals     (4,) real: sum of the losses, what its rounding lost, and the same of right
@@ -25,9 +25,9 @@
 //
 //   PART       the samples [first, first + batch) are the rows `before`, before + 1, ... of a step over
 //              `all` rows, which comes in several launches, of this process or of several: a leaf of
-//              it. Its gradients, divided by `all`, its losses and right predictions are added to
-//              `words` without rounding (exact.cuh), which holds w0 (P,), w1 (P,), w2 (P,), losses
-//              (4, 3), right predictions, rows, and 6 numbers that no kernel touches. The leaves may
+//              it. Its sums of gradients, losses and right predictions are added to `words` without
+//              rounding (exact.cuh), which holds w0 (P,), w1 (P,), w2 (P,), losses (4, 3), right
+//              predictions, rows, and 6 numbers that no kernel touches. The leaves may
 //              come in any order; the kernel of fused_end.cu then ends the step. No parameter changes
 //
 //   threads    NARROW: one hidden layer and few inputs and outputs. Forward a sample belongs to a

@@ -1,7 +1,7 @@
 // fused_end: the end of a step whose rows came in several launches of fused_step with PART.
 //
-//   gradients = value of the words (exact.cuh), + l1 s + 2 l2 w; then the optimizer and the record, as
-//   fused_step has them at the end of a step over `all` rows. Built with the same plan.
+//   gradients = value of the words (exact.cuh) / `all`, + l1 s + 2 l2 w; then the optimizer and the
+//   record, as fused_step has them at the end of a step over `all` rows. Built with the same plan.
 //
 //   words      (3 P + 20,) int64 as fused_step leaves them, those of other processes added or not:
 //              only read, and carried in registers

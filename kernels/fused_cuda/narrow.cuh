@@ -4,12 +4,12 @@
 //             at a time from shared memory. The gradients at the outputs follow at once
 //   back      a thread owns UNITS hidden units and goes through samples {x, dz}: it computes
 //             each unit's value again and adds to its sums in registers
-//   softmax   is shift invariant and, with class labels, its gradients sum to 0: the last score
-//             counts as 0, and D = C - 1 of them are enough
+//   softmax   is shift invariant and, with class labels, its gradients sum to 0: with DIFFERENCES
+//             the last score counts as 0, and D = C - 1 of them are enough; where the CPU does so
 //   A group of GROUPS threads has all units and shares the samples with SLICES - 1 others.
 
 constexpr int N_I = width(0), N_H = width(1);
-constexpr int N_D = LOSS == SOFTMAX_CROSS_ENTROPY && TARGETS != NUMBERS ? OUTPUTS - 1 : OUTPUTS;
+constexpr int N_D = OUTPUTS - DIFFERENCES;
 constexpr int N_ROWS = N_I + 1 + N_D;  // numbers of a unit: from the inputs, bias, to the outputs
 constexpr int UNITS = VEC == 2 ? 1 + (N_ROWS <= 6) : N_ROWS <= 6 ? 4 : N_ROWS <= 12 ? 2 : 1;
 
@@ -39,65 +39,78 @@ constexpr int POOL = FIXED_SIZE + AREA + (COPY ? PARAMETERS : 0);
 static_assert(POOL <= MOST_SHARED, "this TILE does not fit in ROOM");
 static_assert(THREADS % WARP == 0 && THREADS % GROUPS == 0 && TILE % THREADS == 0, "whole warps, groups and samples");
 
-// exp of a number that is not above 0, and 1 / x of one that is not below 1: off by no more than
-// 1e-7 of the largest probability, at a third of the instructions.
-__device__ __forceinline__ float share_exp(float x) { return exp2f(x * 1.4426950408889634f); }
-__device__ __forceinline__ double share_exp(double x) { return exp(x); }
-__device__ __forceinline__ float inverse_of(float x) { return __fdividef(1.f, x); }
-__device__ __forceinline__ double inverse_of(double x) { return 1 / x; }
+// exp of each score less the largest, which is number `best`: 1 for that one, whose exp is not computed
+// where there are few, as choosing among them takes less. Where it is infinite, NaN.
+template <int N>
+__device__ __forceinline__ void exp_of_scores(const real (&scores)[N], real largest, int best, real (&terms)[N]) {
+  if constexpr (N > 4) {
+#pragma unroll
+    for (int c = 0; c < N; c++) terms[c] = exp_below_0_(scores[c] - largest);
+  } else {
+    const real own = largest - largest + real(1);
+    real others[N];
+#pragma unroll
+    for (int c = 0; c < N - 1; c++) others[c] = exp_below_0_((c < best ? scores[c] : scores[c + 1]) - largest);
+#pragma unroll
+    for (int c = 0; c < N; c++) {
+      terms[c] = own;
+      if (c < N - 1 && c < best) terms[c] = others[c];
+      if (c > 0 && c > best) terms[c] = others[c - 1];
+    }
+  }
+}
 
 // Loss, gradients and verdict of one sample, from its scores z; nothing of a sample that is not
 // `here`, as those of a last tile's end. No branches: the samples of a thread go side by side.
-__device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, bool here, real inverse, const real* z,
-                                             real* dz, real& loss, real& right) {
-  const real factor = here ? inverse : real(0);
+__device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, bool here, const real* z, real* dz,
+                                             real& loss, real& right) {
+  const real low = a.settings[LOW], high = a.settings[HIGH];
+  real terms[OUTPUTS];  // of sums over outputs
   if (LOSS != SOFTMAX_CROSS_ENTROPY) {
 #pragma unroll
-    for (int c = 0; c < N_D; c++) {
-      const Judged found = judge(z[c], a.targets[at * OUTPUTS + c], factor, a.settings);
-      dz[c] = found.dz;
-      if (here) loss += found.loss, right += found.right;
+    for (int c = 0; c < OUTPUTS; c++) {
+      const Judged found = judge(z[c], a.targets[at * OUTPUTS + c], a.settings);
+      dz[c] = here ? found.dz : real(0);
+      terms[c] = found.loss;
+      if (here) right += found.right;
     }
+    if (here) loss += row_sum(terms) / real(OUTPUTS);
     return;
   }
-  real largest = z[0];
+  real scores[OUTPUTS], largest = z[0];
   int best = 0;
 #pragma unroll
-  for (int c = 1; c < OUTPUTS; c++) {
-    const real score = c < N_D ? z[c] : real(0);
-    if (score > largest) largest = score, best = c;
+  for (int c = 0; c < OUTPUTS; c++) {
+    scores[c] = c < N_D ? z[c] : real(0);
+    if (scores[c] > largest) largest = scores[c], best = c;
   }
-  real total = N_D < OUTPUTS ? share_exp(-largest) : real(0), chosen = total;
-  const int label = TARGETS == NUMBERS ? 0 : label_of(a, at);
-#pragma unroll
-  for (int c = 0; c < N_D; c++) {
-    dz[c] = share_exp(z[c] - largest);
-    total += dz[c];
-    if (c == label) chosen = dz[c];
-  }
-  const real low = a.settings[LOW], high = a.settings[HIGH];
+  exp_of_scores(scores, largest, best, terms);
+  real share = real(1) / row_sum(terms);
   if (TARGETS == NUMBERS) {
     const real* t = a.targets + at * OUTPUTS;
-    const real share = inverse_of(total);
     int target = 0;
 #pragma unroll
-    for (int c = 0; c < N_D; c++) {
-      const real p = dz[c] * share;
+    for (int c = 0; c < OUTPUTS; c++) {
+      const real p = terms[c] * share;
       if (t[c] > t[target]) target = c;
-      if (here && t[c] != real(0)) loss -= t[c] * log_(clip(p, low, high));
-      dz[c] = (p - t[c]) * factor;
+      terms[c] = t[c] * log_(clip(p, low, high));
+      dz[c] = here ? p - t[c] : real(0);
     }
+    if (here) loss -= row_sum(terms);
     if (here && best == target) right += real(1);
     return;
   }
-  // A label out of range makes all of it NaN.
-  const real share = (unsigned)label < (unsigned)OUTPUTS ? inverse_of(total) : not_a_number();
-  const real found = -log_(clip(chosen * share, low, high));
-  if (here) loss += found;
-  if (here && best == label) right += real(1);
-  const real scale = share * factor;
+  int label = label_of(a, at);
+  real chosen = terms[0];
 #pragma unroll
-  for (int c = 0; c < N_D; c++) dz[c] = dz[c] * scale - (c == label ? factor : real(0));
+  for (int c = 1; c < OUTPUTS; c++)
+    if (c == label) chosen = terms[c];
+  if ((unsigned)label >= (unsigned)OUTPUTS) share = not_a_number();  // and all of it
+  if (here) loss -= log_(clip(chosen * share, low, high));
+  if (here && best == label) right += real(1);
+  if (!here) share = real(0), label = -1;
+#pragma unroll
+  for (int c = 0; c < N_D; c++) dz[c] = terms[c] * share - (c == label ? real(1) : real(0));
 }
 
 // Rows of weights as both directions read them: from each input, bias, to each output.
@@ -130,11 +143,11 @@ __device__ __forceinline__ void forward_narrow(const real* weights, const real (
       for (int r = 0; r < R; r++) {
         real v = w[N_I].v[u];
 #pragma unroll
-        for (int i = 0; i < N_I; i++) v += x[r][i] * w[i].v[u];
+        for (int i = 0; i < N_I; i++) v = fma_(x[r][i], w[i].v[u], v);
         // A comparison would keep NaN and cost one more instruction; see samples_forward.
         v = activation(0) == RELU ? fmax(v, real(0)) : activate<activation(0)>(v, constant);
 #pragma unroll
-        for (int c = 0; c < N_D; c++) z[r][c] += v * w[N_I + 1 + c].v[u];
+        for (int c = 0; c < N_D; c++) z[r][c] = fma_(v, w[N_I + 1 + c].v[u], z[r][c]);
       }
   }
 }
@@ -147,7 +160,6 @@ __device__ __forceinline__ void samples_forward(const Arguments& a, const real* 
   const int mine = threadIdx.x / WARP * (WARP * R) + threadIdx.x % WARP;
   const index_t first = a.first + tile * TILE;
   const real* data = a.x + first * N_I;
-  const real inverse = real(1) / real(LOSS == SOFTMAX_CROSS_ENTROPY ? 1 : OUTPUTS) / real(a.all);
   real x[R][N_I], z[R][N_D];
 #pragma unroll
   for (int r = 0; r < R; r++) {
@@ -156,7 +168,7 @@ __device__ __forceinline__ void samples_forward(const Arguments& a, const real* 
 #pragma unroll
     for (int i = 0; i < N_I; i++) {
       x[r][i] = data[row * N_I + i];
-      check += x[r][i] * real(0);  // NaN for NaN and infinity, which a maximum would hide
+      check = fma_(x[r][i], real(0), check);  // NaN for NaN and infinity, which a maximum would hide
     }
 #pragma unroll
     for (int c = 0; c < N_D; c++) z[r][c] = check;
@@ -173,7 +185,7 @@ __device__ __forceinline__ void samples_forward(const Arguments& a, const real* 
     const int row = mine + r * WARP;
     const bool here = row < left;
     real dz[N_D], packed[FEATURES];
-    judge_narrow(a, first + min(row, left - 1), here, inverse, z[r], dz, tail[N_D], tail[N_D + 1]);
+    judge_narrow(a, first + min(row, left - 1), here, z[r], dz, tail[N_D], tail[N_D + 1]);
 #pragma unroll
     for (int f = 0; f < FEATURES; f++) packed[f] = f < N_I ? x[r][f] : f < N_I + N_D ? dz[f - N_I] : real(0);
 #pragma unroll
@@ -205,20 +217,18 @@ __device__ __forceinline__ void samples_backward(const real* features, int first
     for (int u = 0; u < UNITS; u++) {
       real v = w[N_I][u], dv = real(0);
 #pragma unroll
-      for (int i = 0; i < N_I; i++) v += f[i] * w[i][u];
+      for (int i = 0; i < N_I; i++) v = fma_(f[i], w[i][u], v);
 #pragma unroll
-      for (int c = 0; c < N_D; c++) dv += f[N_I + c] * w[N_I + 1 + c][u];
-      if constexpr (activation(0) == SIGMOID) {  // in an order of its own, for its bits
-        v = sigmoid(v), dv *= (real(1) - v) * v;
-      } else if constexpr (activation(0) == RELU) {
+      for (int c = 0; c < N_D; c++) dv = fma_(f[N_I + c], w[N_I + 1 + c][u], dv);
+      if constexpr (activation(0) == RELU) {
         if (v <= real(0)) continue;
       } else {
         v = activate<activation(0)>(v, constant), dv = through<activation(0)>(dv, v, constant);
       }
 #pragma unroll
-      for (int c = 0; c < N_D; c++) sums[N_I + 1 + c][u] += v * f[N_I + c];
+      for (int c = 0; c < N_D; c++) sums[N_I + 1 + c][u] = fma_(v, f[N_I + c], sums[N_I + 1 + c][u]);
 #pragma unroll
-      for (int i = 0; i < N_I; i++) sums[i][u] += dv * f[i];
+      for (int i = 0; i < N_I; i++) sums[i][u] = fma_(dv, f[i], sums[i][u]);
       sums[N_I][u] += dv;
     }
   }

@@ -15,6 +15,7 @@
 #define TARGETS 0          // 0 labels, 1 bytes, 2 targets
 #define PENALTIES 0        // 1 where a stage has L1 or L2
 #define NARROW 1
+#define DIFFERENCES 1      // of NARROW: 1 where scores are differences to the last one's
 #define THREADS 512
 #define TILE 512           // samples that a block has in shared memory
 #define BLOCKS 1           // of a multiprocessor
@@ -52,6 +53,7 @@ __device__ __forceinline__ constexpr int round_up(int n, int to) { return (n + t
 __device__ __forceinline__ constexpr int most(int a, int b) { return a > b ? a : b; }
 
 constexpr int OUTPUTS = width(STAGES);
+constexpr int ANSWERS = LOSS == SOFTMAX_CROSS_ENTROPY ? 1 : OUTPUTS;  // what is compared of a sample
 constexpr int PARAMETERS = first_parameter(STAGES);
 constexpr int SLOT = PARAMETERS + 2;  // a block's sums: gradients, losses, right predictions
 constexpr int LOSS_WORDS = 3 * PARAMETERS, RIGHT_WORD = LOSS_WORDS + 12, ROWS_WORD = RIGHT_WORD + 1;  // of `words`
@@ -83,14 +85,30 @@ struct Arguments {
   bool fresh;           // this step begins a pass
 };
 
-// ---- four values at once ----
+// ---- several values at once ----
 
-struct alignas(16) Four { real v[4]; };
+template <int N> struct alignas(N * sizeof(real) < 16 ? N * sizeof(real) : 16) Few { real v[N]; };
+typedef Few<4> Four;
 
 __device__ __forceinline__ Four four(const real* p) { return *(const Four*)p; }
 
+// The sum of a row whose N terms one thread has, in the order of all rows
+// (docs/decisions/one-answer.md): halves are joined until one is left.
+template <int N> __device__ __forceinline__ real row_sum(const real (&terms)[N]) {
+  static_assert(N <= WARP, "a lane has one term");
+  real sums[N];
+#pragma unroll
+  for (int k = 0; k < N; k++) sums[k] = terms[k];
+#pragma unroll
+  for (int step = WARP / 2; step > 0; step /= 2)
+#pragma unroll
+    for (int k = 0; k < step; k++)
+      if (k + step < N) sums[k] += sums[k + step];
+  return sums[0];
+}
+
 __device__ __forceinline__ real sigmoid(real x) {
-  const real e = exp_(-abs_(x));  // never above 1
+  const real e = exp_below_0_(-abs_(x));  // never above 1
   return (x >= real(0) ? real(1) : e) / (real(1) + e);
 }
 
@@ -121,35 +139,37 @@ template <int KIND> __device__ __forceinline__ real through(real dy, real y, rea
 template <int KIND> __device__ __forceinline__ constexpr bool stops_at_zero() { return KIND == RELU || KIND == SIGMOID; }
 
 // ---- losses that treat each output on its own: z -> loss, gradient at z, right or not ----
+//
+// To the bits of kernels/fused_cpu/losses.py. The loss of a sample is the sum over its outputs divided
+// by how many they are; 1 / N comes in once, when the gradients of all samples have been summed.
 
 struct Judged { real loss, dz, right; };
 
-template <int KIND = LOSS>
-__device__ __forceinline__ Judged judge(real z, real t, real inverse, const real* settings) {
-  constexpr int LAST = activation(STAGES - 1);
-  const real constant = constant_of<STAGES - 1>(settings), y = activate<LAST>(z, constant);
+template <int KIND = LOSS> __device__ __forceinline__ Judged judge(real z, real t, const real* settings) {
   Judged result = {real(0), real(0), real(0)};
-  real dy = real(0);
+  real y = z;
   if constexpr (KIND == BINARY_CROSS_ENTROPY) {
-    const real p = clip(y, settings[LOW], settings[HIGH]);
-    result.loss = -(t * log_(p) + (real(1) - t) * log_(real(1) - p));
-    dy = -(t / p - (real(1) - t) / (real(1) - p)) * inverse;
+    y = sigmoid(z);
+    const real p = clip(y, settings[LOW], settings[HIGH]), rest = real(1) - p;
+    result.loss = -fma_(t, log_(p), (real(1) - t) * log_(rest));
+    const real share = y == p ? real(1) : y * (real(1) - y) / (p * rest);
+    result.dz = (p - t) * share;
   } else if constexpr (KIND == SQUARED_ERROR) {
-    result.loss = (t - y) * (t - y);
-    dy = real(-2) * (t - y) * inverse;
+    const real difference = y - t;
+    result.loss = difference * difference;
+    result.dz = real(2) * difference;
   } else if constexpr (KIND == ABSOLUTE_ERROR) {
     const real difference = y - t;
     result.loss = abs_(difference);
-    dy = difference > real(0) ? inverse : difference < real(0) ? -inverse : difference;
+    result.dz = difference > real(0) ? real(1) : difference < real(0) ? real(-1) : difference;
   } else {
     static_assert(KIND == SOFTMAX_CROSS_ENTROPY, "judge: a plan has a loss that is not written here");
   }
-  result.dz = through<LAST>(dy, y, constant);
-  result.loss /= real(OUTPUTS);
   if (ACCURACY == THRESHOLD) result.right = real(real(y > real(0.5)) == t);
   if (ACCURACY == CLOSE) result.right = real(abs_(y - t) < settings[PRECISION]);
   return result;
 }
+static_assert(activation(STAGES - 1) == (LOSS == BINARY_CROSS_ENTROPY ? SIGMOID : LINEAR), "losses begin with z");
 
 __device__ __forceinline__ int label_of(const Arguments& a, index_t row) {
   return TARGETS == BYTES ? (int)a.bytes[row] : a.labels[row];

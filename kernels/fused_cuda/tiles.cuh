@@ -2,9 +2,11 @@
 //
 //   activations  a row a unit, a column a sample: 4 neighbouring samples are one access. Row
 //                first_row(s) is the first of stage s's inputs; back, gradients take their place
-//   products     a job is 4 units x 4 samples (forward, back) or 4 inputs x 4 units (weights).
-//                Where there are fewer jobs than threads, SPLIT neighbouring lanes share one
-//                and add up by shuffles, in a fixed order
+//   products     a job is 4 units x 4 samples (forward, back), fewer units where there would be too
+//                few jobs: a thread adds up all terms of its sums, in their order, as the CPU does
+//                (kernels/fused_cpu/products.py). For weights it is 4 inputs x 4 units; where there
+//                are fewer jobs than threads, SPLIT neighbouring lanes share one and add up by
+//                shuffles, in a fixed order
 
 constexpr int QUADS = TILE / 4;
 constexpr int PITCH = TILE + 4;  // rows begin in different banks
@@ -20,6 +22,13 @@ __device__ __forceinline__ constexpr int split_for(int jobs, int length, int at_
   int split = 1;
   while (2 * split * jobs <= THREADS && 2 * split <= length && 2 * split <= at_most) split *= 2;
   return split;
+}
+// Units of a job of 4 samples: fewer than 4 where not half of the threads would have a job. A split
+// of the sum would keep as many busy, but its order would depend on the tile.
+__device__ __forceinline__ constexpr int units_for(int rows) {
+  int units = 4;
+  while (units > 1 && (rows + units - 1) / units * QUADS < THREADS / 2) units /= 2;
+  return units;
 }
 __device__ __forceinline__ constexpr int rounds_for(int jobs, int at_once) { return (jobs + at_once - 1) / at_once; }
 
@@ -44,13 +53,12 @@ template <int S> struct Shape {
   static constexpr int I = width(S), O = width(S + 1), FIRST = first_parameter(S);
   static constexpr int I4 = (I + 3) / 4, O4 = (O + 3) / 4, WIDE = 4 * O4 + 4;
   static constexpr int KIND = S == STAGES - 1 ? (int)LINEAR : activation(S);  // `judge` has the last one
-  using Forward = Jobs<O4, QUADS>;
-  using Back = Jobs<I4, QUADS>;
+  static constexpr int UNITS_F = units_for(O), UNITS_B = units_for(I);
+  using Forward = Jobs<(O + UNITS_F - 1) / UNITS_F, QUADS>;
+  using Back = Jobs<(I + UNITS_B - 1) / UNITS_B, QUADS>;
   using Weights = Jobs<O4, I4>;
-  static constexpr int SPLIT_F = split_for(Forward::COUNT, I, 8), AT_ONCE_F = THREADS / SPLIT_F;
-  static constexpr int ROUNDS_F = rounds_for(Forward::COUNT, AT_ONCE_F);
-  static constexpr int SPLIT_B = split_for(Back::COUNT, O4, 8), AT_ONCE_B = THREADS / SPLIT_B;
-  static constexpr int ROUNDS_B = rounds_for(Back::COUNT, AT_ONCE_B);
+  static constexpr int ROUNDS_F = rounds_for(Forward::COUNT, THREADS);
+  static constexpr int ROUNDS_B = rounds_for(Back::COUNT, THREADS);
   static constexpr int SPLIT_W = split_for(Weights::COUNT, QUADS, WARP), AT_ONCE_W = THREADS / SPLIT_W;
   static constexpr int ROUNDS_W = rounds_for(Weights::COUNT, AT_ONCE_W);
   static constexpr int SPLIT_D = split_for(O, QUADS, WARP), AT_ONCE_D = THREADS / SPLIT_D;
@@ -101,14 +109,14 @@ struct Tile {
   int here;             // rows that it has
 };
 
-// Weights (i, o..o + 3) of stage S, 0 beyond its units; row I is the bias.
-template <int S> __device__ __forceinline__ Four weights_at(const Tile& t, int i, int o) {
+// Weights (i, o..o + N - 1) of stage S, 0 beyond its units; row I is the bias.
+template <int S, int N> __device__ __forceinline__ Few<N> weights_at(const Tile& t, int i, int o) {
   using D = Shape<S>;
-  if (STAGED) return four(t.staged + staged_before(S) + i * D::WIDE + o);
+  if (STAGED) return *(const Few<N>*)(t.staged + staged_before(S) + i * D::WIDE + o);
   const real* w = t.weights + D::FIRST + i * D::O + o;
-  Four found;
+  Few<N> found;
 #pragma unroll
-  for (int k = 0; k < 4; k++) found.v[k] = o + k < D::O ? w[k] : real(0);
+  for (int k = 0; k < N; k++) found.v[k] = o + k < D::O ? w[k] : real(0);
   return found;
 }
 
@@ -131,18 +139,19 @@ template <int SPLIT> __device__ __forceinline__ void join(real (*sum)[4]) {
     for (int k = 0; k < 16; k++) sum[k / 4][k % 4] += __shfl_xor_sync(ALL_LANES, sum[k / 4][k % 4], step);
 }
 
-__device__ __forceinline__ void multiply_add(real (*sum)[4], const real* a, const Four& b) {
+template <int U> __device__ __forceinline__ void multiply_add(real (&sum)[U][4], const Few<U>& a, const Four& b) {
 #pragma unroll
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < U; i++)
 #pragma unroll
-    for (int j = 0; j < 4; j++) sum[i][j] += a[i] * b.v[j];
+    for (int j = 0; j < 4; j++) sum[i][j] = fma_(a.v[i], b.v[j], sum[i][j]);
 }
 
-// The k-th of a job's four rows, of N; beyond the last the last again, for nothing. Rows of a job
-// are N / 4 apart: a fixed distance, which an address takes for free.
-template <int N> __device__ __forceinline__ int job_row(int first, int k) {
-  const int row = first + k * ((N + 3) / 4);
-  return N % 4 == 0 ? row : min(row, N - 1);
+// The k-th of a job's U rows, of N; beyond the last the last again, for nothing. Rows of a job are
+// N / U apart: a fixed distance, which an address takes for free.
+template <int N, int U> __device__ __forceinline__ constexpr int rows_apart() { return (N + U - 1) / U; }
+template <int N, int U> __device__ __forceinline__ int job_row(int first, int k) {
+  const int row = first + k * rows_apart<N, U>();
+  return N % U == 0 ? row : min(row, N - 1);
 }
 
 // ---- dropout: words of Philox, as dropout_forward of philox.cu has them ----
@@ -173,25 +182,23 @@ template <int S> __device__ __forceinline__ void drop(const Arguments& a, const 
 
 template <int S> __device__ __forceinline__ void dense_forward(const Arguments& a, const Tile& t) {
   using D = Shape<S>;
+  constexpr int U = D::UNITS_F;
   const real constant = D::KIND == LINEAR ? real(0) : constant_of<S>(a.settings);
   const real* in = t.rows + first_row(S) * PITCH;
   real* out = t.rows + first_row(S + 1) * PITCH;
-  const int part = threadIdx.x % D::SPLIT_F;
 #pragma unroll
   for (int round = 0; round < D::ROUNDS_F; round++) {
-    const typename D::Forward job(round * D::AT_ONCE_F + threadIdx.x / D::SPLIT_F);
-    const int quad = 4 * job.column, unit = 4 * job.row;
-    real sum[4][4];
-    const Four bias = weights_at<S>(t, D::I, unit);
+    const typename D::Forward job(round * THREADS + threadIdx.x);
+    if (!job.here) continue;
+    const int quad = 4 * job.column, unit = U * job.row;
+    real sum[U][4];
+    const Few<U> bias = weights_at<S, U>(t, D::I, unit);
 #pragma unroll
-    for (int k = 0; k < 16; k++) sum[k / 4][k % 4] = part == 0 ? bias.v[k / 4] : real(0);
+    for (int k = 0; k < 4 * U; k++) sum[k / 4][k % 4] = bias.v[k / 4];
 #pragma unroll 4
-    for (int i = part; i < D::I; i += D::SPLIT_F)
-      multiply_add(sum, weights_at<S>(t, i, unit).v, four(in + i * PITCH + quad));
-    join<D::SPLIT_F>(sum);
-    if (!job.here || part) continue;
+    for (int i = 0; i < D::I; i++) multiply_add(sum, weights_at<S, U>(t, i, unit), four(in + i * PITCH + quad));
 #pragma unroll
-    for (int u = 0; u < 4; u++) {
+    for (int u = 0; u < U; u++) {
       if (unit + u >= D::O) continue;
       Four y;
 #pragma unroll
@@ -217,6 +224,29 @@ __device__ __forceinline__ void forward_tile(const Arguments& a, const Tile& t) 
 // ---- loss: LANES neighbouring lanes share a sample; scores become gradients ----
 
 constexpr int LANES = TILE >= THREADS ? 1 : THREADS / TILE > WARP ? WARP : THREADS / TILE;
+constexpr int EACH = WARP / LANES;  // lanes of a row's sum that a thread stands for
+
+__device__ __forceinline__ constexpr int lanes_with_terms() {
+  int lanes = 1;
+  while (lanes < OUTPUTS && lanes < LANES) lanes *= 2;
+  return lanes;
+}
+
+// The sum of term(c) over a sample's outputs, c with lane c mod LANES, in the order of all rows
+// (docs/decisions/one-answer.md): term c to lane c mod 32, halves of the lanes are joined until
+// one is left. Lanes that have a term get it.
+template <class F> __device__ __forceinline__ real row_sum(int lane, F term) {
+  constexpr int ALL = (OUTPUTS + LANES - 1) / LANES, N = ALL < EACH ? ALL : EACH;
+  real sums[N];
+#pragma unroll
+  for (int k = 0; k < N; k++) sums[k] = real(0);
+#pragma unroll 1
+  for (int first = lane; first < OUTPUTS; first += N * LANES)
+#pragma unroll
+    for (int k = 0; k < N; k++)
+      if (first + k * LANES < OUTPUTS) sums[k] += term(first + k * LANES);
+  return warp_reduce<Sum, lanes_with_terms()>(row_sum(sums));
+}
 
 // The place of the first largest value over the lanes of a sample.
 __device__ __forceinline__ int first_largest(real value, int place) {
@@ -232,8 +262,8 @@ __device__ __forceinline__ int first_largest(real value, int place) {
 __device__ __forceinline__ void softmax_tile(const Arguments& a, index_t at, real* z, int lane, bool here, real& loss,
                                              real& right) {
   const int label = TARGETS == NUMBERS ? -1 : label_of(a, at);
-  const real inverse = real(1) / real(a.all);
-  real largest = minus_infinity(), total = real(0), target_largest = minus_infinity();
+  const real low = a.settings[LOW], high = a.settings[HIGH];
+  real largest = minus_infinity(), target_largest = minus_infinity(), chosen = real(1);
   int best = OUTPUTS, target_best = OUTPUTS;
   for (int c = lane; c < OUTPUTS; c += LANES) {
     const real score = z[c * PITCH];
@@ -246,40 +276,48 @@ __device__ __forceinline__ void softmax_tile(const Arguments& a, index_t at, rea
   best = first_largest(largest, best);
   target_best = TARGETS == NUMBERS ? first_largest(target_largest, target_best) : label;
   largest = warp_reduce<Max, LANES>(largest);
-  for (int c = lane; c < OUTPUTS; c += LANES) {
-    const real e = exp_(z[c * PITCH] - largest);
-    total += e;
+  const real share = real(1) / row_sum(lane, [&](int c) {
+    const real e = exp_below_0_(z[c * PITCH] - largest);
     z[c * PITCH] = e;
+    return e;
+  });
+  if (here && lane == 0 && ACCURACY == ARGMAX) right += real(best == target_best);
+  if (TARGETS == NUMBERS) {
+    const real found = row_sum(lane, [&](int c) {
+      const real p = z[c * PITCH] * share, target = a.targets[at * OUTPUTS + c];
+      z[c * PITCH] = here ? p - target : real(0);
+      return target == real(0) ? target : target * log_(clip(p, low, high));
+    });
+    if (here && lane == 0) loss -= found;
+    return;
   }
-  total = warp_reduce<Sum, LANES>(total);
-  const real share = real(1) / total;
-  const bool inside = TARGETS == NUMBERS || (label >= 0 && label < OUTPUTS);
+  const bool inside = label >= 0 && label < OUTPUTS;
   for (int c = lane; c < OUTPUTS; c += LANES) {
     const real p = z[c * PITCH] * share;
-    const real target = TARGETS == NUMBERS ? a.targets[at * OUTPUTS + c] : real(c == label);
-    if (here && target != real(0)) loss -= target * log_(clip(p, a.settings[LOW], a.settings[HIGH]));
-    z[c * PITCH] = !here ? real(0) : inside ? (p - target) * inverse : not_a_number();
+    if (c == label) chosen = p;
+    z[c * PITCH] = !here ? real(0) : inside ? p - real(c == label) : not_a_number();
   }
+  if (here && inside && label % LANES == lane) loss -= log_(clip(chosen, low, high));
   if (here && !inside) loss = not_a_number();
-  if (here && lane == 0 && ACCURACY == ARGMAX) right += real(best == target_best);
 }
 
 __device__ __forceinline__ void judge_tile(const Arguments& a, const Tile& t, real& loss, real& right) {
   const int lane = threadIdx.x % LANES;
-  const real inverse = real(1) / real(OUTPUTS) / real(a.all);
 #pragma unroll 1
   for (int s = threadIdx.x / LANES; s < TILE; s += THREADS / LANES) {
     const bool here = s < t.here;
     const index_t at = a.first + t.first + (here ? s : 0);
     real* z = t.rows + first_row(STAGES) * PITCH + s;
-    if (LOSS == SOFTMAX_CROSS_ENTROPY) {
+    if constexpr (LOSS == SOFTMAX_CROSS_ENTROPY) {
       softmax_tile(a, at, z, lane, here, loss, right);
-      continue;
-    }
-    for (int c = lane; c < OUTPUTS; c += LANES) {
-      const Judged found = judge(z[c * PITCH], a.targets[at * OUTPUTS + c], inverse, a.settings);
-      z[c * PITCH] = here ? found.dz : real(0);
-      if (here) loss += found.loss, right += found.right;
+    } else {
+      const real found = row_sum(lane, [&](int c) {
+        const Judged one = judge(z[c * PITCH], a.targets[at * OUTPUTS + c], a.settings);
+        z[c * PITCH] = here ? one.dz : real(0);
+        if (here) right += one.right;
+        return one.loss;
+      });
+      if (here && lane == 0) loss += found / real(OUTPUTS);
     }
   }
   __syncthreads();

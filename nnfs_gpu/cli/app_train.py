@@ -11,6 +11,7 @@ from typer import Option
 from .options import BackendName, DtypeName, JsonTarget, OptimizerName, whole_number
 from .table_options import (
     PANEL,
+    ClassWeight,
     DecimalMark,
     Encoding,
     Header,
@@ -65,6 +66,14 @@ def train(
         Option(
             metavar="FILE",
             help="Rows to validate on, in place of a share of the table.",
+            rich_help_panel=PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    class_weight: Annotated[
+        ClassWeight | None,
+        Option(
+            help="balanced: rare classes count as much as common ones.",
             rich_help_panel=PANEL,
             show_default=False,
         ),
@@ -186,6 +195,10 @@ def train(
     ] = 500,
     json_target: JsonTarget = None,
     no_plot: Annotated[bool, Option("--no-plot", help="Draw no decision.png.")] = False,
+    animate: Annotated[
+        bool,
+        Option("--animate", help="Also draw training.gif: what the network says where, by epoch."),
+    ] = False,
     distributed: Annotated[
         bool,
         Option(
@@ -224,7 +237,7 @@ def train(
         given, asked = cli_config.given(context), cli_config.values_of(options)
         config = cli_config.config_of(asked)
         outputs = cli_config.outputs_for(
-            given, out or config.folder, resume, json_target, not no_plot, checkpoint_every
+            given, out or config.folder, resume, json_target, not no_plot, animate, checkpoint_every
         )
         config = cli_resume.resumed(config, asked, given, outputs)
         cli_config.check_rates(config.learning_rate, config.decay)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE, METRICS_FILE, PICTURE_FILE = "model.safetensors", "metrics.json", "decision.png"
 CURVES_FILE = "curves.png"  # where there are no regions to draw
+ANIMATION_FILE = "training.gif"
 BATCH = 16_384  # rows at a time where nothing is learned: bounds memory, changes no result
 
 

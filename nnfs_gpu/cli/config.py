@@ -83,6 +83,7 @@ class DataConfig:
     task: str | None
     validation_split: float
     validation_data: str | None
+    class_weight: str | None
     missing: str
     unknown: str
     most_categories: int
@@ -134,6 +135,7 @@ class Outputs:
     folder: Path
     json_target: str | None
     plot: bool
+    animate: bool
     checkpoint_every: int  # steps
     resume: bool
 
@@ -211,6 +213,7 @@ def outputs_for(
     resume: Path | None,
     json_target: str | None,
     plot: bool,
+    animate: bool,
     checkpoint_every: int,
 ) -> Outputs:
     """Where the results go: --resume DIR in place of --out DIR."""
@@ -220,4 +223,4 @@ def outputs_for(
         kind = "is a file, expected a folder" if resume.exists() else "no such folder"
         raise InputError(f"--resume {resume}: {kind}; begin a run with --out {resume}")
     folder = out if resume is None else resume
-    return Outputs(folder, json_target, plot, checkpoint_every, resume is not None)
+    return Outputs(folder, json_target, plot, animate, checkpoint_every, resume is not None)

@@ -20,6 +20,7 @@ from ..ranks.world import World, everybody
 from ..show.display import Display
 from ..training.callbacks import Callback
 from .errors import CommandError
+from .film import Film
 
 
 class DivergedError(CommandError):
@@ -79,6 +80,7 @@ class StopRequest:
 class TrainingWatch(Callback):
     """Measures one training run and obeys a `StopRequest` between its steps.
 
+    film                what shows it each epoch's regions; None: --animate was not given
     config              what the command was asked for; travels in the checkpoint, so that
                         `--resume` needs nothing but the folder
     judged              whether answers are right or wrong, so that an accuracy is shown
@@ -96,9 +98,10 @@ class TrainingWatch(Callback):
         stop: StopRequest,
         config: dict[str, Any],
         judged: bool = True,
+        film: Film | None = None,
     ):
         self.display, self.batch_size, self.stop, self.config = display, batch_size, stop, config
-        self.judged = judged
+        self.judged, self.film = judged, film
         self.epoch = self.steps = 0
         self.training_seconds = 0.0
         self._first_seconds, self._first_samples = 0.0, 0
@@ -108,6 +111,8 @@ class TrainingWatch(Callback):
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         self.samples_an_epoch, self._last = logs["samples"], logs["steps"] - 1
         self.display.begin(logs["epochs"], logs["samples"])
+        if self.film is not None:
+            self.film.begin(logs["epochs"])
         self._mark = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
@@ -135,6 +140,8 @@ class TrainingWatch(Callback):
         if not math.isfinite(logs["loss"] + logs["val_loss"]):
             raise DivergedError(logs["loss"] + logs["val_loss"], self.model.optimizer.learning_rate)
         self.display.epoch(epoch, self._shown(logs))
+        if self.film is not None:
+            self.film.epoch(self.model, epoch, logs["val_accuracy"])
         self._mark = time.perf_counter()
 
     @property
@@ -159,12 +166,15 @@ class TrainingWatch(Callback):
             "steps": self.steps,
             "training_seconds": self.training_seconds,
             "samples_per_second": self.samples_per_second,
+            **(self.film.get_state() if self.film else {}),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         steps = checks.seed(state["steps"], "steps")
         names = "training_seconds", "samples_per_second"
         seconds, speed = (checks.not_negative(state[name], name) for name in names)
+        if self.film is not None:
+            self.film.set_state(state)
         self.steps, self._earlier_speed = steps, speed
         self.training_seconds = self._earlier_seconds = seconds
 

@@ -19,6 +19,7 @@ from ..ranks.failures import together
 from ..ranks.world import World
 from ..training.history import History
 from .common import (
+    ANIMATION_FILE,
     BATCH,
     METRICS_FILE,
     MODEL_FILE,
@@ -29,6 +30,7 @@ from .common import (
     write,
 )
 from .config import Outputs, Settings
+from .film import Film
 from .progress import DivergedError, TrainingWatch
 from .subject import Subject
 
@@ -75,7 +77,12 @@ def _check_finite(loss: float, config: Settings) -> None:
 
 
 def write_files(
-    model: Model, subject: Subject, metrics: dict[str, Any], validation: Any, outputs: Outputs
+    model: Model,
+    subject: Subject,
+    metrics: dict[str, Any],
+    validation: Any,
+    outputs: Outputs,
+    film: Film | None,
 ) -> list[Path]:
     """Write the results, the model first: it is the one that cannot be made again."""
     files = [outputs.folder / MODEL_FILE, outputs.folder / METRICS_FILE]
@@ -87,7 +94,11 @@ def write_files(
     if outputs.plot:
         png = subject.picture(model, validation, metrics)
         files.append(outputs.folder / subject.picture_file)
-        write(png, files[2])
+        write(png, files[-1])
+    if film is not None:
+        gif = film.end(model, metrics["epochs_finished"], metrics["validation_accuracy"])
+        files.append(outputs.folder / ANIMATION_FILE)
+        write(gif, files[-1])
     return files
 
 

@@ -138,10 +138,11 @@ def _check_table(config: DataConfig) -> None:
     table is read.
     """
     texts = (config.data, config.missing, config.unknown, config.decimal, *config.text)
-    maybe = (config.target, config.task, config.validation_data, config.separator, config.encoding)
+    maybe = (config.target, config.task, config.validation_data, config.class_weight)
+    form = (config.separator, config.encoding)
     if not all(isinstance(one, str) for one in (*texts, *config.ignore)):
         raise TypeError("a setting that is no text")
-    if not all(one is None or isinstance(one, str) for one in maybe):
+    if not all(one is None or isinstance(one, str) for one in (*maybe, *form)):
         raise TypeError("a setting that is no text")
     if config.header not in (None, True, False):
         raise TypeError("header: expected true, false or null")

@@ -7,8 +7,10 @@ from typing import Any
 from .. import datasets, losses
 from ..accuracy import Accuracy_Categorical
 from ..activations import Activation_Softmax
+from ..backend import get_backend
 from ..model import Model
-from ..show.picture import overview
+from ..show.animation import Animation
+from ..show.picture import SPIRAL, overview
 from . import points
 from .common import PICTURE_FILE
 from .config import Config
@@ -18,7 +20,6 @@ class Spirals:
     """See `subject.Subject`."""
 
     inputs = 2
-    shuffle = False  # the points are mixed as they are made
     judged = True
     notes: tuple[str, ...] = ()
     picture_file = PICTURE_FILE
@@ -39,6 +40,10 @@ class Spirals:
 
     def prepare(self, model: Model) -> None:
         """Points need nothing."""
+
+    def options(self) -> dict[str, Any]:
+        """None: the points are mixed as they are made."""
+        return {}
 
     def training(self) -> tuple[Any, ...]:
         """Held in memory, or made when their step comes."""
@@ -78,6 +83,11 @@ class Spirals:
             metrics["bayes_limit"],
             f"Spiral classifier: network {network(self)}, {self.config.points:,} training points",
         )
+
+    def animation(self, validation: Any) -> Animation:
+        """Of the same map."""
+        points, labels = map(get_backend().to_numpy, validation)
+        return Animation(points, labels, self.outputs, SPIRAL)
 
 
 def network(subject: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..model import Model
+from ..show.animation import Animation
 from .config import Settings
 
 
@@ -19,7 +20,6 @@ class Subject(Protocol):
     words    what is trained on, for the first line: "300,000 points"
     epochs   passes over it
     step     samples in a step
-    shuffle  whether the samples come in another order in every epoch
     judged   whether answers are right or wrong, so that there is an accuracy to show
     """
 
@@ -28,7 +28,6 @@ class Subject(Protocol):
     words: str
     epochs: int
     step: int
-    shuffle: bool
     judged: bool
 
     @property
@@ -49,6 +48,9 @@ class Subject(Protocol):
     def prepare(self, model: Model) -> None:
         """Give a new model what it is to keep of the data."""
 
+    def options(self) -> dict[str, Any]:
+        """More arguments of `Model.train`: order, weights."""
+
     def training(self) -> tuple[Any, ...]:
         """What `Model.train` is given first: (X, y), or a source of rows."""
 
@@ -66,3 +68,8 @@ class Subject(Protocol):
 
     def picture(self, model: Model, validation: Any, metrics: dict[str, Any]) -> bytes:
         """A PNG of the trained model."""
+
+    def animation(self, validation: Any) -> Animation:
+        """One without frames, of a model that learns this. Raises InputError where nothing can be
+        shown.
+        """

@@ -22,6 +22,7 @@ from ..activations import Activation_Linear, Activation_Softmax
 from ..backend import get_backend
 from ..images import ImageFolderError
 from ..model import Model
+from ..show.animation import Animation
 from ..show.table import Plane, table_overview
 from ..tables.features import Number
 from ..tables.missing import complete_rows
@@ -42,12 +43,15 @@ MOST_CLASSES = 12  # that are named before training
 class TableSubject:
     """See `subject.Subject`. Constructing it reads the table; raises InputError."""
 
-    shuffle = True
-
     def __init__(self, config: DataConfig):
         with in_options():
             table, target = _training_table(config)
             rows, aside = _parts(table, target, config)
+            if config.class_weight and _task(table, target, config) != Classes.task:
+                raise InputError(
+                    f"--class-weight {config.class_weight}: {target!r} is a number, and has no "
+                    "classes to weigh; leave it out, or give --task classification"
+                )
             self.preprocessing = Preprocessing.fit(
                 table,
                 target,
@@ -95,6 +99,11 @@ class TableSubject:
     def prepare(self, model: Model) -> None:
         """The model's file keeps how rows become inputs, and outputs answers."""
         model.preprocessing = self.preprocessing
+
+    def options(self) -> dict[str, Any]:
+        """Another order in every epoch, and what a class counts."""
+        order = {"shuffle": True, "seed": self.config.seed}
+        return order | {"class_weight": self.config.class_weight}
 
     def training(self) -> tuple[Any, ...]:
         """Standardized rows and their targets."""
@@ -174,15 +183,32 @@ class TableSubject:
 
     def picture(self, model: Model, validation: Any, metrics: dict[str, Any]) -> bytes:
         """Curves, and for two columns of numbers the decision regions."""
-        made, plane = self.preprocessing, None
-        if self._in_a_plane and isinstance(made.target, Classes):
-            numbers = [one for one in made.features if isinstance(one, Number)]
-            mean, std = (np.array([getattr(n, what) for n in numbers]) for what in ("mean", "std"))
-            first, second = (one.name for one in numbers)
-            points, labels = validation
-            plane = Plane(points, labels, mean, std, (first, second), made.target.classes)
+        made, plane = self.preprocessing, self._plane(validation)
         title = f"{made.target.name} of {Path(self.source).name}: network {network(self)}"
         return table_overview(model, metrics["curve"], title, plane, self.judged)
+
+    def animation(self, validation: Any) -> Animation:
+        """Of the decision regions of two columns of numbers."""
+        plane = self._plane(validation)
+        if plane is None:
+            features = len(self.preprocessing.features)
+            raise InputError(
+                f"--animate: got {features} feature{'' if features == 1 else 's'} and "
+                f"{self.preprocessing.target.name}, {self.preprocessing.target.task}; expected "
+                "classes over two columns of numbers: leave --animate out, or --ignore the others"
+            )
+        return plane.animation()
+
+    def _plane(self, validation: Any) -> Plane | None:
+        """The rows to validate on as points; None where they are none."""
+        target = self.preprocessing.target
+        if not self._in_a_plane or not isinstance(target, Classes):
+            return None
+        numbers = [one for one in self.preprocessing.features if isinstance(one, Number)]
+        mean, std = (np.array([getattr(n, what) for n in numbers]) for what in ("mean", "std"))
+        first, second = (one.name for one in numbers)
+        points, labels = validation
+        return Plane(points, labels, mean, std, (first, second), target.classes)
 
 
 def quantity_rows(target: Quantity, metrics: dict[str, Any], part: str) -> dict[str, str]:
@@ -221,9 +247,13 @@ def _parts(table: Table, target: str, config: DataConfig) -> tuple[np.ndarray, n
     if config.validation_data is not None or table.test is not None:
         return np.arange(len(table)), None
     classes = None
-    if (config.task or task_of(table, target)) == Classes.task:
+    if _task(table, target, config) == Classes.task:
         classes = fit_classes(table, target).encode(table, target)
     return split_rows(len(table), config.validation_split, config.seed, classes)
+
+
+def _task(table: Table, target: str, config: DataConfig) -> str:
+    return config.task or task_of(table, target)
 
 
 def source_of(given: str, option: str) -> Any:

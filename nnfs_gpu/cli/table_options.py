@@ -17,6 +17,12 @@ class TaskName(StrEnum):
     regression = "regression"
 
 
+class ClassWeight(StrEnum):
+    """What the samples of a class count."""
+
+    balanced = "balanced"
+
+
 class MissingRule(StrEnum):
     """What becomes of a row with an empty cell."""
 

@@ -33,6 +33,7 @@ from .common import OutputFolder, check_target, console_for, naming
 from .config import RULES, Config, Outputs, Settings
 from .distributed import backend_for, check_shared, on_rank_0, who_computes
 from .errors import DISTRIBUTED, InputError
+from .film import Film
 from .progress import DivergedError, StopRequest, TrainingWatch
 from .results import measure, table, write_files
 from .spiral import Spirals, network
@@ -44,7 +45,7 @@ def run(config: Settings, outputs: Outputs, world: World, distributed: bool) -> 
     started = time.perf_counter()
     console = console_for(outputs.json_target, quiet=world.rank > 0)
     backend = backend_for(config, world)
-    subject = together(world, lambda: subject_of(config))
+    subject = together(world, lambda: subject_of(config, distributed))
     config = subject.config
     model = together(world, lambda: build_model(subject))
     if distributed:
@@ -52,6 +53,7 @@ def run(config: Settings, outputs: Outputs, world: World, distributed: bool) -> 
     folder = on_rank_0(world, lambda: claimed(outputs, distributed))
     try:
         training, validation = together(world, lambda: (subject.training(), subject.validation()))
+        film = on_rank_0(world, lambda: film_of(subject, validation, outputs))
         title = on_rank_0(world, lambda: beginning(outputs))
         console.print(
             f"{title} {network(subject)} on {subject.words} with "
@@ -64,7 +66,9 @@ def run(config: Settings, outputs: Outputs, world: World, distributed: bool) -> 
         # Overflow shows where it matters, in the loss, and is reported once.
         with StopRequest(says=world.rank == 0) as stop, np.errstate(all="ignore"):
             stored = asdict(config) | {"backend": backend.name}
-            watch = TrainingWatch(display_for(console), subject.step, stop, stored, subject.judged)
+            watch = TrainingWatch(
+                display_for(console), subject.step, stop, stored, subject.judged, film
+            )
             shared = world if distributed else None
             history = train(model, subject, training, validation, watch, outputs, shared)
             tell_of_stop(world, stop, console)
@@ -73,7 +77,7 @@ def run(config: Settings, outputs: Outputs, world: World, distributed: bool) -> 
             metrics["seconds"] = time.perf_counter() - started
             who = who_computes(world, backend) if distributed else ""
             files = on_rank_0(
-                world, lambda: write_files(model, subject, metrics, validation, outputs)
+                world, lambda: write_files(model, subject, metrics, validation, outputs, film)
             )
             stop.agree(world)  # one may have come since
     except BaseException:
@@ -117,13 +121,20 @@ def beginning(outputs: Outputs) -> str:
     return "training"
 
 
-def subject_of(config: Settings) -> Subject:
+def subject_of(config: Settings, distributed: bool) -> Subject:
     """What is to be trained on; a table is read now. Raises InputError."""
     if isinstance(config, Config):
         return Spirals(config)
+    if distributed and "-" in (config.data, config.validation_data):
+        raise InputError(f"{DISTRIBUTED}: ranks cannot share standard input; give a file")
     from .table import TableSubject
 
     return TableSubject(config)
+
+
+def film_of(subject: Subject, validation: Any, outputs: Outputs) -> Film | None:
+    """For --animate. Raises InputError where nothing can be shown."""
+    return Film(subject.animation(validation)) if outputs.animate else None
 
 
 def build_model(subject: Subject) -> Model:
@@ -171,8 +182,7 @@ def train(
                 *training,
                 epochs=subject.epochs,
                 batch_size=subject.step,
-                shuffle=subject.shuffle,
-                seed=subject.config.seed,
+                **subject.options(),
                 print_every=None,
                 validation_data=validation,
                 callbacks=[watch],

@@ -30,7 +30,7 @@ import numpy as np
 
 from .base import Call, EstimatorBase, Task
 from .build import choice
-from .settings import described
+from .settings import Settings, described
 
 # After estimator_base, which says what to install where scikit-learn is missing.
 # isort: split
@@ -56,7 +56,7 @@ FLOAT32_CHECKS = dict.fromkeys(
 LOSSES = {name: name for name in ("squared_error", "absolute_error")}  # of a regression
 
 
-@described
+@described(Settings, EstimatorBase)
 @dataclass(eq=False, repr=False)
 class NNFSClassifier(ClassifierMixin, EstimatorBase):
     """A network with a softmax output, trained on categorical cross-entropy.
@@ -220,7 +220,7 @@ def _are_labels(y: Array) -> bool:
     return type_of_target(y) == "multilabel-indicator" and bool(np.isin(y, (0, 1)).all())
 
 
-@described
+@described(Settings, EstimatorBase)
 @dataclass(eq=False, repr=False)
 class NNFSRegressor(RegressorMixin, EstimatorBase):
     """A network with a linear output, trained on squared or absolute error.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, TypeVar
 
@@ -134,13 +135,24 @@ class Settings:
     l2: Any = OLD
 
 
-def described(kind: type[Kind]) -> type[Kind]:
-    """Put the parameters of `Settings` before those that the docstring of `kind` has."""
-    ours, all_of_it = inspect.getdoc(kind), inspect.getdoc(Settings)
-    if ours and all_of_it:  # python -OO has none
-        _, mark, text = all_of_it.partition("Parameters\n----------\n")
-        kind.__doc__ = ours.replace(mark, f"{mark}{text}\n", 1)
-    return kind
+def described(*sources: type[Any]) -> Callable[[type[Kind]], type[Kind]]:
+    """A decorator: what the docstrings of `sources` say in sections that a class has, too, is said
+    there, before its own. A source has one section, its last.
+    """
+
+    def fill(kind: type[Kind]) -> type[Kind]:
+        text = inspect.getdoc(kind) or ""  # python -OO has none
+        for source in sources:
+            for section in ("Parameters", "Attributes"):
+                _, heading, body = (inspect.getdoc(source) or "").partition(
+                    f"{section}\n{'-' * len(section)}\n"
+                )
+                if heading:
+                    text = text.replace(heading, f"{heading}{body}\n", 1)
+        kind.__doc__ = text
+        return kind
+
+    return fill
 
 
 def settings_of(estimator: Any) -> dict[str, Any]:
@@ -204,27 +216,32 @@ def _renamed(estimator: Any) -> dict[str, Any]:
     kind = type(estimator).__name__
     defaults = {one.name: one.default for one in fields(estimator)}
     values = {name: getattr(estimator, name) for name in defaults}
-    for old, new in RENAMED.items():
-        given = values.pop(old)
-        if _is(given, OLD):
-            continue
+
+    def not_both(old: str, new: str) -> None:
         if not _is(values[new], defaults[new]):
             raise ValueError(f"{old} is the old name of {new}: got both; leave {old} out")
-        _warn(f"{kind}: {old} is called {new}, as in scikit-learn; use {new}={given!r}")
-        values[new] = given
-    rate = values["learning_rate"]
+
+    for old, new in RENAMED.items():
+        given = values.pop(old)
+        if not _is(given, OLD):
+            not_both(old, new)
+            _warn(f"{kind}: {old} is called {new}, as in scikit-learn; use {new}={given!r}")
+            values[new] = given
+    rate, l2 = values["learning_rate"], values["l2"]
     if not isinstance(rate, str):
+        not_both("a number for learning_rate", "learning_rate_init")
         _warn(
             f"{kind}: the rate is called learning_rate_init, as in scikit-learn, and learning_rate "
             f"says how it changes; use learning_rate_init={rate!r}"
         )
         values |= {"learning_rate": "constant", "learning_rate_init": rate}
-    if _is(values["l2"], OLD):
+    if _is(l2, OLD):
         values["l2"] = None
     else:
+        not_both("l2", "alpha")
         _warn(
             f"{kind}: in place of l2 there is alpha, as in scikit-learn, which a step over n "
-            f"samples divides by 2 n; use alpha=2 * batch_size * {values['l2']!r}"
+            f"samples divides by 2 n; use alpha=2 * batch_size * {l2!r}"
         )
     return values
 

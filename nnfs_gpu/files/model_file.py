@@ -34,6 +34,7 @@ import numpy as np
 from ..backend import get_backend, use_backend
 from ..network import checks as network_checks
 from ..network.network import Network
+from ..own.parts import backend_of
 from ..parameters import PARAMETERS
 from ..tables.preprocessing import Preprocessing
 from . import (
@@ -65,7 +66,7 @@ def save(model: Network, path: AnyPath) -> None:
     not fit one another, OSError where the folder cannot be written.
     """
     document, tensors = contents(model)
-    if any(part.backend.book_random for part in (model, *model.layers)):
+    if any(backend_of(part, model.backend).book_random for part in (model, *model.layers)):
         random_state.add(document, tensors)
     tensor_file.write(path, document, tensors)
 
@@ -270,8 +271,8 @@ def checked_values(model: Network, document: Document, tensors: Tensors) -> Call
             for name in parts.kept_on_layers(model.optimizer):
                 values = tensors.get(f"{number}.{name}")
                 if values is not None:
-                    found = layer.backend.asarray(values, values.dtype)
-                    setattr(layer, name, layer.backend.copy(found))
+                    backend = backend_of(layer, model.backend)
+                    setattr(layer, name, backend.copy(backend.asarray(values, values.dtype)))
                 elif getattr(layer, name, None) is not None:
                     delattr(layer, name)
         for part, one in states:

@@ -3,8 +3,8 @@
 A file holds what `predict` computes, in the model's dtype: dense layers as Gemm, activations by the
 operators of their names. Dropout does nothing in a prediction and is left out; loss, optimizer and
 accuracy are not needed there. The input is "X" (N, features), the output "output" (N, outputs), N
-of any size. Metadata: "class_names", a JSON list, where they were given, and
-"nnfs_gpu_version".
+of any size. Metadata: "nnfs_gpu_version"; "class_names", a JSON list, where they were given or the
+model knows them; "preprocessing" of a model of a table, the JSON of a model file.
 
 The operators are those of ONNX's opset 16, of 2022: onnxruntime computes earlier ones of PRelu in
 float32 alone. Equal models give equal bytes. https://onnx.ai/onnx/operators/
@@ -111,7 +111,10 @@ def save(model: Network, path: AnyPath, class_names: Sequence[Any] | None) -> No
         producer_name="nnfs_gpu",
         producer_version=__version__,
     )
-    metadata = {"nnfs_gpu_version": __version__}
+    metadata, prepared = {"nnfs_gpu_version": __version__}, model.preprocessing
+    if prepared is not None:
+        metadata["preprocessing"] = json.dumps(prepared.describe())
+        class_names = prepared.classes if class_names is None else class_names
     if class_names is not None:
         metadata["class_names"] = json.dumps(checked_names(class_names, outputs))
     onnx.helper.set_model_props(made, metadata)

@@ -73,6 +73,7 @@ class Message:
     numbers  of a gradient; three words of each, word after word
     words    of the gradient and, behind them, of the sum of losses
     right    right answers; rows: how many rows these are sums of
+    weighed  how many of the rows have weights; weights: words of the sum of these
     extras   what others want to add up along with them
 
     The words are those of kernels/fused_cpu/exact.py.
@@ -83,8 +84,22 @@ class Message:
     def __init__(self, numbers: int):
         self.right = 3 * numbers + self.LOSS_WORDS
         self.rows = self.right + 1
-        self.extras = slice(self.rows + 1, self.rows + 1 + self.EXTRAS)
+        self.weighed = self.rows + 1
+        self.weights = slice(self.weighed + 1, self.weighed + 1 + self.LOSS_WORDS)
+        self.extras = slice(self.weights.stop, self.weights.stop + self.EXTRAS)
         self.words, self.size = slice(0, self.right), self.extras.stop
+
+
+def weighed(rows: int, total: int) -> bool:
+    """Whether a batch of `total` rows, of which `rows` have weights, has them.
+
+    Raises ValueError where some rows have and others have not.
+    """
+    if rows not in (0, total):
+        raise ValueError(
+            f"finish: got weights of {rows} of {total} samples; give a weight for each, or none"
+        )
+    return rows > 0
 
 
 class Batch:

@@ -36,7 +36,10 @@ Seconds = dict[str, list[float]]  # of each contender, round by round
 
 PAUSE = 0.15  # seconds, see above: after 0.04 the threads of OpenBLAS still spun, after 0.2 not
 ONE_THREAD = 1 << 19  # elements below which waking a second thread costs more than it saves
-PACKAGES = ("nnfs-gpu", "numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax")
+PACKAGES = (
+    *("nnfs-gpu", "numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax"),
+    "scikit-learn",
+)
 
 
 class Clock:

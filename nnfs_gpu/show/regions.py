@@ -111,9 +111,12 @@ def draw_regions(
     classes: int,
     view: View,
     pixels: int,
+    dot: float = 17,
 ) -> Any:
     """The map, some of the points (N, 2) over it in the colours of their labels (N,);
     returns the image on the axes.
+
+    dot  the size of a point, in Matplotlib's unit of an area
     """
     shown = axes.imshow(
         region_image(model, view, pixels),
@@ -127,7 +130,7 @@ def draw_regions(
     axes.scatter(
         points[some, 0],
         points[some, 1],
-        s=17,
+        s=dot,
         c=colours[labels[some]] * 0.82,
         edgecolors="white",
         linewidths=0.5,

@@ -160,12 +160,15 @@ _PLAIN: dict[str, Any] = {"highlight": False, "emoji": False, "markup": False}
 
 
 def _print(console: Any, model: Network) -> None:
-    console.print(line(model), soft_wrap=True)
-    if model.layers:
-        console.print(_table(model))
-    width = max(map(len, facts(model)))
-    for name, value in facts(model).items():
-        console.print(f"{name:{width}}  {value}", soft_wrap=True)
+    """All in one piece, which a notebook shows as one; long lines stay whole."""
+    from rich.console import Group
+    from rich.text import Text
+
+    known = facts(model)
+    width = max(map(len, known))
+    below = "\n".join(f"{name:{width}}  {value}" for name, value in known.items())
+    texts = [Text(text, no_wrap=True, overflow="ignore") for text in (line(model), below)]
+    console.print(Group(texts[0], *([_table(model)] if model.layers else []), texts[1]), crop=False)
 
 
 def _table(model: Network) -> Table:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..network.network import Network
+from .animation import Animation
 from .curves import Curves, draw_curve
 from .regions import View, draw_regions, legend, pixels_for
 from .style import PAPER, figure, png
@@ -36,6 +37,20 @@ class Plane:
     std: np.ndarray
     columns: tuple[str, str]
     classes: tuple[str, ...]
+
+    @property
+    def in_units(self) -> np.ndarray:
+        """The points in the columns' units."""
+        return np.asarray(self.points * self.std + self.mean)
+
+    def see(self, model: Any) -> _InUnits:
+        """`model` as what takes such points."""
+        return _InUnits(model, self)
+
+    def animation(self) -> Animation:
+        """One without frames, in the columns' units."""
+        points = self.in_units
+        return Animation(points, self.labels, len(self.classes), View.around(points), self.see)
 
 
 class _InUnits:
@@ -76,9 +91,9 @@ def table_overview(
 
 
 def _draw_plane(axes: Any, model: Network, plane: Plane) -> None:
-    points, classes = plane.points * plane.std + plane.mean, len(plane.classes)
-    in_units, view = _InUnits(model, plane), View.around(points)
-    draw_regions(axes, in_units, points, plane.labels, classes, view, pixels_for(model))
+    points, classes = plane.in_units, len(plane.classes)
+    seen, view = plane.see(model), View.around(points)
+    draw_regions(axes, seen, points, plane.labels, classes, view, pixels_for(model))
     axes.set(title="Decision regions", xlabel=plane.columns[0], ylabel=plane.columns[1])
     names = [name[:LONGEST_NAME] for name in plane.classes]
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), **legend(classes, names))

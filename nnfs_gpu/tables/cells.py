@@ -120,6 +120,7 @@ class ColumnReader:
         if self.word:
             raise self._word_error(*self.word, place, "in a column of numbers")
         values = np.concatenate(self._parts) if self._parts else np.empty(0)
+        self._parts = []  # of a million rows they are as large as the column
         if not self._as_text:
             return Numbers(values)
         given = list(self._codes)

@@ -14,6 +14,7 @@ is decided in `preprocessing.py`. `describe` is what a model file keeps.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from .arrays import as_texts
 from .missing import check_complete
-from .table import Column, Table, Texts, shown
+from .table import Column, Table, TableError, Texts, listed, shown
 
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?")
 FEW = 20  # rows, from which on a text that none of them shares is the name of its row
@@ -130,6 +131,28 @@ class Pixels:
 Feature = Number | Category | Pixels
 
 
+def fit_features(
+    table: Table, names: list[str], training: np.ndarray, most: int
+) -> tuple[Feature, ...]:
+    """The features of these columns; `most` different texts in each. Raises TableError."""
+    if table.picture is not None:
+        return (Pixels.fit(table, names, training),)
+    return tuple(
+        Category.fit(name, table, most)
+        if isinstance(table.columns[name], Texts)
+        else Number.fit(name, table, training)
+        for name in names
+    )
+
+
+def flat(features: Iterable[Feature]) -> list[Number | Category]:
+    """One for each column: those of pictures, pixel by pixel."""
+    found: list[Number | Category] = []
+    for one in features:
+        found += one.columns() if isinstance(one, Pixels) else [one]
+    return found
+
+
 # ---- columns ----
 def numbers(table: Table, name: str) -> np.ndarray:
     """The values (N,) of a column. Raises TableError where it holds texts, or infinity."""
@@ -184,7 +207,19 @@ def moments(values: np.ndarray, table: Table, name: str) -> tuple[float, float]:
     return mean, std or 1.0
 
 
-def _too_many(table: Table, name: str, found: list[str], most: int) -> Exception:
+def unknown_text(table: Table, feature: Category, row: int) -> TableError:
+    """The error of a text that the training table does not have."""
+    column = as_texts(table.column(feature.name))
+    got = shown(column.categories[column.codes[row]])
+    return table.error(
+        f"got {got}, which the training table does not have; it has {listed(feature.categories)}; "
+        'unknown="zero" takes it for none of them',
+        row,
+        feature.name,
+    )
+
+
+def _too_many(table: Table, name: str, found: list[str], most: int) -> TableError:
     leave = f'leave it out with ignore="{name}"'
     if not found:
         return table.error(f"holds nothing; {leave}", name=name)

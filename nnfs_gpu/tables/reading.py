@@ -39,23 +39,43 @@ def read_table(
     encoding: str | None = None,
     header: bool | None = None,
 ) -> Table:
-    """The table in `source`.
+    """Read a table: CSV and its relatives, .npy, .npz, Parquet, or a folder of pictures.
 
-    source     the path of a file (CSV, TSV, .npy, .npz, Parquet) or of a folder of pictures; or an
-               open binary file, such as sys.stdin.buffer
-    text       columns that hold texts, even where they are written with digits
-    number     columns that hold numbers: a word in them is an error
-    ignore     columns that are left out
-    names      that a header may have: it is told from a first row by them
-    separator  of a text: a character, or "tab", "space", ...; None: found out
-    decimal    "." or ","
-    encoding   of a text; None: UTF-8, or UTF-16 with its mark
-    header     whether the first row of a text has names; None: where it has one that is known, or
-               where no number is among its cells
+    Parameters
+    ----------
+    source : path or binary file
+        A file, a folder, or an open binary file such as sys.stdin.buffer.
+    text : str or iterable of str
+        Columns that hold texts, even where they are written with digits.
+    number : str or iterable of str
+        Columns that hold numbers: a word in them is an error.
+    ignore : str or iterable of str
+        Columns that are left out.
+    names : iterable of str
+        Names that a header may have: it is told from a first row by them.
+    separator : str, optional
+        Of a text: a character, or "tab", "space", ...; None: found out.
+    decimal : {".", ","}
+        What numbers in a text are written with.
+    encoding : str, optional
+        Of a text; None: UTF-8, or UTF-16 with its mark.
+    header : bool, optional
+        Whether the first row of a text has names; None: where it has one that is known, or where
+        no number is among its cells.
 
-    Columns are of numbers or of texts: `cells.py` says which. Raises TableError for what is no
-    table, with its line and column, and with what to do in arguments of this function; OSError
-    where the file cannot be read.
+    Returns
+    -------
+    Table
+        Columns of numbers and of texts; `tables/cells.py` says which is which. `test` is the half
+        for testing, where the source has two.
+
+    Raises
+    ------
+    TableError
+        For what is no table, with its line and column; what to do is said in arguments of this
+        function.
+    OSError
+        Where the file cannot be read.
     """
     naming = Declared(text, number, ignore, names)
     table = read_as(source, naming, Format(separator, decimal, encoding, header))
@@ -75,7 +95,7 @@ def read_as(source: Any, naming: Naming, form: Format) -> Table:
 
 
 def _of_bytes(data: bytes, source: str, form: Format, naming: Naming) -> Table:
-    if not data.strip():
+    if not data or data.isspace():
         raise TableError(f"{source}: is empty, expected a table")
     for magic, read in MAGIC.items():
         if data.startswith(magic):

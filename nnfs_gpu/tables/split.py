@@ -12,10 +12,27 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the rows to train on and of those to validate on, each in rising order.
 
-    share    of the rows that are kept for validation
-    classes  (N,) class numbers: then every class keeps about the same share, and one row at least
-             to train on; where it has two, also one to validate on
-    The same numbers give the same rows. Raises TableError where one side would be empty.
+    Parameters
+    ----------
+    samples : int
+        How many rows there are.
+    share : float
+        Of the rows that are kept for validation, between 0 and 1.
+    seed : int
+        The same numbers give the same rows.
+    classes : array of int, optional
+        (N,) class numbers: every class then keeps about the same share, and one row at least to
+        train on; where it has two, also one to validate on.
+
+    Returns
+    -------
+    tuple of two numpy.ndarray
+        Rows for training, rows for validation.
+
+    Raises
+    ------
+    TableError
+        Where one side would be empty.
     """
     if not 0 < share < 1:
         raise TableError(f"validation share: got {share:g}, expected a number between 0 and 1")

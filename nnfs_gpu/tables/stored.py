@@ -10,10 +10,31 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from .cells import KINDS
 from .features import Category, Feature, Number, Pixels
+from .missing import MISSING_RULES
+from .naming import IGNORE
+from .table import check_choice
 from .target import Classes, Quantity, Target
 
 MOST_PIXELS = 10**8
+
+
+def parts(stored: Any) -> dict[str, Any]:
+    """The arguments of the `Preprocessing` that `stored` describes. Raises as `feature`."""
+    columns = {text(name): text(kind) for name, kind in stored["columns"]}
+    for kind in columns.values():
+        check_choice(kind, (*KINDS, IGNORE), "columns")
+    check_choice(stored["missing"], MISSING_RULES, "missing")
+    if type(stored["header"]) is not bool:
+        raise TypeError("header: expected true or false")
+    return {
+        "features": [feature(one) for one in stored["features"]],
+        "target": target(stored["target"]),
+        "columns": columns,
+        "header": stored["header"],
+        "missing": stored["missing"],
+    }
 
 
 def feature(stored: Any) -> Feature:

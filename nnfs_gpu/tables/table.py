@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 
@@ -145,6 +146,12 @@ class Table:
         if name not in self.columns:
             raise self.error(f"has no column {shown(name)}{closest(name, self.columns)}")
         return self.columns[name]
+
+
+def check_choice(value: Any, choices: tuple[str, ...], name: str) -> None:
+    """TableError where `value` is none of the choices for the argument `name`."""
+    if value not in choices:
+        raise TableError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
 
 
 # ---- words ----

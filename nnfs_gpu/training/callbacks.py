@@ -133,12 +133,31 @@ class Onlooker(Callback):
     """
 
     def due(self, epoch: int) -> bool:
-        """Whether to be told of the end of an epoch now. Asked often: costs next to nothing."""
+        """Whether to be told of the end of an epoch now. Asked often: costs next to nothing.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, from 1.
+
+        Returns
+        -------
+        bool
+            False where it can wait for a later one.
+        """
         return True
 
     def on_progress(self, epochs: int, steps: int) -> None:
-        """So many epochs are done, and so many steps of the next: before the first step, and after
-        steps or calls of many. The device may still be at work on them.
+        """Called before the first step, and after steps or calls of many.
+
+        The device may still be at work on them.
+
+        Parameters
+        ----------
+        epochs : int
+            How many are done.
+        steps : int
+            How many of the next epoch are.
         """
 
 

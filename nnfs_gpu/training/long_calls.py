@@ -13,6 +13,7 @@ import numpy as np
 from ..data.held import Held
 from ..data.order import Order
 from ..parameters import penalized
+from ..targets import per_weight
 from .callbacks import Callback
 from .run import METRICS, Run
 
@@ -52,10 +53,9 @@ def sweep(run: Run, engine: Any, order: Order | None) -> None:
         run.steps_done = stop
         run.progress()
         if run.printed(stop - 1):
-            losses, right, penalty, _ = measured[-1].tolist()
-            run.print_line(
-                f"step: {stop - 1}", right / (size * engine.compared), losses / size, penalty
-            )
+            losses, right, penalty, _, weight = measured[-1].tolist()
+            right /= size * engine.compared
+            run.print_line(f"step: {stop - 1}", right, per_weight(losses, weight), penalty)
 
 
 # ---- many epochs in one call ----

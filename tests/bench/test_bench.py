@@ -329,7 +329,7 @@ def test_report_from_json_alone(quick, capsys):
         assert len(data) > 10_000
     text = (quick / "tables.md").read_text()
     assert "| 40 x 3 | loop |" in text
-    with pytest.raises(ValueError, match="quick run: not for the README"):
+    with pytest.raises(ValueError, match="quick run: not for documents"):
         report.section({"cpu": report.read(quick, "cpu")})
 
 

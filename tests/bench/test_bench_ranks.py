@@ -61,7 +61,7 @@ def test_rows_hold_what_was_shared(quick):
     assert (strong["reference"], added["reference"]) == (one, two)
     assert set(added["contenders"]) == {two}
     numbers = 2 * 8 + 8 + 8 * 3 + 3
-    assert strong["bytes"] == added["bytes"] == 8 * (3 * numbers + 12 + 1 + 1 + 6)
+    assert strong["bytes"] == added["bytes"] == 8 * (3 * numbers + 12 + 1 + 1 + 1 + 12 + 6)
     assert 0 < strong["waited"][two] < strong["contenders"][two]["high"]
     assert ranks.ALONE not in strong["waited"]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

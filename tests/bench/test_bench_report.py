@@ -1,7 +1,7 @@
-"""The benchmark's command, its comparisons and the README's section on speed.
+"""The benchmark's command, its comparisons and the sections on speed.
 
 Proves that wrong commands are refused with what was expected; that `compare` sees a change of ours
-and not one of the machine; and that every figure of the README's section is made from the JSON
+and not one of the machine; and that every figure of the sections is made from the JSON
 files in bench/results, with none beside it.
 """
 
@@ -114,34 +114,48 @@ def test_markers_are_needed_once():
         report.replaced(text + report.END, "new")
 
 
-# ---- the README ----
-@pytest.fixture(scope="module")
-def readme():
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+# ---- the README, and the page on speed ----
+PAGES = {"README.md": report.glance, "docs/speed.md": report.section}
 
 
-def test_every_figure_of_the_readme_has_json_behind_it(readme):
+def parts(page):
+    """What stands between the markers of a page, and around them."""
+    before, rest = (ROOT / page).read_text(encoding="utf-8").split(report.BEGIN)
+    inside, after = rest.split(report.END)
+    return inside.strip(), before + after
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_figure_has_json_behind_it(page):
     """The section is what `python -m bench report` makes of the files in bench/results."""
     machines = {kind: report.read(command.RESULTS, kind) for kind in report.KINDS}
-    expected = report.section(machines)
+    expected = PAGES[page](machines)
     assert expected, "bench/results holds no results: python -m bench all"
-    found = readme.split(report.BEGIN)[1].split(report.END)[0].strip()
-    assert found == expected, "run python -m bench report"
+    assert parts(page)[0] == expected, "run python -m bench report"
 
 
-def test_no_figure_of_speed_stands_outside_the_section(readme):
-    before, rest = readme.split(report.BEGIN)
-    others = before + rest.split(report.END)[1]
+@pytest.mark.parametrize("page", PAGES)
+def test_no_figure_of_speed_stands_outside_the_section(page):
     claims = re.findall(
         r"\d[\d.,]*\s*(?:times (?:faster|slower|longer)|x faster|GB/s|GFLOP/s|samples/s|us\b|ms\b)",
-        others,
+        parts(page)[1],
     )
     assert claims == []
 
 
-def test_pictures_of_the_readme_are_there(readme):
-    section = readme.split(report.BEGIN)[1].split(report.END)[0]
-    names = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", section)
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_are_there(page):
+    names = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", parts(page)[0])
     assert names
     for name in names:
-        assert (ROOT / name).read_bytes()[:4] == b"\x89PNG"
+        assert ((ROOT / page).parent / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_readme_has_a_row_for_each_net_and_the_page_has_all():
+    glance, section = parts("README.md")[0], parts("docs/speed.md")[0]
+    rows = report.read(command.RESULTS, "cpu")["train"]["rows"]
+    nets = {row["net"] for row in rows}
+    assert sum(line.startswith("| 2-") for line in glance.splitlines()) == len(nets)
+    for row in rows:
+        assert f"| {row['net']} | {row['batch']:,} |" in section
+    assert len(glance) < len(section) / 8

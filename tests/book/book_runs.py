@@ -1,6 +1,6 @@
 """Runs a program of a reader of the book over either library: the book's classes or ours.
 
-The text is the same for both; only the imports before it differ, as the README promises.
+The text is the same for both; only the imports before it differ, as docs/book.md promises.
 """
 
 from __future__ import annotations

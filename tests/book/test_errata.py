@@ -1,6 +1,6 @@
 """The book's known defects, one test each: what the book's code does, what ours does.
 
-B1 to B14 as the table in the README names them. Each test states the wrong behaviour in its
+B1 to B14 as the table in docs/errata.md names them. Each test states the wrong behaviour in its
 docstring and would fail if it came back.
 """
 

@@ -91,7 +91,7 @@ class Emulator:
         types = self._kernels[file][kernel]
         if len(types) != len(arguments):
             raise TypeError(f"{kernel}: {len(types)} parameters, {len(arguments)} arguments")
-        options = cuda_compile.options(file, dtype, "sm_90", definitions)
+        options = cuda_compile.options(dtype, "sm_90", definitions)
         library = self._library(file, options)
         library.shim_run_backwards(int(self.backwards))
         library.shim_flush_denormals(int(dtype == np.float32 and "--ftz=true" in options))

@@ -63,7 +63,6 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
   return (unsigned long long)(((unsigned __int128)a * b) >> 64);
 }
 static inline float __uint2float_rn(unsigned a) { return (float)a; }
-static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __frcp_rn(float a) { return 1 / a; }
 static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline double __dsub_rn(double a, double b) { return a - b; }

@@ -37,7 +37,7 @@ def test_early_stopping_keeps_the_best_epoch(kind, iris, line, monkeypatch):
     curve = stopped.history_[name]
     best = curve.argmax() if kind is NNFSClassifier else curve.argmin()
     assert best == stopped.n_iter_ - 5
-    trained, _, held_out = parts[0]
+    (trained, _), held_out = parts[0]
     assert (len(trained), len(held_out[0])) == (len(X) * 4 // 5, len(X) // 5)
     measured = stopped.model_.evaluate(*held_out, verbose=False)
     assert measured[name.removeprefix("val_")] == pytest.approx(curve[best], rel=1e-6)

@@ -128,3 +128,9 @@ def test_masks_and_unknown_classes_are_refused(iris):
         NNFSClassifier(**SETTINGS).fit(X, y, sample_weight=masked)
     with pytest.raises(ValueError, match="class_weight"):
         NNFSClassifier(**SETTINGS, class_weight="even").fit(X, y)
+    with pytest.raises(
+        TypeError, match=r"^class_weight: got \[1, 2, 3\], expected \{class: number\}"
+    ):
+        NNFSClassifier(**SETTINGS, class_weight=[1, 2, 3]).fit(X, y)
+    with pytest.raises(ValueError, match=r"^sample_weight: could not convert string"):
+        NNFSClassifier(**SETTINGS).fit(X, y, sample_weight=["much"] * 150)

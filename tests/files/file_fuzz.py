@@ -145,7 +145,7 @@ def load_parameters(path, model, others):
 
 
 def command(path, model, others):
-    outputs = cli_config.Outputs(path.parent, None, False, 1, True)
+    outputs = cli_config.Outputs(path.parent, None, False, False, 1, True)
     try:
         cli_resume.resumed(None, {}, {"epochs"}, outputs)
     except cli_errors.InputError as error:

@@ -28,6 +28,8 @@ from nnfs_gpu import (
     use_backend,
 )
 from nnfs_gpu.files import onnx_file
+from nnfs_gpu.tables.preprocessing import Preprocessing
+from nnfs_gpu.tables.reading import read_table
 
 for package in ("onnx", "onnxruntime"):
     if importlib.util.find_spec(package) is None:
@@ -164,6 +166,21 @@ def test_the_file_says_what_it_is(tmp_path):
     )
     model.to_onnx(tmp_path / "plain.onnx")
     assert metadata(tmp_path / "plain.onnx").keys() == {"nnfs_gpu_version"}
+
+
+def test_a_model_of_a_table_tells_its_classes_and_how_its_columns_were_prepared(tmp_path):
+    (tmp_path / "table.csv").write_text("size,colour,kind\n1,red,a\n3,blue,b\n5,red,b\n")
+    made = Preprocessing.fit(read_table(tmp_path / "table.csv"), "kind")
+    model = dense_model(3, 4, 2)
+    model.preprocessing = made
+    model.to_onnx(tmp_path / "m.onnx")
+    found = metadata(tmp_path / "m.onnx")
+    assert json.loads(found["class_names"]) == ["a", "b"]
+    size, colour = json.loads(found["preprocessing"])["features"]
+    assert (size["name"], size["mean"]) == ("size", 3.0)
+    assert colour["categories"] == ["blue", "red"]
+    model.to_onnx(tmp_path / "m.onnx", class_names=["one", "two"])
+    assert json.loads(metadata(tmp_path / "m.onnx")["class_names"]) == ["one", "two"]
 
 
 def test_equal_models_give_equal_bytes(tmp_path):

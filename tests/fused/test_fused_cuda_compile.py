@@ -2,8 +2,9 @@
 
 Proves, for every architecture, the networks of the performance goals and some awkward ones: the
 build that is chosen for a device compiles for it, moves no register to memory, holds no float64
-instruction in float32 and stays within the device's shared memory; that sums without rounding,
-which are in float64, consist of instructions that name their rounding; and that the inner loops
+instruction in float32 and stays within the device's shared memory; that every instruction rounds
+as IEEE 754 says and is one of the text, nothing approximate, flushed or contracted; that sums
+without rounding, which are in float64, consist of what they need; and that the inner loops
 of the tiles are what they are meant to be: 16-byte accesses of shared memory. With `-s` it prints
 the registers.
 """
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 
 import pytest
 from test_cuda_compile import (
-    FLUSHING,
+    INEXACT,
+    NOT_ROUNDED,
     assert_no_spills,
     build,
     nvrtc as nvrtc,  # a fixture
@@ -112,9 +114,11 @@ def assert_one(job: Job, built) -> None:
     (count,) = built.registers().values()
     blocks = definitions["BLOCKS"] if job.file == "fused" else 1
     assert count * launch.threads * blocks <= 1 << 16
+    assert not INEXACT.findall(built.ptx), f"{of.name}: {built.what}"
+    lines = map(NOT_ROUNDED.match, built.ptx.splitlines())
+    assert not {found[1] for found in lines if found}, f"{of.name}: {built.what}"
     if of.dtype == "float32":
         assert_exact(built.ptx, in_words=job.part, of_words=job.file == "fused_end")
-        assert not FLUSHING.findall(built.ptx), f"{of.name}: {built.what}"
     fixed = re.search(r"(\d+) bytes smem", built.log)
     shared = (int(fixed[1]) if fixed else 0) + definitions.get("SHARED", 0)
     assert shared <= DEVICES[job.architecture].shared

@@ -36,6 +36,12 @@ def parts(message, numbers):
     return three, losses, message[at.right], message[at.rows]
 
 
+def summed(engine, dw):
+    """What the words are of, from the gradient of LEAF rows, a power of 2: the kernel's are of sums
+    over samples, those of array code of their share of the mean."""
+    return dw * LEAF if isinstance(engine, cuda_engine.KernelSteps) else dw
+
+
 def carried(*words):
     """The carried sum of several of (w0, w1, w2)."""
     return exact_numbers.words_of(sum(map(exact_numbers.total_of, words)))
@@ -86,7 +92,7 @@ def test_of_one_leaf_the_gradient_is_its_own(make, dtype):
     flat = np.concatenate([a.ravel() for a in chain(*pairs)]).astype(float)
     three, *_ = parts(message, flat.size)
     for words, dw in zip(three.T, flat, strict=True):
-        assert tuple(words) == exact_numbers.words_of(exact_numbers.units_of(dw))
+        assert tuple(words) == exact_numbers.words_of(exact_numbers.units_of(summed(engine, dw)))
 
 
 def losses_of(sizes):
@@ -169,6 +175,6 @@ def test_messages_of_a_thousand_ranks_overflow_nothing(make):
     message[Message(9).rows] = LEAF
     engine.finish()
     flat = np.concatenate([a.ravel() for a in gradients(model).values()])
-    assert flat.tolist() == [
+    assert summed(engine, flat).tolist() == [
         exact_numbers.value_of(exact_numbers.words_of(total)) for total in expected
     ]

@@ -92,7 +92,7 @@ class Build:
 
 @functools.cache
 def build(nvrtc: Any, file: str, real: str, architecture: str, *definitions: Any) -> Build:
-    options = cuda_compile.options(file, DTYPES[real], architecture, dict(definitions))
+    options = cuda_compile.options(DTYPES[real], architecture, dict(definitions))
     what = f"{file}.cu {' '.join(options)}"
     text = cuda_source.source(file)
     program = nvrtc.createProgram(text, f"{file}.cu", (), ())
@@ -156,7 +156,6 @@ def test_float32_kernels_hold_no_float64_instruction(nvrtc, file):
             assert not found, f"{built.what}: float64 in {', '.join(sorted(found))}"
 
 
-FLUSHING = re.compile(r"\b(\w[\w.]*\.ftz[\w.]*)")  # test_fused_cuda_compile.py asks for this alone
 INEXACT = re.compile(r"\b(\w[\w.]*\.(?:ftz|approx|full)\b[\w.]*)")  # flushes denormals, or is near
 # `mul.rn` and `add.rn` stay what they are; of `mul` and `add` the assembler may make one fma.
 NOT_ROUNDED = re.compile(

@@ -124,6 +124,48 @@ def test_saved_loaded_and_trained_on(cpu, tmp_path):
     assert (tmp_path / "again").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
+class Layer_Scale:  # noqa: N801
+    """A factor for each input, in a class that has nothing of ours."""
+
+    def __init__(self, n):
+        self.n = n
+        self.weights, self.biases = np.ones((1, n), np.float32), np.zeros((1, n), np.float32)
+
+    def forward(self, inputs, training):
+        self.inputs = inputs
+        self.output = inputs * self.weights + self.biases
+
+    def backward(self, dvalues):
+        self.dweights = (dvalues * self.inputs).sum(axis=0, keepdims=True)
+        self.dbiases = dvalues.sum(axis=0, keepdims=True)
+        self.dinputs = dvalues * self.weights
+
+
+def test_a_class_with_nothing_of_ours_is_kept(cpu, tmp_path):
+    nnfs_gpu.register(arguments=["n"])(Layer_Scale)
+    np.random.seed(3)
+    model = Model()
+    for layer in (Layer_Scale(2), Layer_Dense(2, 3), Activation_Softmax()):
+        model.add(layer)
+    model.set(
+        loss=nnfs_gpu.Loss_CategoricalCrossentropy(),
+        optimizer=nnfs_gpu.Optimizer_Adam(),
+        accuracy=nnfs_gpu.Accuracy_Categorical(),
+    )
+    model.finalize()
+    model.train(X, Y, **STEPS)
+    model.save(tmp_path / "m")
+    loaded = Model.load(tmp_path / "m")
+    for name in ("weights", "biases", "weight_momentums", "weight_cache"):
+        before, after = (getattr(one.layers[0], name) for one in (model, loaded))
+        assert (before.dtype, after.dtype) == (np.float32, np.float32)
+        np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    for one in (model, loaded):
+        one.train(X, Y, **STEPS)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
 def test_a_model_that_has_not_trained_is_kept_too(cpu, tmp_path):
     register()
     model = network()

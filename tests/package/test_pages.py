@@ -16,10 +16,16 @@ import pytest
 from built_package import ROOT
 
 PAGES = {  # and the packages that they need
+    "backends.md": (),
     "estimators.md": ("sklearn",),
+    "extending.md": (),
+    "files.md": (),
     "onnx.md": ("onnx", "onnxruntime"),
+    "scale.md": (),
+    "start.md": (),
+    "your-data.md": ("sklearn",),
 }
-BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "---- the next block ----"
 
 

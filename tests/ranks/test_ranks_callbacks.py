@@ -5,6 +5,8 @@ Ranks are threads here (local_world.py).
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from fused_state import backend_of
 from local_world import on_ranks
@@ -13,6 +15,7 @@ from networks import Network
 from nnfs_gpu import Callback, CSVLogger, ModelCheckpoint, ReduceLROnPlateau, World
 
 NETWORK = Network((4, 24, 3))
+MAKING = threading.Lock()  # layers are made on the default backend
 
 
 class Script(Callback):
@@ -36,8 +39,9 @@ class Asks(Callback):
 
 def trained(folder, world):
     """The rate at the end, the parameters, and the losses that one was told, of a rank."""
-    model = NETWORK.model(backend_of("float32"))
-    X, y = NETWORK.data(model, 300)
+    with MAKING:
+        model = NETWORK.model(backend_of("float32"))
+        X, y = NETWORK.data(model, 300)
     asks = Asks()
     model.train(
         X,

@@ -9,6 +9,7 @@ import pytest
 from table_sources import read, refusal, stream
 
 from nnfs_gpu import images
+from nnfs_gpu.tables import encoding
 from nnfs_gpu.tables.missing import complete_rows
 from nnfs_gpu.tables.preprocessing import Preprocessing
 from nnfs_gpu.tables.reading import read_table
@@ -45,11 +46,9 @@ def test_inputs_are_standardized_numbers_and_a_column_for_each_text():
 
 
 def test_many_rows_come_block_by_block(monkeypatch):
-    from nnfs_gpu.tables import preprocessing
-
     made = fitted()
     whole = made.inputs(read(TABLE))
-    monkeypatch.setattr(preprocessing, "BLOCK", 2)
+    monkeypatch.setattr(encoding, "BLOCK", 2)
     assert made.inputs(read(TABLE)).tobytes() == whole.tobytes()
 
 

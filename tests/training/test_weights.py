@@ -12,7 +12,7 @@ from nnfs_gpu.data.order import order_of
 
 pytestmark = pytest.mark.default_backend
 
-ENGINES = ["layers"]
+ENGINES = ["layers", "auto"]
 GIVEN = {"print_every": None}
 COPIES = np.random.RandomState(3).randint(0, 4, len(X))
 

@@ -28,28 +28,24 @@ import numpy as np
 from ..compiling import compiling
 from ..driver import UnavailableError
 from . import cache as cuda_cache
-from .source import folder, source
+from .source import source
 
 REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
-NUMBERS = (  # how float32 arithmetic rounds
+NUMBERS = (  # how arithmetic rounds
     "--ftz=false",  # denormal numbers stay
     "--prec-div=true",  # division and square root to the last bit
     "--prec-sqrt=true",
+    "--fmad=false",  # a * b + c as it is written: once where it is an fma, else twice
 )
-# a * b + c is rounded as it is written: once where it is an fma, else twice, as on the CPU. The
-# fused step has its own sums so far, and leaves it to NVRTC where products meet sums.
-CONTRACTED = {"cuda": "--fmad=false", "fused_cuda": "--fmad=true"}  # by folder of kernels/
 
 
-def options(
-    file: str, dtype: np.dtype, architecture: str, definitions: Mapping[str, Any]
-) -> tuple[str, ...]:
-    """NVRTC's options for kernels/`file`.cu of `dtype` on `architecture` with these -D."""
+def options(dtype: np.dtype, architecture: str, definitions: Mapping[str, Any]) -> tuple[str, ...]:
+    """NVRTC's options for a kernel of `dtype` on `architecture` with these -D."""
     defined = (f"-D{name}={value}" for name, value in definitions.items())
     return (
         *("--std=c++17", f"--gpu-architecture={architecture}", *NUMBERS),
-        *(CONTRACTED[folder(f"{file}.cu")], f"-DREAL={REALS[dtype]}", *defined),
+        *(f"-DREAL={REALS[dtype]}", *defined),
     )
 
 
@@ -84,7 +80,7 @@ def code_for(
     text that does not compile.
     """
     architecture = architecture_for(capability, nvrtc.getSupportedArchs())
-    text, given = source(file), options(file, dtype, architecture, definitions)
+    text, given = source(file), options(dtype, architecture, definitions)
     key = (compiler_build(nvrtc), given, text)
     code = cuda_cache.load(key)
     if code is None:

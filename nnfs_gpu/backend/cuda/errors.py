@@ -106,7 +106,7 @@ def _no_memory(what: str) -> DeviceMemoryError:
     """`what` names the bytes that were asked for where CuPy asked."""
     return DeviceMemoryError(
         f"the GPU is out of memory: {what.rstrip('.')}{_free()}. Use a smaller batch_size, give "
-        "the data in blocks (README: data larger than memory), or free what other programs "
+        "the data in blocks (docs/scale.md), or free what other programs "
         "hold (nvidia-smi)"
     )
 

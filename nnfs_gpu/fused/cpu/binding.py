@@ -16,13 +16,14 @@ from ...backend import philox
 from ...kernels.fused_cpu import tables as k
 from ...network.network import Network
 from ...parameters import NAMES, PARAMETERS, factors
+from ...targets import weights_of
 from ..stages import StageParts
 from ..vocabulary import ACTIVATIONS, OPTIMIZERS
 from .layout import Layout
 
 Array = Any
 
-NOTHING: Any = (None, None, (0, 0, 0))  # no data, no targets, and where they do not lie
+NOTHING: Any = (None, None, None, (0, 0, 0))  # no data, targets, weights, and where they do not lie
 # Of the vocabulary: where the table holds the addresses of an optimizer's states on a layer, and
 # where the rules hold its settings.
 STATES = {"momentums": (k.W_FIRST, k.B_FIRST), "cache": (k.W_SECOND, k.B_SECOND)}
@@ -44,6 +45,7 @@ class Binding:
 
     gradients     (dweights, dbiases) of each stage, written by the kernels
     target_bytes  from one sample's target to the next, in the batch last given
+    weighted      whether that batch has weights
     """
 
     def __init__(self, model: Network, layout: Layout, parts: tuple[StageParts, ...]):
@@ -53,7 +55,7 @@ class Binding:
         self.gradients = [
             (np.zeros_like(part.dense.weights), np.zeros_like(part.dense.biases)) for part in parts
         ]
-        self.target_bytes = 0
+        self.target_bytes, self.weighted = 0, False
         self._constants = [  # (stage, its activation, the attribute) where there is one
             (s, part.activation, name)
             for s, (part, stage) in enumerate(zip(parts, plan.stages, strict=True))
@@ -72,7 +74,7 @@ class Binding:
         self._bound: list[tuple[Any, ...]] = [(None,)] * len(parts)
         self._factors: list[tuple[Any, ...]] = [()] * len(parts)
         self._rules: tuple[Any, ...] = ()
-        self._last: tuple[Any, Any, tuple[int, int, int]] = NOTHING
+        self._last: tuple[Any, Any, Any, tuple[int, int, int]] = NOTHING
         self._ordered: Any = None  # the order last given, and where it lies
         self._order_at = 0
 
@@ -163,12 +165,15 @@ class Binding:
         return x + row * wide, y + row * self.target_bytes
 
     def addresses(self, X: Array, y: Any) -> tuple[int, int, int]:
-        """(n, where the samples lie, where their targets lie); checked, as kernels do not look."""
-        t = getattr(y, "values", y)
-        if X is self._last[0] and t is self._last[1]:
-            return self._last[2]
+        """(n, where the samples lie, where their targets lie); checked, as kernels do not look.
+
+        Where their weights lie goes to the head, with the place of the first one's target.
+        """
+        t, w = getattr(y, "values", y), weights_of(y)
+        if X is self._last[0] and t is self._last[1] and w is self._last[2]:
+            return self._last[3]
         self._last = NOTHING  # what follows may not come to its end
-        given = X, t
+        given = X, t, w
         plan, backend, dtype = self.plan, self.model.backend, self.layout.dtype
         if X.dtype != dtype or not X.flags.c_contiguous:
             X = backend.asarray(X)
@@ -196,7 +201,21 @@ class Binding:
             X.__array_interface__["data"][0],
             t.__array_interface__["data"][0],
         )
-        self._converted = X, t  # alive until the step is done
-        same = X is given[0] and t is given[1]
-        self._last = (X, t, found) if same else NOTHING
+        w = self._weigh(w, n, found[2])
+        self._converted = X, t, w  # alive until the step is done
+        same = X is given[0] and t is given[1] and w is given[2]
+        self._last = (X, t, w, found) if same else NOTHING
         return found
+
+    def _weigh(self, w: Array | None, n: int, targets: int) -> Array | None:
+        """The weights of n samples as kernels read them, whose address goes to the head."""
+        head, self.weighted = self.layout.head, w is not None
+        head[k.WEIGHTS] = 0
+        if w is None:
+            return None
+        w = np.ascontiguousarray(w, self.layout.dtype)
+        if w.shape != (n,):
+            raise ValueError(f"weights: got shape {w.shape}, expected ({n},), one a sample")
+        head[k.WEIGHED] = targets
+        head[k.WEIGHTS] = w.ctypes.data
+        return w

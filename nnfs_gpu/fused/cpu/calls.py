@@ -53,22 +53,27 @@ class StepCalls:
         self._like = self.layout.dtype.type(0)
         self._tables = self.layout.head.ctypes.data
         self._workspaces = {0: self.layout.make_workspace()}  # by number of the thread
-        self._soft: bool | None = None  # whether the pointers in head are for soft targets
+        # Whether the pointers in head are for soft targets, and for weights.
+        self._kind: tuple[bool, bool] | None = None
         self._missed = 0  # operations that others could have helped with
         self._pool: Any = None  # whose workers those are that follow
 
     def _load_pointers(self) -> None:
         """The functions that this plan needs: compiled, or loaded from the disk."""
         head, plan = self.layout.head, self.plan
-        soft = bool(head[k.SOFT])
-        if self._soft == soft:
+        kind = soft, weighted = bool(head[k.SOFT]), bool(head[k.WEIGHTS])
+        if self._kind == kind:
             return
         real = numba.typeof(self._like)
         whole, precise = numba.int64, numba.float64
         loss = plan.loss
         if soft and plan.classes:
             loss += "_soft"
-        head[k.LOSS_POINTER] = pointers.LOSSES[loss].address(*[whole] * 7, real)
+        judge = pointers.LOSSES[loss].address(*[whole] * 7, real)
+        if weighted:
+            head[k.WEIGHED_LOSS_POINTER] = judge
+            judge = pointers.weighted.address(*[whole] * 7, real)
+        head[k.LOSS_POINTER] = judge
         update = pointers.UPDATES[plan.optimizer]
         head[k.UPDATE_POINTER] = update.address(whole, whole, whole, precise, whole, real)
         if any(stage.dropout for stage in plan.stages):
@@ -90,7 +95,7 @@ class StepCalls:
             head[k.GROUP_POINTER] = narrow_group.address(*step, *shape)
         else:
             head[k.GROUP_POINTER] = group.address(*step, whole, whole)
-        self._soft = soft
+        self._kind = kind
 
     def _load_gather(self) -> None:
         """The function that reads samples in an order."""

@@ -22,8 +22,9 @@ from ...backend.interrupts import insist
 from ...kernels.cpu.waiting import APART
 from ...kernels.fused_cpu import tables as k
 from ...kernels.fused_cpu.marks import fingerprint
-from ...network.engine import Batch, Message
+from ...network.engine import Batch, Message, weighed
 from ...network.network import Network
+from ...targets import per_weight
 from ..plan import Plan
 from ..stages import stage_parts
 from .binding import Binding
@@ -54,6 +55,7 @@ class FusedSteps(StepCalls):
     """
 
     name = "fused"
+    weights = True
 
     def __init__(self, model: Network, plan: Plan):
         self.model = model
@@ -125,8 +127,9 @@ class FusedSteps(StepCalls):
                 self._whole(X, y, len(part), part, fresh=True)
             done += len(part)
             once = self._heard(most, begun, len(part))
-        losses, right = measured[:, 0] / n, measured[:, 1] / (n * self.compared)
-        return losses, measured[:, 2].copy(), right, measured[:, 3].copy()
+        losses = per_weight(measured[:, k.LOSSES], measured[:, k.WEIGHT])
+        right = measured[:, k.RIGHT] / (n * self.compared)
+        return losses, measured[:, k.PENALTY].copy(), right, measured[:, k.RATE].copy()
 
     def sweeps(self, batch: int) -> int:
         """How many batches of so many samples go into one `sweep`; 0: not one of them."""
@@ -138,7 +141,8 @@ class FusedSteps(StepCalls):
         self, X: Array, y: Any, start: int, batch: int, steps: int, order: Array | None = None
     ) -> Array:
         """`steps` steps in one call, over batches of `batch` samples that follow each other from
-        number `start` on: what each has measured, (steps, 4): losses, right answers, penalty, rate.
+        number `start` on: what each has measured, (steps, 5): losses, right answers, penalty, rate,
+        and its samples or the sum of their weights.
 
         order  int64 (samples,): sample number k is row order[k]. Rows are read where they lie.
 
@@ -191,6 +195,8 @@ class FusedSteps(StepCalls):
                 self._call(*where, rows, at + start, per, 1, what, self._measured)
             self._batch.add(n, total)
             self._words[self._message.rows] = self._batch.rows
+            if self._binding.weighted:
+                self._words[self._message.weighed] += n
         except BaseException:
             self._batch.forget()
             raise
@@ -224,6 +230,7 @@ class FusedSteps(StepCalls):
 
     def _finish(self, fresh: bool) -> tuple[float, float, float]:
         n = self._batch.end(int(self._words[self._message.rows]))
+        weighed(int(self._words[self._message.weighed]), n)  # or it raises
         return self._update(0, 0, n, n, 1, k.FINISH, self._measured, fresh)
 
     # ---- inside a step ----
@@ -256,12 +263,15 @@ class FusedSteps(StepCalls):
         which it opens its last step; then the rest is written, once more if need be.
         """
         before, last = self._ledger.before(fresh), self._turn + steps - 1
+        weighted = self._binding.weighted
+        if not what & k.GROUPS:
+            weighted = bool(self._words[self._message.weighed])
         try:
             self._call(x, y, n, 0, per, steps, what, into, along, order)
-            return self._ledger.done(before, n, steps, into)
+            return self._ledger.done(before, n, steps, into, weighted)
         except BaseException:
             if self.layout.cells[k.OPENED * APART] == last:
-                insist(lambda: self._ledger.done(before, n, steps, into))
+                insist(lambda: self._ledger.done(before, n, steps, into, weighted))
             raise
 
     def _call(

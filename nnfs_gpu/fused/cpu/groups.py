@@ -86,7 +86,7 @@ class Groups:
         """
         if groups > self._room:
             sums = np.empty((groups, self.layout.gradients), self.layout.dtype)
-            totals = np.empty((groups, 2))
+            totals = np.empty((groups, k.TOTAL_FIELDS))
             before, self.arrays = self.arrays, (*self.arrays, sums, totals)
             self.layout.head[k.SUMS] = sums.ctypes.data
             self.layout.head[k.TOTALS] = totals.ctypes.data

@@ -14,6 +14,7 @@ import numpy as np
 from ...kernels.cpu.vectors import REGISTER_BYTES
 from ...kernels.cpu.waiting import APART
 from ...kernels.fused_cpu import pointers, tables as k
+from ...kernels.fused_cpu.losses import rows_of_room
 from ...kernels.fused_cpu.narrow_blocks import UNITS
 from ..plan import Plan
 
@@ -86,6 +87,7 @@ class Layout:
     def _sizes(self) -> None:
         plan = self.plan
         self.head[k.STAGES] = len(plan.stages)
+        self.head[k.ROOM_ROWS] = rows_of_room(plan.n_outputs)
         for row, stage in zip(self.table, plan.stages, strict=True):
             row[k.INPUTS], row[k.OUTPUTS] = stage.n_inputs, stage.n_outputs
             known = pointers.ACTIVATIONS[stage.activation]
@@ -148,21 +150,20 @@ class Layout:
             outputs = int(row[k.OUTPUTS])
             row[k.D_AT] = d[s % 2]
             if s < last:
-                row[k.Y_AT] = table[s + 1, k.X_AT]
                 row[k.DROPOUT] = self.plan.stages[s].dropout
                 if row[k.DROPOUT]:
-                    row[k.Y_AT] = self._reserve(outputs * pitch)
                     row[k.MASK_AT] = self._reserve(outputs * pitch)
                     masks = max(masks, outputs * tile + 8)
             if not row[k.BY_LANES]:
                 # One more register, as above.
                 turned = max(turned, int(row[k.PADDED] + self.lanes) * tile)
-        head[k.ROOM_AT] = self._reserve(8 * pitch)
+        head[k.ROOM_AT] = self._reserve(head[k.ROOM_ROWS] * pitch)
         head[k.TARGETS_AT] = self._reserve(table[last, k.OUTPUTS] * pitch)
         head[k.GATHERED_AT] = self._reserve(table[last, k.OUTPUTS] * tile)
         head[k.TURNED_AT] = self._reserve(turned)
         head[k.MASKS_AT] = self._reserve(masks)
         self._tiles = self._at
+        head[k.WEIGHTS_AT] = self._reserve(tile)
         for row in table:
             if row[k.BY_LANES]:
                 count = (row[k.INPUTS] + 1) * row[k.OUTPUTS] * self.lanes
@@ -179,9 +180,10 @@ class Layout:
         head[k.TILE], head[k.PITCH], head[k.NARROW] = tile, pitch, units
         first[k.X_AT] = self._reserve((inputs + 1) * pitch)
         last[k.D_AT] = self._reserve(outputs * pitch)
-        head[k.ROOM_AT] = self._reserve(8 * pitch)
+        head[k.ROOM_AT] = self._reserve(head[k.ROOM_ROWS] * pitch)
         head[k.TARGETS_AT] = self._reserve(outputs * pitch)
         head[k.GATHERED_AT] = self._reserve(outputs * tile)
+        head[k.WEIGHTS_AT] = self._reserve(tile)
         head[k.ZEROS_AT] = self._reserve(pitch)
         head[k.PRODUCTS_AT] = self._reserve(products * pitch)
         head[k.GATES_AT] = self._reserve(tile * units // (8 * self.dtype.itemsize))

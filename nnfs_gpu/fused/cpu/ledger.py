@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...kernels.fused_cpu import tables as k
 from ...network.network import Network
+from ...targets import per_weight
 from ..stages import StageParts
 
 Array = Any
-Before = tuple[int, list[int], tuple[Any, int, Any, int], bool]
+Before = tuple[int, list[int], tuple[Any, Any, Any, int], bool]
 
 
 class Ledger:
@@ -37,23 +39,30 @@ class Ledger:
     def before(self, fresh: bool) -> Before:
         """What steps count on from; `fresh`: the sums begin anew with each of them."""
         loss, accuracy = self.model.loss, self.model.accuracy
-        sums: tuple[Any, int, Any, int] = 0.0, 0, 0.0, 0
+        sums: tuple[Any, Any, Any, int] = 0.0, 0, 0.0, 0
         if not fresh:
             sums = loss.accumulated_sum, loss.accumulated_count, 0.0, 0
             if accuracy is not None:
                 sums = *sums[:2], accuracy.accumulated_sum, accuracy.accumulated_count
         return self.model.optimizer.iterations, [one.calls for one in self._dropouts], sums, fresh
 
-    def done(self, before: Before, n: int, steps: int, into: Array) -> tuple[float, float, float]:
+    def done(
+        self, before: Before, n: int, steps: int, into: Array, weighted: bool
+    ) -> tuple[float, float, float]:
         """`steps` steps over n samples are done, each of which measured a row of `into`; gives the
-        mean loss, penalty and accuracy of the last.
+        mean loss, penalty and accuracy of the last. weighted: the samples have weights.
         """
         iterations, calls, (losses, rows, hits, compared), fresh = before
-        loss, right, penalty, _ = into[-1].tolist()
+        loss, right, penalty, _, weight = into[-1].tolist()
         count, model = n * self._outputs, self.model
-        for one in into[-1 if fresh else 0 :, :2].tolist():  # in order: the bits of single steps
+        new = into[-1 if fresh else 0 :]
+        for one in new[:, :2].tolist():  # in order: the bits of single steps
             losses, hits = losses + one[0], hits + one[1]
             rows, compared = rows + n, compared + count
+        if weighted:
+            rows = before[2][1]
+            for one in new[:, k.WEIGHT].tolist():
+                rows += one
         optimizer, accuracy = model.optimizer, model.accuracy
         optimizer.iterations = iterations + steps - 1
         optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
@@ -66,4 +75,4 @@ class Ledger:
         for dropout, number in zip(self._dropouts, calls, strict=True):
             dropout.calls = number + steps
         model.forget_pass()
-        return loss / n, penalty, right / count
+        return per_weight(loss, weight), penalty, right / count

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import philox
+from ...backend.powers import powers
 from ...network.network import Network
 from ...optimizers import moved
 from ...parameters import NAMES, factors
@@ -142,16 +143,18 @@ class Schedule:
 
 
 def _rates(optimizer: Any, rows: int) -> np.ndarray:
-    """Learning rate and Adam's corrections of steps iterations, iterations + 1, ... (rows, 3)."""
-    iterations = np.arange(optimizer.iterations, optimizer.iterations + rows, dtype=np.float64)
+    """Learning rate and the factors of Adam's corrections of steps iterations, iterations + 1, ...:
+    (rows, 3).
+    """
+    iterations = np.arange(optimizer.iterations, optimizer.iterations + rows)
     found = np.ones((rows, 3))
     if optimizer.decay:
         found[:, 0] = optimizer.learning_rate * (1.0 / (1.0 + optimizer.decay * iterations))
     else:
         found[:, 0] = optimizer.current_learning_rate
     for column, name in ((1, "beta_1"), (2, "beta_2")):
-        beta = getattr(optimizer, name, 0.0)
-        found[:, column] = 1.0 - beta ** (iterations + 1)
+        beta = float(getattr(optimizer, name, 0.0))
+        found[:, column] = 1 / (1 - powers(beta, iterations + 1))
     return found
 
 

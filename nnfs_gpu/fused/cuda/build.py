@@ -68,7 +68,6 @@ def is_narrow(plan: Plan, targets: int) -> bool:
     """True for one hidden layer between few inputs and few outputs, which has a faster kernel."""
     if len(plan.stages) != 2 or plan.stages[0].dropout:
         return False
-    # The last of two or more scores is not computed where the targets are labels.
     if _narrow_rows(plan, targets) > 16 or _is_one_class(plan):
         return False
     groups = narrow_groups(plan, targets)
@@ -131,8 +130,12 @@ def _narrow(
 
 def _narrow_rows(plan: Plan, targets: int) -> int:
     """Numbers of a hidden unit: weights of its inputs, bias, weights to the outputs that count."""
-    left_out = plan.classes and targets != NUMBERS
-    return plan.n_inputs + 1 + plan.n_outputs - left_out
+    return plan.n_inputs + 1 + plan.n_outputs - _differences(plan, targets)
+
+
+def _differences(plan: Plan, targets: int) -> bool:
+    """Whether the last score counts as 0 and is not computed: where the CPU does so, too."""
+    return plan.narrow is not None and plan.classes and targets != NUMBERS
 
 
 def _narrow_bytes(plan: Plan, targets: int, threads: int, tile: int) -> int:
@@ -253,6 +256,7 @@ def _build(
         "TARGETS": targets,
         "PENALTIES": int(penalties),
         "NARROW": narrow,
+        "DIFFERENCES": int(narrow and _differences(plan, targets)),
         "THREADS": threads,
         "TILE": tile,
         "BLOCKS": per_processor,
