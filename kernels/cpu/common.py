@@ -20,7 +20,7 @@ import numpy as np
 
 from .cache import KernelCache
 from .compiler import OPTIONS, Kernel
-from .elementary import exp, log
+from .elementary import exp_below_0, log
 
 TILE = np.uint64(2048)  # elements that stay in the first-level cache between passes
 CHUNK = np.uint64(1024)  # elements that a reduction adds up at a time, whatever the threads
@@ -51,10 +51,10 @@ def pointer(function):
 
 
 @jit
-def exp_in_place(a):
-    """a = exp(a) for a flat array, in one vectorized loop."""
+def exp_below_0_in_place(a):
+    """a = exp(a) for a flat array of numbers up to 0, or NaN, in one vectorized loop."""
     for k in range(a.shape[0]):
-        a[k] = exp(a[k])
+        a[k] = exp_below_0(a[k])
 
 
 @jit

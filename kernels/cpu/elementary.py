@@ -6,6 +6,7 @@ followed by a sum as one fma, so that nothing is left to contract or to reorder.
 `kernels/cuda/elementary.cuh` in CUDA C++ and this text in Numba CUDA: the same bits again.
 
     exp(x), log(x), tanh(x), fma(a, b, c)   in kernels, of float32 or float64 numbers
+    exp_below_0(x)                          exp(x) for x <= 0 or NaN, a comparison less
     log_near_one(f)                         log(1 + f) where 1 + f lies around 1
     emit_exp, emit_log, emit_tanh ...       the same for an `Emitter`, whose values may be registers
 
@@ -119,8 +120,16 @@ def emit_exp(emit, x):
     x = k ln 2 + r with |r| <= ln 2 / 2: exp(x) = 2^k exp(r), exp(r) a polynomial. 2^k is applied
     in two factors, so that denormal results round once.
     """
+    most = emit.constant(_format(emit).largest)
+    over = emit.builder.fcmp_ordered(">", x, most)
+    return emit_exp_below_0(emit, emit.builder.select(over, most, x))
+
+
+def emit_exp_below_0(emit, x):
+    """The same for x <= 0 or NaN, a comparison less."""
     form, builder = _format(emit), emit.builder
-    x = emit.within(x, emit.constant(form.smallest), emit.constant(form.largest))
+    least = emit.constant(form.smallest)
+    x = builder.select(builder.fcmp_ordered("<", x, least), least, x)
     less, bits = _reduced_exp(emit, form, x)
     y = builder.fadd(less, emit.constant(1.0))
     # `bits` are those of `shift` and k: k + 2 bias, which is positive, is halved.
@@ -261,6 +270,7 @@ def function(emitted, name, meaning):
 
 
 exp = function(emit_exp, "exp", "exp(x), of the type of x; vectorizes.")
+exp_below_0 = function(emit_exp_below_0, "exp_below_0", "exp(x) for x <= 0 or NaN; vectorizes.")
 log = function(emit_log, "log", "log(x) for normal x > 0, of the type of x; vectorizes.")
 log_near_one = function(emit_log_near_one, "log_near_one", "log(1 + f), 1 + f around 1; see above.")
 tanh = function(emit_tanh, "tanh", "tanh(x), of the type of x; vectorizes.")

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .common import TILE, exp_in_place, jit, log_in_place, row
+from .common import TILE, exp_below_0_in_place, jit, log_in_place, row
 from .elementary import fma
 from .label_rows import label_rows
 from .losses import cross_entropy_forward_soft, true_probability_row
@@ -73,7 +73,7 @@ def softmax_forward(start, stop, x, y):
     for first in range(start, stop, rows):
         last = min(first + rows, stop)
         _shift_rows((x,), y, np.int64(first), np.int64(last))
-        exp_in_place(y[first:last].reshape(-1))
+        exp_below_0_in_place(y[first:last].reshape(-1))
         _scale_rows((y,), y, np.int64(first), np.int64(last))
 
 

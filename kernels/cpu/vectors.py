@@ -199,10 +199,6 @@ class Emitter:
         bound = self.splat(self.builder.trunc(first, LANE))
         return self.builder.icmp_signed(">=", numbers, bound)
 
-    def chosen(self, lanes):
-        """The lanes of a list of truths, for `select`."""
-        return ir.Constant(self.shaped(ir.IntType(1)), lanes)
-
     def select(self, lanes, value, other):
         """`value` in these lanes, `other` in the rest."""
         return self.builder.select(lanes, value, other)

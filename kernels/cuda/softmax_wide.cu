@@ -21,6 +21,8 @@
 
 constexpr int BLOCK = 256;
 constexpr int WARPS = BLOCK / WARP;
+// Three blocks a multiprocessor are asked for, no more: left to itself, the compiler aims at more and
+// moves a few registers to memory to get there.
 
 __device__ __forceinline__ index_t chunks_of(index_t columns) { return (columns + CHUNK - 1) / CHUNK; }
 
@@ -42,7 +44,7 @@ __device__ __forceinline__ void put(real v, real* result) {
   if (threadIdx.x % WARP == 0) *result = v;
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_largest_wide(const real* __restrict__ x, real* __restrict__ largest, index_t columns) {
   each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
     real m = minus_infinity();
@@ -66,7 +68,7 @@ __device__ __forceinline__ real row_total(const real* __restrict__ sums, index_t
   return sum_of_chunks(sums + blockIdx.x * chunks, chunks);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_sums_wide(const real* __restrict__ x, const real* __restrict__ largest, real* __restrict__ sums,
                   index_t columns) {
   const real m = row_maximum(largest, columns);
@@ -78,7 +80,7 @@ softmax_sums_wide(const real* __restrict__ x, const real* __restrict__ largest, 
   });
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_forward_wide(const real* __restrict__ x, const real* __restrict__ largest,
                      const real* __restrict__ sums, real* __restrict__ y, index_t columns) {
   const real m = row_maximum(largest, columns), scale = real(1) / row_total(sums, columns);
@@ -88,7 +90,7 @@ softmax_forward_wide(const real* __restrict__ x, const real* __restrict__ larges
   });
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_cross_entropy_wide(const real* __restrict__ x, const real* __restrict__ largest,
                            const real* __restrict__ sums, const int* __restrict__ t,
                            real* __restrict__ loss, real* __restrict__ dx, index_t columns,
@@ -109,7 +111,7 @@ softmax_cross_entropy_wide(const real* __restrict__ x, const real* __restrict__ 
   });
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_cross_entropy_soft_wide(const real* __restrict__ x, const real* __restrict__ largest,
                                 const real* __restrict__ sums, const real* __restrict__ t,
                                 real* __restrict__ losses, real* __restrict__ dx, index_t columns,
@@ -128,7 +130,7 @@ softmax_cross_entropy_soft_wide(const real* __restrict__ x, const real* __restri
 }
 
 // loss = -(sum of the chunks' losses). Any grid.
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_losses_wide(const real* __restrict__ losses, real* __restrict__ loss, index_t n, index_t chunks) {
   each_row(n, WARP, [=](index_t row, int lane, bool here) {
     const real total = sum_of_chunks(losses + row * chunks, chunks);
@@ -136,7 +138,7 @@ softmax_losses_wide(const real* __restrict__ losses, real* __restrict__ loss, in
   });
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_dots_wide(const real* __restrict__ dy, const real* __restrict__ y, real* __restrict__ dots,
                   index_t columns) {
   each_chunk(columns, [&](index_t chunk, index_t first, index_t last) {
@@ -147,7 +149,7 @@ softmax_dots_wide(const real* __restrict__ dy, const real* __restrict__ y, real*
   });
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 3)
 softmax_backward_wide(const real* __restrict__ dy, const real* __restrict__ y,
                       const real* __restrict__ dots, real* __restrict__ dx, index_t columns) {
   const real dot = row_total(dots, columns);

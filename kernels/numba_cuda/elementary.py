@@ -170,6 +170,7 @@ def _made(emitted, arguments=1):
 
 FUNCTIONS = {
     elementary.exp: _made(elementary.emit_exp),
+    elementary.exp_below_0: _made(elementary.emit_exp_below_0),
     elementary.log: _made(elementary.emit_log),
     elementary.log_near_one: _made(elementary.emit_log_near_one),
     elementary.tanh: _made(elementary.emit_tanh),

@@ -12,7 +12,7 @@ becomes `bad`, which the caller sets to NaN.
 import numpy as np
 
 from ..cpu import losses, philox, reductions, softmax
-from .device import cuda, device, exp, log
+from .device import cuda, device, exp_below_0, log
 
 # ---- softmax of rows of up to 64 classes ----
 
@@ -29,7 +29,7 @@ def _softmax_row(i, C, x, y):
     """y = exp(x - max) / sum(exp(x - max))."""
     _shift_row(i, C, x, y)
     for c in range(C):
-        y[i, c] = exp(y[i, c])
+        y[i, c] = exp_below_0(y[i, c])
     _scale_row(i, C, y)
 
 

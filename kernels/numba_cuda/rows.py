@@ -13,7 +13,7 @@ import math
 
 from ..cpu import losses, softmax
 from ..cpu.row_order import CHUNKS, LANES
-from .device import cuda, device, exp, larger, log
+from .device import cuda, device, exp_below_0, larger, log
 
 _FLOAT32_CHUNK, _FLOAT64_CHUNK = CHUNKS[4], CHUNKS[8]
 MINUS_INFINITY = -math.inf
@@ -103,7 +103,7 @@ def _softmax(C, i, x, y, shared):
     k, B = cuda.threadIdx.x, cuda.blockDim.x
     largest = _largest(C, i, x, shared)
     for c in range(k, C, B):
-        y[i, c] = exp(x[i, c] - largest)
+        y[i, c] = exp_below_0(x[i, c] - largest)
     cuda.syncthreads()  # others add up what this thread has written
     scale = y.dtype.type(1) / _row_sum(_plus_number, C, i, (y,), shared)
     for c in range(k, C, B):

@@ -127,13 +127,13 @@ def wider(dtype):
 
 def test_exp_of_the_kernels_is_as_good_as_stated(dtype):
     """Below one unit in the last place; half a unit more where the result is denormal."""
-    from nnfs_gpu.kernels.cpu.common import exp_in_place
+    from nnfs_gpu.kernels.cpu.common import exp_below_0_in_place
 
-    low, high = (-103.9, 88.7) if dtype == np.float32 else (-745.1, 709.7)
-    x = np.random.RandomState(0).uniform(low, high, 200_000).astype(dtype)
+    low = -103.9 if dtype == np.float32 else -745.1
+    x = np.random.RandomState(0).uniform(low, 0, 200_000).astype(dtype)
     x = np.concatenate([x, (x / 300).astype(dtype), np.zeros(1, dtype)])
     y = x.copy()
-    exp_in_place(y)
+    exp_below_0_in_place(y)
     expected = np.exp(x.astype(wider(dtype)))
     denormal = expected < np.finfo(dtype).tiny
     error = errors_in_units(y, expected)
@@ -144,11 +144,11 @@ def test_exp_of_the_kernels_is_as_good_as_stated(dtype):
 
 
 def test_exp_of_the_kernels_beyond_its_range(dtype):
-    from nnfs_gpu.kernels.cpu.common import exp_in_place
+    from nnfs_gpu.kernels.cpu.common import exp_below_0_in_place
 
-    x = np.array([math.nan, math.inf, -math.inf, 1000, -1000, -0.0], dtype)
-    exp_in_place(x)
-    np.testing.assert_array_equal(x, np.array([math.nan, math.inf, 0, math.inf, 0, 1], dtype))
+    x = np.array([math.nan, -math.inf, -1000, -0.0], dtype)
+    exp_below_0_in_place(x)
+    np.testing.assert_array_equal(x, np.array([math.nan, 0, 0, 1], dtype))
 
 
 def test_log_of_the_kernels_is_as_good_as_stated(dtype):
