@@ -80,14 +80,17 @@ def train(backend: Any, network: str) -> str:
         check_exact(*(backend.to_numpy(x) for x in (a, b, product)))
         return product
 
-    backend._dot = checked
     samples, *widths = NETWORKS[network]
     rng = np.random.RandomState(1)
     X = rng.randint(-3, 4, (samples, widths[0])).astype(backend.dtype)
     y = (abs(X).sum(axis=1) % CLASSES).astype(np.int32)
-    with use_backend(backend):
-        model = _model(rng, widths)
-        history = model.train(X, y, epochs=STEPS, print_every=None, engine="layers")
+    backend._dot = checked  # of this one, which others get from get_backend as well
+    try:
+        with use_backend(backend):
+            model = _model(rng, widths)
+            history = model.train(X, y, epochs=STEPS, print_every=None, engine="layers")
+    finally:
+        del backend._dot
     assert products == 3 * STEPS * len(widths)
     assert history["loss"][-1] < 0.8 * history["loss"][0]
     parameters = [backend.to_numpy(a) for pair in model.get_parameters() for a in pair]
