@@ -25,11 +25,18 @@ class Loss(Part):
 
     A loss of your own needs `forward` and `backward`; `__init__` need not call ours. In a
     `Model` both get plain arrays, targets in the form in which they were given.
+
+    Attributes
+    ----------
+    sample_weights : bool
+        Of a loss of your own, whether samples may have weights: True where row i of `dinputs` is
+        the derivative of loss i divided by the number of samples.
     """
 
     dinputs: Any = LeftByPass()
     accumulated_sum: Any = 0.0
-    accumulated_count: int = 0
+    accumulated_count: Any = 0  # samples, or the sum of their weights
+    sample_weights: bool = False
     trainable_layers: Sequence[Any] = ()
 
     def forward(self, y_pred: Any, y_true: Any) -> Array:

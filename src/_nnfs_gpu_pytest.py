@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-FIXTURE, OPTION = "nnfs_backend", "--nnfs-backend"
+FIXTURE, OPTION, VARIABLE = "nnfs_backend", "--nnfs-backend", "NNFS_GPU_BACKEND"
 ALL = "all"
 
 
@@ -63,7 +63,9 @@ def _names(config: pytest.Config) -> list[str]:
     """The names asked for. Raises UsageError for others than nnfs_gpu knows."""
     from nnfs_gpu import available_backends
 
-    given = ",".join(config.getoption(OPTION)) or os.environ.get("NNFS_GPU_BACKEND") or ALL
+    given, where = ",".join(config.getoption(OPTION)), OPTION
+    if not given:
+        given, where = os.environ.get(VARIABLE) or ALL, VARIABLE
     names = list(dict.fromkeys(name.strip() for name in given.split(",")))
     found = available_backends()
     if names == [ALL]:
@@ -71,7 +73,7 @@ def _names(config: pytest.Config) -> list[str]:
     unknown = [name for name in names if name not in ("auto", *found)]
     if unknown:
         raise pytest.UsageError(
-            f"{OPTION}: got {unknown[0]!r}, expected {ALL}, or of auto, {', '.join(found)}, with "
+            f"{where}: got {unknown[0]!r}, expected {ALL}, or of auto, {', '.join(found)}, with "
             "commas between"
         )
     return names

@@ -194,7 +194,7 @@ def train(
         int, Option(metavar="STEPS", min=1, help="Steps between two checkpoints.")
     ] = 500,
     json_target: JsonTarget = None,
-    no_plot: Annotated[bool, Option("--no-plot", help="Draw no decision.png.")] = False,
+    no_plot: Annotated[bool, Option("--no-plot", help="Draw no picture.")] = False,
     animate: Annotated[
         bool,
         Option("--animate", help="Also draw training.gif: what the network says where, by epoch."),

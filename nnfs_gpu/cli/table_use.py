@@ -16,6 +16,7 @@ from ..tables.preprocessing import Preprocessing
 from ..tables.table import Table
 from ..tables.target import Classes
 from .common import BATCH
+from .errors import InputError
 from .table import form_of, in_options, quantity_rows, source_of
 
 
@@ -66,6 +67,8 @@ def measured(model: Model, source: str, reading: Reading) -> tuple[dict[str, Any
 def answered(model: Model, source: str, probabilities: bool, reading: Reading) -> Iterator[bytes]:
     """The lines of a CSV with an answer for each row, after their header. Raises InputError."""
     made: Preprocessing = model.preprocessing
+    if probabilities and not isinstance(made.target, Classes):
+        raise InputError(f"--probabilities: {made.target.name!r} is a number, and has no classes")
     with in_options():
         table = read(made, source, "INPUT", reading)
         X = made.inputs(table, unknown=reading.unknown, dtype=model.backend.dtype)

@@ -127,7 +127,7 @@ class InBlocks:
         else:
             self._kind = kind
             X, targets = self._checked(X, y, start, raw(given[1]))
-        return X, self._weighting.on(targets, self._weights(given[2], X.shape[0], where))
+        return X, self._weigh_block(targets, given[2], where)
 
     # ---- weights ----
     @property
@@ -145,21 +145,20 @@ class InBlocks:
         self._weighting = weighting
         weighting.count(self._targets)
 
-    def _weights(self, given: Any, samples: int, where: str) -> Array | None:
-        """The weights that came with a block, checked; None where it came without."""
+    def _weigh_block(self, y: Targets, given: Any, where: str) -> Targets:
+        """`y` with the weights that came with its block, checked; None where it came without."""
         if self._weighted not in (None, given is not None):
             raise TypeError(
                 f"{where}: got {'a triple' if given is not None else 'a pair'} after blocks of the "
                 "other kind; expected all of them (X, y), or all (X, y, sample_weight)"
             )
         self._weighted = given is not None
-        if given is None:
-            return None
-        self._weighting.check_loss()
-        known = self._seen and waits(given)
-        w = self._weighting.numbers(given, samples, where, known)
-        self._counts = self._counts or self._seen or bool(self.backend.to_numpy(w).any())
-        return w
+        if self._weighted:
+            self._weighting.check_loss()
+        y = self._weighting.of_block(y, given, where, self._seen)
+        if self._weighted and not self._seen and not self._counts:
+            self._counts = bool(self.backend.to_numpy(y.weights).any())
+        return y
 
     def _passed(self) -> None:
         """A whole pass has come to its end. Raises ValueError where nothing counts."""

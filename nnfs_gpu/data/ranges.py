@@ -7,7 +7,6 @@ are checked.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -115,6 +114,7 @@ class Mapped(ByRange):
             )
         self.samples = self.X.shape[0]
         self._sample_weight: np.ndarray | None = None
+        self._unit = 1.0  # by which weights are multiplied
         for rows in self._blocks():
             self._checked(self.X[rows], self.y[rows], rows.start)
         self._seen = True
@@ -125,20 +125,19 @@ class Mapped(ByRange):
         if weighting.sample_weight is not None:
             self._sample_weight = weighting.on_host(self.samples)
         weighting.count(self._targets)
-        form: Any = self._form
-        y, found = copy.copy(form), False
-        for rows in self._blocks():
-            y.values = self.backend.asarray(self.y[rows], form.values.dtype)
-            found = found or bool(self.backend.to_numpy(self._with_weights(y, rows).weights).any())
-        weighting.some(found)
+        self._unit = weighting.unit(max(float(self._products(r).max()) for r in self._blocks()))
 
-    def _with_weights(self, y: Targets, rows: slice | Order) -> Targets:
-        weights = None
+    def _products(self, rows: Any) -> np.ndarray:
+        """The weights of these rows, checked, in float64."""
+        weights, y = None, self.y[rows]
         if self._sample_weight is not None:
             block = f", the block at row {rows.start}" if isinstance(rows, slice) else ""
             given = self._sample_weight[rows]
-            weights = self._weighting.numbers(given, len(y), f"{self.what}{block}")
-        return self._weighting.on(y, weights)
+            weights = self._weighting.checked(given, len(y), f"{self.what}{block}")
+        return self._weighting.products(y, weights)
+
+    def _with_weights(self, y: Targets, rows: Any) -> Targets:
+        return self._weighting.carried(y, self._products(rows), self._unit) if self.weighted else y
 
     def _range(self, start: int, stop: int, order: Order | None) -> tuple[Array, Targets]:
         if order is None:

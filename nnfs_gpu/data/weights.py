@@ -2,6 +2,11 @@
 
 `held.data_of` makes one `Weighting` of what a call was given, and every kind of data asks it for
 targets with their weights (`targets.Targets.weights`), which losses and engines read.
+
+What a loss is divided by takes the scale of all weights out of it, and sums of weights have digits
+from some 2^62 down to 2^-70 (kernels/fused_cpu/exact.py). So weights are scaled, by a power of two
+that makes the largest of all data one from 1 to 2. Of blocks, whose weights come when their turn
+does, the weights must lie around 1 as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..backend.arrays import plain, prefixed, waits
+from ..backend.arrays import prefixed, to_host, waits
 from ..losses import Loss_BinaryCrossentropy, Loss_CategoricalCrossentropy
 from ..network.checks import width_out
 from ..network.network import Network, loss_of
@@ -22,6 +27,7 @@ from ..targets import Targets
 Array = Any
 
 NAME = "sample_weight"
+LARGEST = 1e6  # of blocks; and 1 / LARGEST the smallest above 0
 
 
 class Weighting:
@@ -40,7 +46,8 @@ class Weighting:
     ):
         self.model, self.backend, self.what = model, model.backend, what
         self.sample_weight, self.class_weight = sample_weight, class_weight
-        self._table: Array | None = None  # of classes
+        self._table: np.ndarray | None = None  # of classes
+        self._on_backend: Array | None = None  # the same, scaled
         if self:
             self.check_loss()
 
@@ -74,7 +81,7 @@ class Weighting:
             found = counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1))
         else:
             found = self._given(classes)
-        self._table = self.backend.asarray(found)
+        self._table = found
 
     def _classes(self) -> int:
         loss, outputs = self.model.loss, width_out(self.model.layers, 0)
@@ -116,39 +123,37 @@ class Weighting:
 
     def described(self) -> Any:
         """The weights of the classes, for a checkpoint; None where all are 1."""
-        return None if self._table is None else self.backend.to_numpy(self._table).tolist()
+        return None if self._table is None else self._table.tolist()
 
-    # ---- samples ----
-    def numbers(self, given: Any, samples: int, where: str, known: bool = False) -> Array:
-        """Weights (samples,) on the backend, in its dtype. Raises for what is none.
-
-        known  of an earlier pass: nothing waits for a device, to look at them again
-        """
-        w = checks.array(self.backend, given, where, NAME)
-        self._check_shape(w.shape, samples, where)
-        if known and waits(given):
-            return w
-        host = self.backend.to_numpy(w)
-        bad = ~((host >= 0) & (host < np.inf))  # NaN, too
+    # ---- samples: of data whose rows are known ----
+    def checked(self, given: Any, samples: int, where: str) -> np.ndarray:
+        """Weights (samples,) on the host, in float64. Raises TypeError or ValueError for others."""
+        try:
+            w = to_host(given, NAME)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise prefixed(error, where) from error
+        self.check_shape(w.shape, samples, where)
+        bad = ~((w >= 0) & (w < np.inf))  # NaN, too
         if bad.any():
             row = int(np.argmax(bad))
             raise ValueError(
-                f"{where}: got {NAME} {host[row]} at index {row}, expected finite numbers of at "
+                f"{where}: got {NAME} {w[row]} at index {row}, expected finite numbers of at "
                 "least 0; 0 leaves a sample out"
             )
-        return w
+        return w.astype(np.float64)
 
     def on_host(self, samples: int) -> np.ndarray:
         """`sample_weight` as it lies on the host: a memory map is not read."""
         try:
-            w = plain(self.sample_weight, NAME)
+            w = to_host(self.sample_weight, NAME)
         except (TypeError, ValueError, RuntimeError) as error:
             raise prefixed(error, self.what) from error
-        self._check_shape(w.shape, samples, self.what)
+        self.check_shape(w.shape, samples, self.what)
         return w
 
     @staticmethod
-    def _check_shape(shape: tuple[int, ...], samples: int, where: str) -> None:
+    def check_shape(shape: tuple[int, ...], samples: int, where: str) -> None:
+        """Raises ValueError where it is not that of a number a sample."""
         if shape != (samples,):
             column = len(shape) > 1 and np.prod(shape) == samples
             remedy = f": use {NAME}.reshape(-1)" if column else ""
@@ -157,29 +162,40 @@ class Weighting:
                 f"sample{remedy}"
             )
 
-    def on(self, y: Targets, weights: Array | None) -> Targets:
-        """`y` with its weights: of its samples, those given here, times those of its classes."""
-        if self._table is not None:
-            of_classes = self._table[self._labels(y.values)]
-            weights = of_classes if weights is None else weights * of_classes
-        if weights is None:
-            return y
+    def products(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """Weights of samples, or 1, times those of their classes; y: the targets on the host."""
+        found = np.ones(len(y)) if weights is None else weights
+        with np.errstate(over="ignore"):  # `unit` refuses it
+            return found if self._table is None else found * self._table[self._labels_on_host(y)]
+
+    def unit(self, largest: float) -> float:
+        """The power of two by which all weights are multiplied. Raises ValueError where all of them
+        are 0, or the largest is infinite.
+        """
+        self.some(largest > 0)
+        if not np.isfinite(largest):
+            raise ValueError(
+                f"{self.what}: {NAME} times class_weight is infinite; divide each by its largest"
+            )
+        return float(np.ldexp(1.0, min(1 - int(np.frexp(largest)[1]), 1023)))
+
+    def carried(self, y: Targets, products: Array, unit: float) -> Targets:
+        """`y` with these weights times `unit`, in the backend's dtype."""
         weighted = copy.copy(y)  # the user may have made `y`
-        weighted.weights = weights
+        weighted.weights = self.backend.asarray(products * unit)
         return weighted
 
     def whole(self, y: Targets) -> Targets:
-        """The same for the targets of all samples, with `sample_weight`.
+        """The targets of all samples with `sample_weight` and the weights of their classes.
 
         Raises ValueError where all weights are 0.
         """
-        weights = None
+        values, weights = self.backend.to_numpy(y.values), None
         if self.sample_weight is not None:
-            weights = self.numbers(self.sample_weight, len(y), self.what)
-        self.count(lambda: [self.backend.to_numpy(y.values)])
-        weighted = self.on(y, weights)
-        self.some(bool(self.backend.to_numpy(weighted.weights).any()))
-        return weighted
+            weights = self.checked(self.sample_weight, len(y), self.what)
+        self.count(lambda: [values])
+        products = self.products(values, weights)
+        return self.carried(y, products, self.unit(float(products.max())))
 
     def some(self, found: bool) -> None:
         """Raises ValueError where no weight above 0 was `found` in all of the data."""
@@ -187,4 +203,35 @@ class Weighting:
             raise ValueError(
                 f"{self.what}: all weights of the samples are 0, expected one above 0 at least; "
                 "leave out sample_weight and class_weight to count all samples alike"
+            )
+
+    # ---- samples: of blocks as they come ----
+    def of_block(self, y: Targets, given: Any, where: str, known: bool) -> Targets:
+        """`y` with the weights given with it, or None, and those of its classes.
+
+        known  rows of an earlier pass: nothing waits for a device, to look at them again
+        """
+        weights = None
+        if given is not None:
+            if not (known and waits(given)):
+                self._check_around_1(self.checked(given, len(y), where), where)
+            weights = self.backend.asarray(given, np.float64)
+        if self._table is not None:
+            if self._on_backend is None:
+                unit = self.unit(float(self._table.max()))
+                self._on_backend = self.backend.asarray(self._table * unit, np.float64)
+            of_classes = self._on_backend[self._labels(y.values)]
+            weights = of_classes if weights is None else weights * of_classes
+        if weights is None:
+            return y
+        return self.carried(y, weights, 1.0)
+
+    @staticmethod
+    def _check_around_1(w: np.ndarray, where: str) -> None:
+        bad = (w > 0) & ~((w >= 1 / LARGEST) & (w <= LARGEST))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(
+                f"{where}: got {NAME} {w[row]:g} at index {row}, expected 0, or numbers from "
+                f"{1 / LARGEST:g} to {LARGEST:g} in blocks; divide all by the largest"
             )

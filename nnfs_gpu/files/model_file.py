@@ -97,18 +97,19 @@ def describe(model: Network) -> dict[str, Any]:
     single = {name: parts.describe(getattr(model, name)) for name in SINGLE}
     layers = [parts.describe(layer) for layer in model.layers]
     described = {"dtype": model.backend.dtype.name, "layers": layers, **single}
-    if model.preprocessing is not None:
-        described["preprocessing"] = model.preprocessing.describe()
+    made = model.preprocessing
+    if made is not None:
+        if not isinstance(made, Preprocessing):
+            raise TypeError(f"preprocessing: got {type(made).__name__}, expected a Preprocessing")
+        described["preprocessing"] = made.describe()
     return described
 
 
 def _check_preprocessing(model: Network) -> None:
-    """Raises ValueError or TypeError for a preprocessing that is another network's."""
+    """Raises ValueError for a preprocessing that is another network's."""
     made = model.preprocessing
     if made is None:
         return
-    if not isinstance(made, Preprocessing):
-        raise TypeError(f"preprocessing: got {type(made).__name__}, expected a Preprocessing")
     inputs = network_checks.width_in(model.layers) or made.width  # own layers do not say
     sizes = inputs, network_checks.width_out(model.layers, inputs) or made.outputs
     if sizes != (made.width, made.outputs):

@@ -27,6 +27,7 @@ __all__ = [
     "explain",
     "make_plan",
     "stage_parts",
+    "takes_weights",
 ]
 
 ENGINES = {  # backend: (module, what it is called in reports); imported when asked for
@@ -69,7 +70,13 @@ def chosen(model: Network) -> str:
         made = engine(model)
     except CannotFuse as reason:
         return f"layer by layer: {reason}"
-    return f"{ENGINES[model.backend.name][1]}: {made.describe()}"
+    rest = "" if takes_weights(made) else "; samples with weights train layer by layer"
+    return f"{ENGINES[model.backend.name][1]}: {made.describe()}{rest}"
+
+
+def takes_weights(steps: Any) -> bool:
+    """Whether an engine takes targets with weights."""
+    return getattr(steps, "weights", False)
 
 
 def explain(model: Network) -> str:

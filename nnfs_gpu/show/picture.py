@@ -67,6 +67,8 @@ def picture(model: Any, X: Any, y: Any, *, title: str = "") -> Picture:
 
 
 def _check(model: Any) -> None:
+    if not isinstance(model, Network):
+        raise TypeError(f"picture: got a {type(model).__name__}, expected a Model")
     if not model.layers or model.loss is None:
         missing = "loss" if model.layers else "layers"
         raise RuntimeError(f"picture: the model has no {missing}; build and train it first")

@@ -145,6 +145,10 @@ def print_summary(model: Network, print_fn: Callable[[str], Any] | None) -> None
     """Print the table, or call `print_fn` with its text."""
     from rich.console import Console
 
+    if print_fn is not None and not callable(print_fn):
+        raise TypeError(
+            f"summary: got print_fn {print_fn!r}, expected a function of a text, such as print"
+        )
     if print_fn is not None:
         file = io.StringIO()
         _print(Console(file=file, width=WIDTH, **_PLAIN), model)

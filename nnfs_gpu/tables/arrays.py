@@ -7,7 +7,8 @@ dtype, so that a target of large ones loses nothing; true and false are 1 and 0.
 from __future__ import annotations
 
 import io
-import zipfile
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -72,14 +73,14 @@ def _with_target(file: Any, x: str, y: str, source: str, naming: Naming) -> Tabl
 def _loaded(data: bytes, source: str, what: str) -> Any:
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever the parsers of a damaged header and archive raise
         raise TableError(f"{source}: a damaged {what} ({error})") from error
 
 
 def _member(file: Any, name: str, source: str) -> np.ndarray:
     try:
         found: np.ndarray = file[name]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # as in `_loaded`
         raise TableError(f"{source}: its array {name} cannot be read ({error})") from error
     return found
 
@@ -175,10 +176,19 @@ def _column(values: Any, name: str, kind: str | None, source: str) -> Column:
         return Numbers(array) if kind != "text" else as_texts(Numbers(array))
     if array.dtype.kind == "c":
         raise TableError(f"{source}, column {shown(name)}: got complex numbers, expected real ones")
+    _check_letters(array, f"{source}, column {shown(name)}")
     reader = ColumnReader(name, kind)
     cells = [_cell(value) for value in (values if isinstance(values, list) else array.tolist())]
     reader.add(cells, 0)
     return reader.finish(lambda row: f"{source}, row {row + 1}")
+
+
+def _check_letters(array: np.ndarray, where: str) -> None:
+    """TableError for what no text can hold: Python would end in an error of its own."""
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        letters = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        if np.ascontiguousarray(array).view(letters).max() > sys.maxunicode:
+            raise TableError(f"{where}: holds no text: the file is damaged")
 
 
 def _cell(value: Any) -> str:
@@ -256,9 +266,10 @@ def _by_order(columns: list[Any], names: Sequence[str], source: str, naming: Nam
 
 
 def _check_unique(names: Sequence[str], source: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(names)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise TableError(
-            f"{source}: got {names.count(twice[0])} columns with the name {shown(twice[0])}, "
+            f"{source}: got {counts[twice[0]]} columns with the name {shown(twice[0])}, "
             "expected a name for one column; rename one"
         )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .table import MISSING, Column, Numbers, TableError, Texts, shown
+from .table import MISSING, MISSING_TEXT, Column, Numbers, TableError, Texts, shown
 
 KINDS = ("text", "number")  # what a column may be declared to be
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -48,7 +48,7 @@ def _plain(cell: str) -> bool:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether nothing stands there."""
+    """Whether nothing stands there, among numbers."""
     return cell.strip().lower() in MISSING
 
 
@@ -124,7 +124,7 @@ class ColumnReader:
         if not self._as_text:
             return Numbers(values)
         given = list(self._codes)
-        kept = [cell for cell in given if not is_missing(cell)]
+        kept = [cell for cell in given if cell.lower() not in MISSING_TEXT]
         number = {cell: code for code, cell in enumerate(kept)}
         codes = np.array([number.get(cell, -1) for cell in given], np.int32)[values]
         if self.kind == "text":

@@ -135,7 +135,8 @@ def fit_features(
     table: Table, names: list[str], training: np.ndarray, most: int
 ) -> tuple[Feature, ...]:
     """The features of these columns; `most` different texts in each. Raises TableError."""
-    if table.picture is not None:
+    pixels = table.picture and [str(n + 1) for n in range(table.picture[0] * table.picture[1])]
+    if pixels == names:  # else one of them is the target, or left out
         return (Pixels.fit(table, names, training),)
     return tuple(
         Category.fit(name, table, most)

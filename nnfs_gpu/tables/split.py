@@ -35,7 +35,7 @@ def split_rows(
         Where one side would be empty.
     """
     if not 0 < share < 1:
-        raise TableError(f"validation share: got {share:g}, expected a number between 0 and 1")
+        raise TableError(f"validation split: got {share:g}, expected a number between 0 and 1")
     rng = np.random.default_rng(seed)
     groups = [np.arange(samples)]
     if classes is not None:
@@ -49,7 +49,7 @@ def split_rows(
     validation = np.sort(np.concatenate(aside))
     if not len(validation):
         raise TableError(
-            f"validation share: got {share:g} of {samples} row(s), none to validate on; give more "
+            f"validation split: got {share:g} of {samples} row(s), none to validate on; give more "
             "rows, or a table for validation"
         )
     return np.setdiff1d(np.arange(samples), validation), validation

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-MISSING = frozenset(
-    ("", "?", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "-")
-)  # in small letters
+# What stands for nothing, in small letters; among texts the last two are texts like others.
+MISSING_TEXT = frozenset(("", "?", "na", "n/a", "#n/a", "nan", "-nan", "null", "<na>"))
+MISSING = MISSING_TEXT | {"none", "-"}
 MOST_NAMED = 8  # names in an error
 MOST_SHOWN = 40  # characters of a cell in an error
 

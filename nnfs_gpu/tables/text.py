@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -172,7 +173,7 @@ class _Text:
         if not self._is_header(names):
             return [str(number + 1) for number in range(len(names))], False, skipped
         names = [name or f"{UNNAMED} {number + 1}" for number, name in enumerate(names)]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             places = [str(i + 1) for i, name in enumerate(names) if name == twice[0]]
             raise TableError(

@@ -176,8 +176,10 @@ def steps_for(model: Network, engine: str, weighted: bool = False) -> Engine:
     if engine != "layers":
         try:
             steps: Engine = fused.engine(model)
-            if weighted and not getattr(steps, "weights", False):
-                raise fused.CannotFuse(f"an engine of {steps.name} steps takes no weights")
+            if weighted and not fused.takes_weights(steps):
+                raise fused.CannotFuse(
+                    f"the fused steps of {model.backend.name} take no weights of samples"
+                )
             return steps
         except fused.CannotFuse as reason:
             if engine == "fused":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .. import checks
 from ..files.tensor_file import AnyPath, write_atomically
 from ..show import curves
 
@@ -82,8 +83,14 @@ class History:
         matplotlib.figure.Figure
             With a transparent ground and two Axes. A notebook shows it, `savefig` writes it;
             pyplot does not know of it.
+
+        Raises
+        ------
+        ValueError
+            For a limit that is no number of at least 0.
         """
-        return curves.plot(self.to_dict(), limit)
+        best = None if limit is None else checks.not_negative(limit, "limit")
+        return curves.plot(self.to_dict(), best)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """All numbers, to be changed at will.

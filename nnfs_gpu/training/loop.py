@@ -18,6 +18,7 @@ from typing import Any
 from ..backend.interrupts import new_pass
 from ..data.order import order_of
 from ..files.random_state import stream_kept
+from ..fused import takes_weights
 from ..network.engine import Measured
 from ..ranks.world import World
 from ..rollback import all_or_nothing
@@ -194,8 +195,11 @@ class Training:
         engine, run, rows = self.engine, self.run, 0
         leaf = getattr(engine, "leaf", None)
         for total, X, y in run.data.blocks(run.batch_size, order, first, leaf):
-            if y.weights is not None and not getattr(engine, "weights", False):
-                raise ValueError(f"{run.model.backend.name}: weights need engine='layers'")
+            if y.weights is not None and not takes_weights(engine):  # known when a block comes
+                raise ValueError(
+                    "train: got blocks with weights, which the fused steps of "
+                    f"{run.model.backend.name} do not take; use engine='layers'"
+                )
             if total is None:
                 yield engine.step(X, y)
                 continue

@@ -81,11 +81,11 @@ json.dump(results, sys.stdout)
 """
 
 
-def in_one_process(commands: list[list[str]], folder: Path) -> list[tuple[int, str]]:
-    """(exit code, stderr) of commands that end before they train: one start for all."""
+def in_one_process(commands, folder: Path) -> list[tuple[int, str]]:
+    """(exit code, stderr) of commands that write nothing to stdout: one start for all."""
     done = subprocess.run(
         [sys.executable, "-c", IN_TURN],
-        input=json.dumps(commands),
+        input=json.dumps([list(map(str, command)) for command in commands]),
         capture_output=True,
         text=True,
         cwd=folder,

@@ -85,11 +85,18 @@ def test_the_backends_that_are_asked_for(arguments, variables, expected, tmp_pat
     assert "test_another PASSED" in done.stdout
 
 
-def test_other_names_are_refused_in_a_line(tmp_path):
-    done = ran(project(tmp_path), "--nnfs-backend=numpy,abacus")
+@pytest.mark.parametrize(
+    ("arguments", "variables", "where"),
+    [
+        (["--nnfs-backend=numpy,abacus"], {}, "--nnfs-backend"),
+        ([], {"NNFS_GPU_BACKEND": "abacus"}, "NNFS_GPU_BACKEND"),
+    ],
+)
+def test_other_names_are_refused_in_a_line(arguments, variables, where, tmp_path):
+    done = ran(project(tmp_path), *arguments, **variables)
     assert done.returncode != 0
     said = done.stdout + done.stderr
-    assert "--nnfs-backend: got 'abacus', expected all, or of auto, cupy, numba-cuda, nu" in said
+    assert f"{where}: got 'abacus', expected all, or of auto, cupy, numba-cuda, numba" in said
     assert "Traceback" not in said
 
 

@@ -123,6 +123,8 @@ def test_what_cannot_be_drawn_is_named(widths, X, y, kind, problem):
 
 
 def test_a_model_that_is_not_ready():
+    with pytest.raises(TypeError, match="picture: got a list, expected a Model"):
+        n.picture([], [[0.0, 0.0]], [0])
     with pytest.raises(RuntimeError, match="picture: the model has no layers"):
         n.picture(n.Model(), [[0.0, 0.0]], [0])
     model = n.Model()

@@ -123,6 +123,11 @@ def test_it_prints_where_nothing_takes_the_text(capsys):
     assert "\x1b" not in out
 
 
+def test_what_takes_the_text_is_a_function():
+    with pytest.raises(TypeError, match="summary: got print_fn 3, expected a function"):
+        dense_model(2, 3).summary(print_fn=3)
+
+
 # ---- notebooks ----
 class _Cells(HTMLParser):
     """Texts of the cells, row by row; every tag that is opened is closed."""

@@ -69,6 +69,16 @@ def test_a_constant_column_is_zero_and_pictures_are_standardized_as_a_whole(tmp_
     ) or "expected 64" in refusal(made.inputs, np.zeros((1, 7, 9), np.uint8))
 
 
+def test_a_pixel_may_be_the_target():
+    pictures = np.array([[[0, 5], [1, 6]], [[1, 7], [1, 6]], [[0, 2], [3, 6]]])
+    file = stream(b"")
+    np.save(file, pictures)
+    file.seek(0)
+    made = Preprocessing.fit(read_table(file), "1")
+    assert (made.width, made.classes) == (3, ("0", "1"))
+    assert Preprocessing.construct(made.describe()).width == 3
+
+
 @pytest.mark.parametrize("values", ["1e308,x,u\n-1e308,y,v\n1e308,x,u\n"])
 def test_numbers_too_large_to_be_standardized(values):
     assert "too large to be standardized" in refused("size,colour,kind\n" + values)

@@ -69,6 +69,8 @@ def test_damaged_and_foreign_arrays():
     )
     assert "a damaged .npy file" in refusal(read, saved(np.save, np.ones((3, 3)))[:-9])
     assert "a damaged .npz file" in refusal(read, saved(np.savez, X=np.ones((3, 3)))[:-30])
+    letters = saved(np.save, np.array([["a"], ["b"]]))[:-1] + b"\x7f"
+    assert "column '1': holds no text: the file is damaged" in refusal(read, letters)
     objects = saved(np.save, np.array([[{}]], object), allow_pickle=True)
     assert "a damaged .npy file (Object arrays cannot be loaded" in refusal(read, objects)
     assert "got complex numbers" in refusal(read, saved(np.save, np.ones((2, 2), complex)))

@@ -91,6 +91,9 @@ def test_columns_are_numbers_or_texts_by_their_cells():
     assert table.columns["mostly text"].categories == ("a", "b", "c", "4")
     assert table.columns["truth"].values.tolist() == [1, 0, 1, 0]
     assert table.columns["gaps"].missing().tolist() == [False, True, True, True]
+    some = read("x,y\n1,none\n-,-\nnone,NA\n2,minor\n3,null\n")
+    assert some.columns["y"].categories == ("none", "-", "minor")
+    assert some.columns["x"].missing().tolist() == [False, True, True, False, False]
     assert table.columns["code"].categories == ("007", "8", "9", "10")
 
 

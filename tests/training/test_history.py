@@ -77,6 +77,12 @@ def test_plot_before_the_first_epoch_says_so():
     assert [axes.texts[0].get_text() for axes in figure.axes] == ["no epoch was finished"] * 2
 
 
+@pytest.mark.parametrize("limit", ["0.9", math.nan, -1])
+def test_a_limit_is_a_number(limit):
+    with pytest.raises(ValueError, match="limit"):
+        history_of(1, loss=[1.0]).plot(limit=limit)
+
+
 # ---- tables ----
 def test_to_dict_is_a_copy_with_the_epochs():
     history = history_of(2, loss=[1.0, 0.5])

@@ -103,6 +103,19 @@ def test_weights_of_one_change_no_bit_and_their_scale_does_not_count(backend, en
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_weights_of_any_size_have_all_their_digits(backend, engine, scale, files):
+    """Sums have a smallest and a largest number; weights are scaled to lie between."""
+    model, mapped, expected = network(), network(), network()
+    given = {"epochs": 2, "batch_size": 20, "engine": engine} | GIVEN
+    wanted = expected.train(X, Y, sample_weight=COPIES, **given)
+    for one, data in ((model, (X, Y)), (mapped, files[:2])):
+        history = one.train(*data, sample_weight=COPIES * scale, **given)
+        np.testing.assert_allclose(history["loss"], wanted["loss"], rtol=tolerance(backend))
+        assert_like(one, expected, tolerance(backend))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_weight_of_0_leaves_a_sample_out(backend, engine):
     model, expected = network(), network()
     keep = np.arange(50) % 3 > 0
@@ -377,6 +390,7 @@ def test_weights_that_are_none_are_refused_before_the_first_step(weights, messag
         ({1: -1.0}, r"class_weight\[1\]: got -1.0, expected a number of at least 0"),
         ({1: np.nan}, r"class_weight\[1\]: got nan"),
         ({0: 0, 1: 0, 2: 0}, "all weights of the samples are 0"),
+        ({0: 1e300}, r"sample_weight times class_weight is infinite; divide"),
         ([1, 2, 3], r"class_weight: got \[1, 2, 3\].*use dict\(enumerate\(class_weight\)\)"),
         ("even", "class_weight: got 'even', expected"),
         (3, "class_weight: got 3, expected"),
@@ -386,7 +400,7 @@ def test_classes_that_there_are_not(weights, message):
     use_backend("numpy")
     model = network()
     with pytest.raises((TypeError, ValueError), match=message):
-        model.train(X, Y, class_weight=weights, **GIVEN)
+        model.train(X, Y, class_weight=weights, sample_weight=np.full(50, 1e300), **GIVEN)
     assert model.optimizer.iterations == 0
 
 
@@ -412,6 +426,9 @@ def test_blocks_hold_their_weights():
         source = ng.Blocks(lambda weights=weights: iter([(X, Y, weights)]), 50)
         with pytest.raises(ValueError, match=message):
             model.train(source, batch_size=25, **GIVEN)
+    tiny = ng.Blocks([(X, Y, COPIES * 1e-9)])
+    with pytest.raises(ValueError, match=r"e-09 at index \d+, expected 0, or numbers from 1e-06"):
+        model.train(tiny, **GIVEN)
     assert model.optimizer.iterations <= 2
     with pytest.raises(TypeError, match=r"a tuple of 4, expected a pair \(X, y\), or"):
         model.train(X, Y, validation_data=(X, Y, COPIES, 1), **GIVEN)
