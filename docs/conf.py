@@ -38,10 +38,9 @@ extensions = [
     "mathml",
     "plain_docstrings",
 ]
-exclude_patterns = ["_extensions", "_static"]
+exclude_patterns = ["_extensions", "_static", "notebooks/data"]
 nitpicky = True
 default_role = "literal"  # what docstrings have between back quotes is code
-suppress_warnings = ["toc.not_included"]  # pages that are being written
 
 # ---- pages ----
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
@@ -132,7 +131,15 @@ def _signature(
     return str(inspect.Signature(parameters)), ""
 
 
+def _skip(
+    app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
+) -> bool | None:
+    """What scikit-learn adds for its metadata routing; its text links to scikit-learn's site."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-skip-member", _skip)
     app.connect("source-read", _with_decisions)
     app.connect("autodoc-process-signature", _signature)

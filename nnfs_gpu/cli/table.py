@@ -68,7 +68,7 @@ class TableSubject:
         self.inputs, self.outputs = self.preprocessing.width, self.preprocessing.outputs
         self.judged = isinstance(self.preprocessing.target, Classes)
         self.epochs, self.step = self.config.epochs or 1, self.config.batch_size or 1
-        self.words = f"{len(rows):,} rows of {table.source}"
+        self.words = f"{counted(len(rows), 'row')} of {table.source}"
         self.sizes = {"training": len(rows), "validation": len(apart)}
 
     def _validation_table(self, table: Table, config: DataConfig) -> Table:
@@ -124,7 +124,7 @@ class TableSubject:
     def notes(self) -> list[str]:
         """What was understood of the table, for people to look at before they wait."""
         made, target = self.preprocessing, self.preprocessing.target
-        features = f"{len(made.features)} features make {made.width} inputs"
+        features = f"{counted(len(made.features), 'feature')} as {counted(made.width, 'input')}"
         if isinstance(target, Classes):
             more = len(target.classes) - MOST_CLASSES
             names = ", ".join(target.classes[:MOST_CLASSES]) + (f" and {more}" if more > 0 else "")
@@ -132,7 +132,7 @@ class TableSubject:
         else:
             learned = f"a number, mean {target.mean:g}, standard deviation {target.std:g}"
         return [
-            f"{features}; {self.sizes['validation']:,} rows to validate on",
+            f"{features}; {counted(self.sizes['validation'], 'row')} to validate on",
             f"{target.name}: {learned}",
         ]
 
@@ -211,6 +211,11 @@ class TableSubject:
         return Plane(points, labels, mean, std, (first, second), target.classes)
 
 
+def counted(number: int, what: str) -> str:
+    """Such as "1 row" and "1,234 rows"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def quantity_rows(target: Quantity, metrics: dict[str, Any], part: str) -> dict[str, str]:
     """How good estimates are, for people."""
     r2 = "-" if metrics[f"{part}r2"] is None else f"{metrics[f'{part}r2']:.4f}"
@@ -225,12 +230,11 @@ def quantity_rows(target: Quantity, metrics: dict[str, Any], part: str) -> dict[
 def _training_table(config: DataConfig) -> tuple[Table, str]:
     """The table and the name of its target; without rows that are to be dropped."""
     target = config.target
-    known = [] if target is None else [target]
     table = read_table(
         source_of(config.data, "--data"),
-        text=dict.fromkeys((*config.text, *known)),
+        text=config.text,
         ignore=config.ignore,
-        names=known,
+        target=target,
         **form_of(config),
     )
     target = target or table.target

@@ -172,7 +172,8 @@ def _print(console: Any, model: Network) -> None:
     width = max(map(len, known))
     below = "\n".join(f"{name:{width}}  {value}" for name, value in known.items())
     texts = [Text(text, no_wrap=True, overflow="ignore") for text in (line(model), below)]
-    console.print(Group(texts[0], *([_table(model)] if model.layers else []), texts[1]), crop=False)
+    layers: list[Any] = ["", _table(model), ""] if model.layers else []
+    console.print(Group(texts[0], *layers, texts[1]), crop=False)
 
 
 def _table(model: Network) -> Table:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .cells import ColumnReader
+from .cells import TARGET as TARGET_KIND, ColumnReader
 from .naming import IGNORE, Naming
 from .table import Column, Numbers, Table, TableError, Texts, listed, shown
 
@@ -173,7 +173,8 @@ def _column(values: Any, name: str, kind: str | None, source: str) -> Column:
             f"{source}, column {shown(name)}: got shape {array.shape}, expected one value a row"
         )
     if array.dtype.kind in REAL:
-        return Numbers(array) if kind != "text" else as_texts(Numbers(array))
+        texts = kind in ("text", TARGET_KIND)
+        return as_texts(Numbers(array)) if texts else Numbers(array)
     if array.dtype.kind == "c":
         raise TableError(f"{source}, column {shown(name)}: got complex numbers, expected real ones")
     _check_letters(array, f"{source}, column {shown(name)}")

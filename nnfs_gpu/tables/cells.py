@@ -22,6 +22,7 @@ import numpy as np
 from .table import MISSING, MISSING_TEXT, Column, Numbers, TableError, Texts, shown
 
 KINDS = ("text", "number")  # what a column may be declared to be
+TARGET = "target"  # ... or texts as well as numbers: kept as they are written, with a point
 TRUTH = {"true": 1.0, "false": 0.0}
 COMMA = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+")  # a number as much of the world writes it
 
@@ -55,7 +56,7 @@ def is_missing(cell: str) -> bool:
 class ColumnReader:
     """Makes one column of its cells.
 
-    kind     "text", "number", or None: by the cells
+    kind     "text", "number", TARGET, or None: by the cells
     decimal  "." or ","
     """
 
@@ -64,7 +65,7 @@ class ColumnReader:
         self._number = number_reader(decimal)
         self._parts: list[np.ndarray] = []
         self._codes: dict[str, int] = {}
-        self._as_text = kind == "text"
+        self._as_text = kind in ("text", TARGET)
         self.again = False  # whether it is a text after all: all cells are to be read again
         self.word: tuple[int, str] | None = None  # row and cell of the first one, in a number
 
@@ -127,7 +128,9 @@ class ColumnReader:
         kept = [cell for cell in given if cell.lower() not in MISSING_TEXT]
         number = {cell: code for code, cell in enumerate(kept)}
         codes = np.array([number.get(cell, -1) for cell in given], np.int32)[values]
-        if self.kind == "text":
+        if self.kind == TARGET:
+            kept = self._with_points(codes, kept, place)
+        if self.kind in ("text", TARGET):
             return Texts(codes, tuple(kept))
         if kept and all(cell.lower() in TRUTH for cell in kept):
             truth = np.array([*(TRUTH[cell.lower()] for cell in kept), np.nan])
@@ -143,10 +146,21 @@ class ColumnReader:
         if kept and not numbers.all() and 2 * count >= len(there):
             row = int(np.argmax((codes >= 0) & ~numbers[codes]))
             raise self._word_error(row, kept[codes[row]], place, f"as in {count:,} other row(s)")
+        self._check_commas(codes, kept, place)
+
+    def _check_commas(self, codes: np.ndarray, kept: list[str], place: Place) -> None:
+        """Raises TableError where most of the texts are numbers with a decimal comma."""
         commas = [i for i, cell in enumerate(kept) if COMMA.fullmatch(cell)]
         if self.decimal == "." and commas and 2 * len(commas) > len(kept):
             row = int(np.argmax(codes == commas[0]))
             raise self._word_error(row, kept[commas[0]], place, "")
+
+    def _with_points(self, codes: np.ndarray, kept: list[str], place: Place) -> list[str]:
+        """The texts, in which all that are numbers are written with a point."""
+        self._check_commas(codes, kept, place)
+        if self.decimal == "," and all(map(self._is_number, kept)):
+            return [cell.replace(",", ".") for cell in kept]
+        return kept
 
     def _is_number(self, cell: str) -> bool:
         try:

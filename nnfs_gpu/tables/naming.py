@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from .cells import TARGET
 from .table import TableError, closest, listed, shown
 
 IGNORE = "ignore"  # a column that is not read
-Named = list[tuple[str, str | None]]  # name, and "text", "number", IGNORE or None
+Named = list[tuple[str, str | None]]  # name, and "text", "number", TARGET, IGNORE or None
 
 
 class Naming(Protocol):
@@ -31,7 +32,7 @@ class Naming(Protocol):
 class Declared:
     """The user's words: each column keeps its name.
 
-    known_names  names that may be in the header
+    target  the column that is to be learned
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Declared:
         text: Iterable[str] = (),
         number: Iterable[str] = (),
         ignore: Iterable[str] = (),
-        known_names: Iterable[str] = (),
+        target: str | None = None,
     ):
         self.kinds: dict[str, str] = {}
         for kind, names in (("text", text), ("number", number), (IGNORE, ignore)):
@@ -48,12 +49,13 @@ class Declared:
                     raise TableError(
                         f"column {shown(name)}: got {self.kinds[name]} and {kind}, expected one"
                     )
-        self._known = {*self.kinds, *known_names}
+        if target is not None and self.kinds.setdefault(target, TARGET) == IGNORE:
+            raise TableError(f"column {shown(target)}: got ignore, expected the target to be read")
         self._found: list[str] = []
 
     def known(self, name: str) -> bool:
         """Whether the user has named it."""
-        return name in self._known
+        return name in self.kinds
 
     def kind(self, name: str) -> str | None:
         """As declared; None: by its cells."""
@@ -89,7 +91,8 @@ class Expected:
     def __init__(
         self, columns: Mapping[str, str], target: str, header: bool, ignore: Iterable[str] = ()
     ):
-        self.columns, self.target, self.header = columns, target, header
+        self.columns = {**columns, target: TARGET}
+        self.target, self.header = target, header
         self.ignore = {ignore} if isinstance(ignore, str) else set(ignore)
         self.features = [
             name for name, kind in columns.items() if name != target and kind != IGNORE

@@ -33,7 +33,7 @@ def read_table(
     text: Iterable[str] = (),
     number: Iterable[str] = (),
     ignore: Iterable[str] = (),
-    names: Iterable[str] = (),
+    target: str | None = None,
     separator: str | None = None,
     decimal: str = ".",
     encoding: str | None = None,
@@ -51,8 +51,8 @@ def read_table(
         Columns that hold numbers: a word in them is an error.
     ignore : str or iterable of str
         Columns that are left out.
-    names : iterable of str
-        Names that a header may have: it is told from a first row by them.
+    target : str, optional
+        The column that is to be learned: kept as it is written. A header is told by it, too.
     separator : str, optional
         Of a text: a character, or "tab", "space", ...; None: found out.
     decimal : {".", ","}
@@ -77,7 +77,7 @@ def read_table(
     OSError
         Where the file cannot be read.
     """
-    naming = Declared(text, number, ignore, names)
+    naming = Declared(text, number, ignore, target)
     table = read_as(source, naming, Format(separator, decimal, encoding, header))
     naming.check(table.columns, table.source)
     return table

@@ -71,7 +71,7 @@ def test_train_says_what_it_understood_and_writes_files(trained):
     base, (done, *_) = trained
     lines = done.stdout.splitlines()
     assert lines[0].startswith("training 5-64-64-3 on 96 rows of flowers.csv with adam")
-    assert lines[1] == "3 features make 5 inputs; 24 rows to validate on"
+    assert lines[1] == "3 features as 5 inputs; 24 rows to validate on"
     assert lines[2] == "kind: 3 classes: ash, birch, cedar"
     found = metrics(base, "flowers")
     assert found["classes"] == ["ash", "birch", "cedar"]
@@ -111,7 +111,7 @@ def test_the_half_for_testing_of_a_folder_is_what_is_validated_on(trained):
     found = metrics(base, "shapes")
     assert found["rows"] == {"training": 60, "validation": 12}
     assert found["classes"] == ["0", "1", "2"]
-    assert "1 features make 64 inputs" in runs[3].stdout
+    assert "1 feature as 64 inputs" in runs[3].stdout
 
 
 def test_the_same_seed_gives_the_same_files_and_another_another_split(trained, tmp_path):

@@ -19,10 +19,11 @@ from exact_numbers import loss_of
 from fused_cuda_networks import Net, emulated_model, gradients, net, state, steps_of
 from fused_state import backend_of
 from helpers import DTYPES
-from networks import OPTIMIZERS
+from networks import OPTIMIZERS, each
 
 from nnfs_gpu import fused
 from nnfs_gpu.backend.numba_backend import NumbaBackend
+from nnfs_gpu.fused import vocabulary
 from nnfs_gpu.network.engine import Message
 
 pytestmark = [
@@ -59,6 +60,14 @@ NETS = {
 IN_FLOAT64 = "wide, many classes", "absolute", "dropout after all"
 
 
+def test_all_names_are_compared():
+    """What somebody adds to the vocabulary has the same bits on both, or a test that fails."""
+    activations = {name for of in NETS.values() for name in each(of.activation, 1)}
+    assert activations >= vocabulary.ACTIVATIONS.keys()
+    assert {of.loss for of in NETS.values()} == vocabulary.LOSSES.keys()
+    assert {of.optimizer for of in NETS.values()} == vocabulary.OPTIMIZERS.keys()
+
+
 def engines(of: Net, dtype: str):
     """(model, engine) on the CPU, and on the emulated GPU."""
     ours, theirs = of.model(backend_of(dtype)), emulated_model(of, dtype)
@@ -76,9 +85,9 @@ def assert_same_bits(found: dict, expected: dict) -> None:
 
 def losses_in(engine) -> float:
     """The sum of the losses in the engine's message, without rounding."""
-    words = engine.message()
-    right = Message((words.size - 20) // 3).right
-    return loss_of([int(word) for word in words[right - Message.LOSS_WORDS : right]])
+    right = engine._message.right
+    words = engine.message()[right - Message.LOSS_WORDS : right]
+    return loss_of([int(word) for word in words])
 
 
 @pytest.mark.parametrize(
@@ -108,13 +117,13 @@ def test_the_same_sums_give_the_same_parameters(optimizer, dtype):
     of = net(5, 8, activation=(), optimizer=optimizer, rows=7, l1=0.01)
     pairs, rng = engines(of, dtype), np.random.default_rng(4)
     for _ in range(3):
-        words = np.zeros(pairs[0][1]._message.size, np.int64)
-        size = (words.size - 20) // 3
+        size, message = pairs[0][1].plan.parameters, pairs[0][1]._message
+        words = np.zeros(message.size, np.int64)
         words[:size] = rng.integers(-(2**50), 2**50, size)
         words[size : 2 * size] = (
             rng.standard_normal(size) * 2.0 ** rng.uniform(0, 24, size)
         ).astype(np.int64)
-        words[Message(size).rows] = of.rows
+        words[message.rows] = of.rows
         for _, engine in pairs:
             engine.begin(of.rows)
             engine.message()[:] = words

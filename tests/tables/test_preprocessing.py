@@ -21,7 +21,7 @@ TABLE = "size,colour,kind\n1,red,u\n2,blue,v\n3,red,u\n6,green,w\n7,blue,v\n"
 
 def fitted(content=TABLE, target="kind", ignore=(), text=(), **options):
     """The preprocessing of a table."""
-    table = read(content, text=[target, *text], ignore=ignore, names=[target])
+    table = read(content, text=text, ignore=ignore, target=target)
     return Preprocessing.fit(table, target, **options)
 
 
@@ -197,6 +197,19 @@ def test_numbers_are_answered_in_their_own_unit():
     assert made.target.measures(0.25, targets[:1])["r2"] is None
     assert made.outputs == 1
     assert fitted(content, "y", task="regression").task == "regression"
+
+
+def test_targets_with_a_decimal_comma():
+    content = "x;y\n" + "".join(f"{i};{i},5\n" for i in range(4))
+    assert "line 2, column 'y': got '0,5', expected a number: a decimal comma; write" in refusal(
+        read, content, target="y"
+    )
+    table = read(content, target="y", decimal=",")
+    made = Preprocessing.fit(table, "y")
+    assert (made.task, made.target.mean) == ("regression", 2.0)
+    again = made.read(stream(content), decimal=",")
+    assert made.targets(again).tolist() == made.targets(table).tolist()
+    assert read(content, text="y").columns["y"].categories[0] == "0,5"  # a name: told so
 
 
 def test_targets_that_cannot_be_learned():

@@ -58,7 +58,7 @@ def test_separator_decimal_and_header_as_they_are_told():
     assert read("1;2\n3;4\n", header=True).names == ["1", "2"]
     assert read("a,b\nc,d\n", header=False).columns["1"].categories == ("a", "c")
     # The first row has a number, and the target's name: it is a header.
-    assert read("2019,y\n1,2\n", names=["y"]).names == ["2019", "y"]
+    assert read("2019,y\n1,2\n", target="y").names == ["2019", "y"]
 
 
 def test_lines_are_those_of_the_file():
