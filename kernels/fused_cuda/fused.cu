@@ -19,7 +19,7 @@
 //   records    (rows, 3) real: mean loss, penalty, accuracy of each step
 //   totals     (4,) real: sum of the losses, what its rounding lost, and the same of right
 //              predictions, since the last step that began a pass
-//   words      (3 P + 20,) int64: only with PART, see there
+//   words      (3 P + 33,) int64: only with PART, see there
 //   step k takes rows [k batch, (k + 1) batch) of the samples, beginning anew after the last; it
 //   begins a pass where it takes row 0, and the first step of a launch where `fresh` is not 0
 //
@@ -27,7 +27,7 @@
 //              `all` rows, which comes in several launches, of this process or of several: a leaf of
 //              it. Its sums of gradients, losses and right predictions are added to `words` without
 //              rounding (exact.cuh), which holds w0 (P,), w1 (P,), w2 (P,), losses (4, 3), right
-//              predictions, rows, and 6 numbers that no kernel touches. The leaves may
+//              predictions, rows, and 19 numbers that no kernel touches. The leaves may
 //              come in any order; the kernel of fused_end.cu then ends the step. No parameter changes
 //
 //   threads    NARROW: one hidden layer and few inputs and outputs. Forward a sample belongs to a

@@ -3,7 +3,7 @@
 //   gradients = value of the words (exact.cuh) / `all`, + l1 s + 2 l2 w; then the optimizer and the
 //   record, as fused_step has them at the end of a step over `all` rows. Built with the same plan.
 //
-//   words      (3 P + 20,) int64 as fused_step leaves them, those of other processes added or not:
+//   words      (3 P + 33,) int64 as fused_step leaves them, those of other processes added or not:
 //              only read, and carried in registers
 //   others     as for fused_step; `fresh`: the step begins a pass
 //   threads    a parameter each, by turns
