@@ -189,7 +189,7 @@ __device__ __forceinline__ void tiles_step(const Arguments& a, real* pool, real*
   t.rows = pool, t.staged = pool + ROWS_SIZE, t.weights = a.parameters;
   if (STAGED) stage_all(a.parameters, pool + ROWS_SIZE);
   real* slot = a.partials + (index_t)blockIdx.x * SLOT;
-  real loss = real(0), right = real(0);
+  real loss = real(0), right = real(0), weights = real(0);
   AllSums<0> sums;
   if (KEPT) sums.clear();
   const index_t tiles = (a.rows + TILE - 1) / TILE;
@@ -205,14 +205,16 @@ __device__ __forceinline__ void tiles_step(const Arguments& a, real* pool, real*
     }
     __syncthreads();
     forward_tile(a, t);
-    judge_tile(a, t, loss, right);
+    judge_tile(a, t, loss, right, weights);
     backward_tile(a, t, sums, slot);
     __syncthreads();
   }
   if constexpr (KEPT) store_all(sums, slot);
   loss = block_reduce<Sum, THREADS>(loss, scratch);
   right = block_reduce<Sum, THREADS>(right, scratch);
+  if (WEIGHTS) weights = block_reduce<Sum, THREADS>(weights, scratch);
   if (threadIdx.x == 0) slot[PARAMETERS] = loss, slot[PARAMETERS + 1] = right;
+  if (WEIGHTS && threadIdx.x == 0) slot[PARAMETERS + 2] = weights;
   __syncthreads();
   finish<true>(a, [=](int p) { return slot[p]; }, nullptr, scratch, flag);
 }

@@ -133,13 +133,33 @@ __device__ __forceinline__ void add_to(real* total, real* lost, real value, bool
   *lost = (before - (sum - part)) + (value - part);
 }
 
-__device__ __forceinline__ void record(const Arguments& a, real loss, real right, real penalty) {
+// ---- what a step's sums are divided by: its samples or, where they have weights, the sum of these ----
+
+// What gradients are multiplied by: 1 / N, or 1 / (N O) where a loss is a mean over O outputs.
+__device__ __forceinline__ real factor_of(index_t samples) { return real(1) / real(samples * ANSWERS); }
+__device__ __forceinline__ real mean_of(real loss, index_t samples) { return loss / real(samples); }
+__device__ __forceinline__ void add_weight(const Arguments&, index_t) {}
+
+// The same of a sum of weights, in float64 where it is known so; where that is 0, nothing counts.
+template <class Number> __device__ __forceinline__ real factor_of(Number weight) {
+  return weight == Number(0) ? real(0) : real(1) / real(weight * Number(ANSWERS));
+}
+template <class Number> __device__ __forceinline__ real mean_of(real loss, Number weight) {
+  return weight == Number(0) ? loss : loss / real(weight);
+}
+template <class Number> __device__ __forceinline__ void add_weight(const Arguments& a, Number weight) {
+  add_to(a.totals + 4, a.totals + 5, real(weight), a.fresh);
+}
+
+template <class Weight>
+__device__ __forceinline__ void record(const Arguments& a, real loss, real right, real penalty, Weight weight) {
   real* row = a.records + 3 * (index_t)a.position;
-  row[0] = loss / real(a.all);
+  row[0] = mean_of(loss, weight);
   row[1] = penalty;
   row[2] = right / real(a.all * ANSWERS);
   add_to(a.totals, a.totals + 1, loss, a.fresh);
   add_to(a.totals + 2, a.totals + 3, right, a.fresh);
+  add_weight(a, weight);
   a.counters[0] = a.position + 1;
 #pragma unroll
   for (int s = 0; s < STAGES; s++)
@@ -147,12 +167,13 @@ __device__ __forceinline__ void record(const Arguments& a, real loss, real right
 }
 
 // The end of a step, in all threads of one block: total(p) is the sum over all rows at place p of
-// a slot. A gradient is that sum times 1 / N, or 1 / (N O) where a loss is a mean over O outputs.
+// a slot, `weight` what the samples count: how many they are, or the sum of their weights.
 // `weights`, where there are any, get the new parameters as well.
-template <class Get>
-__device__ __forceinline__ void finish_step(const Arguments& a, Get total, real* weights, real* scratch) {
+template <class Get, class Weight>
+__device__ __forceinline__ void finish_step(const Arguments& a, Get total, Weight weight, real* weights,
+                                            real* scratch) {
   const Rates rates = rates_of(a);
-  const real factor = real(1) / real(a.all * ANSWERS);
+  const real factor = factor_of(weight);
   real penalty = real(0);
 #pragma unroll 1
   for (int p = threadIdx.x; p < PARAMETERS; p += THREADS) {
@@ -161,7 +182,7 @@ __device__ __forceinline__ void finish_step(const Arguments& a, Get total, real*
     if (weights) weights[p] = state.w;
   }
   if (PENALTIES) penalty = block_reduce<Sum, THREADS>(penalty, scratch);
-  if (threadIdx.x == THREADS - 1) record(a, total(PARAMETERS), total(PARAMETERS + 1), penalty);
+  if (threadIdx.x == THREADS - 1) record(a, total(PARAMETERS), total(PARAMETERS + 1), penalty, weight);
 }
 
 #if PART
@@ -176,6 +197,9 @@ template <class Get> __device__ __forceinline__ void add_leaf(const Arguments& a
   add_loss(a.words + LOSS_WORDS, (double)total(PARAMETERS));
   a.words[RIGHT_WORD] += (index_t)total(PARAMETERS + 1);
   a.words[ROWS_WORD] += a.rows;
+  if (!WEIGHTS) return;
+  add_loss(a.words + WEIGHT_WORDS, (double)total(PARAMETERS + 2));
+  a.words[WEIGHED_WORD] += a.rows;
 }
 #endif
 
@@ -195,7 +219,9 @@ __device__ __forceinline__ void finish(const Arguments& a, Get sum_of, real* wei
   const auto total = [&](int p) { return sum ? column(sum, count, p) : sum_of(p); };
   if constexpr (PART) {
     add_leaf(a, total);
+  } else if constexpr (WEIGHTS) {
+    finish_step(a, total, total(PARAMETERS + 2), weights, scratch);
   } else {
-    finish_step(a, total, weights, scratch);
+    finish_step(a, total, a.all, weights, scratch);
   }
 }

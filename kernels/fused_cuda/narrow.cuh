@@ -27,7 +27,7 @@ constexpr int FEATURES = round_up(N_I + N_D, VEC);
 constexpr int R = TILE / THREADS;
 constexpr bool OWN = GROUPS <= WARP && R > 1;  // a warp goes back through its own samples
 constexpr int PARTS = GROUPS <= WARP ? WARPS : SLICES;
-constexpr int TAIL = N_D + 2;  // sums of dz, of losses and of right predictions
+constexpr int TAIL = N_D + 2 + WEIGHTS;  // sums of dz, of losses, of right predictions, of weights
 
 constexpr int FEATURES_SIZE = TILE * FEATURES, SUMS_SIZE = PARTS * N_ROWS * PADDED;
 constexpr int TAILS_SIZE = round_up(WARPS * TAIL, 4);
@@ -62,19 +62,19 @@ __device__ __forceinline__ void exp_of_scores(const real (&scores)[N], real larg
 
 // Loss, gradients and verdict of one sample, from its scores z; nothing of a sample that is not
 // `here`, as those of a last tile's end. No branches: the samples of a thread go side by side.
-__device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, bool here, const real* z, real* dz,
-                                             real& loss, real& right) {
+__device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, bool here, real weight, const real* z,
+                                             real* dz, real& loss, real& right) {
   const real low = a.settings[LOW], high = a.settings[HIGH];
   real terms[OUTPUTS];  // of sums over outputs
   if (LOSS != SOFTMAX_CROSS_ENTROPY) {
 #pragma unroll
     for (int c = 0; c < OUTPUTS; c++) {
       const Judged found = judge(z[c], a.targets[at * OUTPUTS + c], a.settings);
-      dz[c] = here ? found.dz : real(0);
+      dz[c] = here ? weighed(found.dz, weight) : real(0);
       terms[c] = found.loss;
       if (here) right += found.right;
     }
-    if (here) loss += row_sum(terms) / real(OUTPUTS);
+    if (here) loss += weighed(row_sum(terms) / real(OUTPUTS), weight);
     return;
   }
   real scores[OUTPUTS], largest = z[0];
@@ -94,9 +94,9 @@ __device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, boo
       const real p = terms[c] * share;
       if (t[c] > t[target]) target = c;
       terms[c] = t[c] * log_(clip(p, low, high));
-      dz[c] = here ? p - t[c] : real(0);
+      dz[c] = here ? weighed(p - t[c], weight) : real(0);
     }
-    if (here) loss -= row_sum(terms);
+    if (here) loss -= weighed(row_sum(terms), weight);
     if (here && best == target) right += real(1);
     return;
   }
@@ -106,11 +106,11 @@ __device__ __forceinline__ void judge_narrow(const Arguments& a, index_t at, boo
   for (int c = 1; c < OUTPUTS; c++)
     if (c == label) chosen = terms[c];
   if ((unsigned)label >= (unsigned)OUTPUTS) share = not_a_number();  // and all of it
-  if (here) loss -= log_(clip(chosen * share, low, high));
+  if (here) loss -= weighed(log_(clip(chosen * share, low, high)), weight);
   if (here && best == label) right += real(1);
   if (!here) share = real(0), label = -1;
 #pragma unroll
-  for (int c = 0; c < N_D; c++) dz[c] = terms[c] * share - (c == label ? real(1) : real(0));
+  for (int c = 0; c < N_D; c++) dz[c] = weighed(terms[c] * share - (c == label ? real(1) : real(0)), weight);
 }
 
 // Rows of weights as both directions read them: from each input, bias, to each output.
@@ -185,7 +185,10 @@ __device__ __forceinline__ void samples_forward(const Arguments& a, const real* 
     const int row = mine + r * WARP;
     const bool here = row < left;
     real dz[N_D], packed[FEATURES];
-    judge_narrow(a, first + min(row, left - 1), here, z[r], dz, tail[N_D], tail[N_D + 1]);
+    const index_t at = first + min(row, left - 1);
+    const real weight = weight_of(a, at);
+    judge_narrow(a, at, here, weight, z[r], dz, tail[N_D], tail[N_D + 1]);
+    if (WEIGHTS && here) tail[TAIL - 1] += weight;
 #pragma unroll
     for (int f = 0; f < FEATURES; f++) packed[f] = f < N_I ? x[r][f] : f < N_I + N_D ? dz[f - N_I] : real(0);
 #pragma unroll
@@ -259,7 +262,7 @@ __device__ __forceinline__ void store_sums(real (*sums)[UNITS], real* tail, real
 __device__ __forceinline__ real narrow_sum(const real* area, const real* tails, int p) {
   constexpr int SECOND = (N_I + 1) * N_H, OUTPUT_BIAS = SECOND + N_H * OUTPUTS;
   if (p >= OUTPUT_BIAS) {
-    const int k = p - OUTPUT_BIAS;  // bias, then losses and right predictions
+    const int k = p - OUTPUT_BIAS;  // bias, then losses, right predictions and weights
     const bool sum_of_others = N_D < OUTPUTS && k == N_D;
     const int first = sum_of_others ? 0 : k >= OUTPUTS ? k - OUTPUTS + N_D : k, count = sum_of_others ? N_D : 1;
     real total = real(0);

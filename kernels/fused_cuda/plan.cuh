@@ -24,6 +24,9 @@
 #ifndef PART
 #define PART 0             // 1: a launch does a leaf, a part of a step's rows
 #endif
+#ifndef WEIGHTS
+#define WEIGHTS 0          // 1: samples have weights
+#endif
 
 // Names of nnfs_gpu/fused/vocabulary.py in capitals. A plan with any other does not compile.
 enum { LINEAR, RELU, LEAKY_RELU, SIGMOID, TANH };
@@ -55,8 +58,9 @@ __device__ __forceinline__ constexpr int most(int a, int b) { return a > b ? a :
 constexpr int OUTPUTS = width(STAGES);
 constexpr int ANSWERS = LOSS == SOFTMAX_CROSS_ENTROPY ? 1 : OUTPUTS;  // what is compared of a sample
 constexpr int PARAMETERS = first_parameter(STAGES);
-constexpr int SLOT = PARAMETERS + 2;  // a block's sums: gradients, losses, right predictions
+constexpr int SLOT = PARAMETERS + 2 + WEIGHTS;  // a block's sums: gradients, losses, right predictions, weights
 constexpr int LOSS_WORDS = 3 * PARAMETERS, RIGHT_WORD = LOSS_WORDS + 12, ROWS_WORD = RIGHT_WORD + 1;  // of `words`
+constexpr int WEIGHED_WORD = ROWS_WORD + 1, WEIGHT_WORDS = WEIGHED_WORD + 1;
 constexpr int WARPS = THREADS / WARP;
 constexpr int MOST_SHARED = ROOM / (int)sizeof(real) - 64;  // reals
 
@@ -73,7 +77,7 @@ struct Arguments {
   const real* x;
   const int* labels;
   const unsigned char* bytes;
-  const real* targets;
+  const real *targets, *weights;
   real *parameters, *gradients, *momentums, *caches, *partials;
   unsigned *counters, *dropouts;
   const real *schedule, *settings;
@@ -141,7 +145,8 @@ template <int KIND> __device__ __forceinline__ constexpr bool stops_at_zero() { 
 // ---- losses that treat each output on its own: z -> loss, gradient at z, right or not ----
 //
 // To the bits of kernels/fused_cpu/losses.py. The loss of a sample is the sum over its outputs divided
-// by how many they are; 1 / N comes in once, when the gradients of all samples have been summed.
+// by how many they are; 1 / N comes in once, when the gradients of all samples have been summed. Where
+// samples have weights, a sample's loss and gradient count as much, and N is the sum of the weights.
 
 struct Judged { real loss, dz, right; };
 
@@ -170,6 +175,13 @@ template <int KIND = LOSS> __device__ __forceinline__ Judged judge(real z, real 
   return result;
 }
 static_assert(activation(STAGES - 1) == (LOSS == BINARY_CROSS_ENTROPY ? SIGMOID : LINEAR), "losses begin with z");
+
+// What a sample counts.
+__device__ __forceinline__ real weight_of(const Arguments& a, index_t row) {
+  return WEIGHTS ? a.weights[row] : real(1);
+}
+// Its loss, or a gradient of it, counted so.
+__device__ __forceinline__ real weighed(real value, real weight) { return WEIGHTS ? value * weight : value; }
 
 __device__ __forceinline__ int label_of(const Arguments& a, index_t row) {
   return TARGETS == BYTES ? (int)a.bytes[row] : a.labels[row];

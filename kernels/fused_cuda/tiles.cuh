@@ -259,8 +259,8 @@ __device__ __forceinline__ int first_largest(real value, int place) {
   return place;
 }
 
-__device__ __forceinline__ void softmax_tile(const Arguments& a, index_t at, real* z, int lane, bool here, real& loss,
-                                             real& right) {
+__device__ __forceinline__ void softmax_tile(const Arguments& a, index_t at, real* z, int lane, bool here,
+                                             real weight, real& loss, real& right) {
   const int label = TARGETS == NUMBERS ? -1 : label_of(a, at);
   const real low = a.settings[LOW], high = a.settings[HIGH];
   real largest = minus_infinity(), target_largest = minus_infinity(), chosen = real(1);
@@ -285,39 +285,41 @@ __device__ __forceinline__ void softmax_tile(const Arguments& a, index_t at, rea
   if (TARGETS == NUMBERS) {
     const real found = row_sum(lane, [&](int c) {
       const real p = z[c * PITCH] * share, target = a.targets[at * OUTPUTS + c];
-      z[c * PITCH] = here ? p - target : real(0);
+      z[c * PITCH] = here ? weighed(p - target, weight) : real(0);
       return target == real(0) ? target : target * log_(clip(p, low, high));
     });
-    if (here && lane == 0) loss -= found;
+    if (here && lane == 0) loss -= weighed(found, weight);
     return;
   }
   const bool inside = label >= 0 && label < OUTPUTS;
   for (int c = lane; c < OUTPUTS; c += LANES) {
     const real p = z[c * PITCH] * share;
     if (c == label) chosen = p;
-    z[c * PITCH] = !here ? real(0) : inside ? p - real(c == label) : not_a_number();
+    z[c * PITCH] = !here ? real(0) : inside ? weighed(p - real(c == label), weight) : not_a_number();
   }
-  if (here && inside && label % LANES == lane) loss -= log_(clip(chosen, low, high));
+  if (here && inside && label % LANES == lane) loss -= weighed(log_(clip(chosen, low, high)), weight);
   if (here && !inside) loss = not_a_number();
 }
 
-__device__ __forceinline__ void judge_tile(const Arguments& a, const Tile& t, real& loss, real& right) {
+__device__ __forceinline__ void judge_tile(const Arguments& a, const Tile& t, real& loss, real& right, real& weights) {
   const int lane = threadIdx.x % LANES;
 #pragma unroll 1
   for (int s = threadIdx.x / LANES; s < TILE; s += THREADS / LANES) {
     const bool here = s < t.here;
     const index_t at = a.first + t.first + (here ? s : 0);
     real* z = t.rows + first_row(STAGES) * PITCH + s;
+    const real weight = weight_of(a, at);
+    if (WEIGHTS && here && lane == 0) weights += weight;
     if constexpr (LOSS == SOFTMAX_CROSS_ENTROPY) {
-      softmax_tile(a, at, z, lane, here, loss, right);
+      softmax_tile(a, at, z, lane, here, weight, loss, right);
     } else {
       const real found = row_sum(lane, [&](int c) {
         const Judged one = judge(z[c * PITCH], a.targets[at * OUTPUTS + c], a.settings);
-        z[c * PITCH] = here ? one.dz : real(0);
+        z[c * PITCH] = here ? weighed(one.dz, weight) : real(0);
         if (here) right += one.right;
         return one.loss;
       });
-      if (here && lane == 0) loss += found / real(OUTPUTS);
+      if (here && lane == 0) loss += weighed(found / real(OUTPUTS), weight);
     }
   }
   __syncthreads();

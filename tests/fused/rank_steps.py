@@ -59,7 +59,7 @@ SHARES = {  # of (total, leaf): the blocks that each rank gives, in their order
 
 def rows_of(data, first, last):
     X, y = data
-    return X[first:last], getattr(y, "values", y)[first:last]
+    return X[first:last], y[first:last]
 
 
 def accumulated(engine, data, blocks, total):

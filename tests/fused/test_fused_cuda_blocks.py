@@ -45,10 +45,10 @@ pytestmark = pytest.mark.usefixtures("compiler")
 
 def in_blocks(steps, X, y, cuts=CUTS):
     """One step; views into X and y, so that blocks begin anywhere in memory."""
-    values, n = getattr(y, "values", y), len(X)
+    n = len(X)
     cuts = [n if cut is None else cut for cut in cuts]
     for first, last in pairwise(cuts):
-        steps.accumulate(X[first:last], values[first:last], n)
+        steps.accumulate(X[first:last], y[first:last], n)
     return [float(value) for value in steps.finish()]
 
 

@@ -86,13 +86,15 @@ class Job:
     part: bool = False
     penalties: bool = False
     file: str = "fused"
+    weighted: bool = False
 
     def build(self) -> Build:
         targets = LABELS if self.plan.loss == "softmax_cross_entropy" else NUMBERS
         device = DEVICES[self.architecture]
         if self.file == "fused_end":
             return end_of(self.plan, self.penalties, device)
-        return choose(self.plan, targets, self.penalties, self.rows, device, self.part)
+        given = self.plan, targets, self.penalties, self.rows, device
+        return choose(*given, self.part, self.weighted)
 
 
 def assert_good(nvrtc, jobs):
@@ -123,6 +125,7 @@ def assert_one(job: Job, built) -> None:
     shared = (int(fixed[1]) if fixed else 0) + definitions.get("SHARED", 0)
     assert shared <= DEVICES[job.architecture].shared
     what = f"{job.file} {of.name} {of.dtype} at {job.rows:,}{' in parts' * job.part}"
+    what += ", weights" * job.weighted
     print(f"{job.architecture} {what}: {count} registers, {shared} bytes shared")
 
 
@@ -137,7 +140,7 @@ def assert_exact(ptx: str, in_words: bool, of_words: bool) -> None:
     if of_words:
         expected = {"cvt.rn.f64.s64", "fma.rn.f64", "mul.rn.f64", "add.rn.f64", "cvt.rn.f32.f64"}
         assert found["fma.rn.f64"] % 2 == 0
-        assert found["cvt.rn.f64.s64"] == 3 * found["fma.rn.f64"] / 2
+        assert found["cvt.rn.f64.s64"] == 3 * found["fma.rn.f64"] / 2 + 1  # and the samples
     assert set(found) == expected
 
 
@@ -182,6 +185,19 @@ def test_other_plans(nvrtc):
         jobs += [Job(of, "sm_90", MANY_BLOCKS, part=True)]
         jobs += [Job(of, "sm_90", MANY_BLOCKS, penalties=True)]
         jobs += [Job(of, "sm_90", MANY_BLOCKS, penalties=True, file="fused_end")]
+    assert_good(nvrtc, jobs)
+
+
+def test_weights_of_samples(nvrtc):
+    """Both kinds of kernel, small and large batches, parts, each dtype, each loss."""
+    plans = [plan(*widths, dtype=dtype) for widths in GOALS[::2] for dtype in REALS]
+    jobs = [
+        Job(of, "sm_90", rows, part, weighted=True)
+        for of in (*plans, OTHERS[0])
+        for rows, part in ((SINGLE_BLOCK, False), (MANY_BLOCKS, False), (MANY_BLOCKS, True))
+    ]
+    jobs += [Job(of, "sm_90", MANY_BLOCKS, weighted=True) for of in OTHERS[1:3]]
+    jobs += [Job(plan(2, 128, 128, 3), "sm_75", MANY_BLOCKS, weighted=True)]
     assert_good(nvrtc, jobs)
 
 

@@ -1,7 +1,7 @@
 """Fused steps on a CPU and on a GPU: the same bits, but for sums over samples that come together.
 
-Samples that come one by one are leaves of one sample each, and leaves are added up without
-rounding. Then nothing of a step is left whose order differs: the CPU's engine and the GPU's,
+Samples that come one by one, with weights or without, are leaves of one sample each, and leaves are
+added up without rounding. Then nothing of a step is left whose order differs: the CPU's engine and the GPU's,
 executed from its own text by g++ with nothing contracted, have to agree to the last bit in losses,
 gradients, new parameters and the optimizer's state. (A penalty's value is a sum over parameters,
 and agrees to rounding.) A network whose gradients the CPU has from masked sums is compared where
@@ -83,20 +83,24 @@ def assert_same_bits(found: dict, expected: dict) -> None:
         assert not differ.any(), f"{key}: {differ.sum()} of {differ.size} differ"
 
 
-def losses_in(engine) -> float:
-    """The sum of the losses in the engine's message, without rounding."""
-    right = engine._message.right
-    words = engine.message()[right - Message.LOSS_WORDS : right]
-    return loss_of([int(word) for word in words])
+def losses_in(engine) -> tuple[float, float]:
+    """The sums of losses and of weights in the engine's message, without rounding."""
+    at = engine._message
+    both = slice(at.right - Message.LOSS_WORDS, at.right), at.weights
+    losses, weights = (loss_of([int(word) for word in engine.message()[one]]) for one in both)
+    return losses, weights
 
 
+@pytest.mark.parametrize("weights", [None, (0.3, 1.9, 0.7), (1.1, 0.0, 1.3)], ids=str)
 @pytest.mark.parametrize(
     ("name", "dtype"), [(n, "float32") for n in NETS] + [(n, "float64") for n in IN_FLOAT64]
 )
-def test_samples_one_by_one(name, dtype):
+def test_samples_one_by_one(name, dtype, weights):
     of, found = replace(NETS[name], rows=3), []
     for model, engine in engines(of, dtype):
         X, y = of.data(model)
+        if weights:
+            y.weights = model.backend.asarray(np.array(weights))
         losses, measured = [], []
         for _ in range(2):
             for row in range(of.rows):
@@ -149,7 +153,7 @@ def test_two_samples_of_masked_sums(of, dtype):
         X[1] = -X[0]
         assert engine.plan.narrow
         engine.accumulate(X, y, of.rows)
-        losses = losses_in(engine)
+        losses, _ = losses_in(engine)
         engine.finish()
         last = model.trainable_layers[-1]
         found.append((np.array(model.backend.to_numpy(last.dbiases)), np.dtype(dtype).type(losses)))

@@ -80,9 +80,16 @@ def _is_one_class(plan: Plan) -> bool:
 
 
 def choose(
-    plan: Plan, targets: int, penalties: bool, rows: int, device: Device, part: bool = False
+    plan: Plan,
+    targets: int,
+    penalties: bool,
+    rows: int,
+    device: Device,
+    part: bool = False,
+    weighted: bool = False,
 ) -> Build:
-    """The build for steps over `rows` samples; with `part`, for leaves of that many.
+    """The build for steps over `rows` samples, which have weights where `weighted`; with `part`,
+    for leaves of that many.
 
     A leaf has the tile, the threads and the blocks of `REFERENCE`. Of `device` it has what changes
     no sum: whether weights stand in shared memory, and how many blocks a multiprocessor takes.
@@ -91,7 +98,8 @@ def choose(
     """
     make = _narrow if is_narrow(plan, targets) else _tiles
     build = make(plan, targets, penalties and not part, rows, device, part)
-    return replace(build, definitions=(*build.definitions, ("PART", 1))) if part else build
+    more = [(name, 1) for name, wanted in (("PART", part), ("WEIGHTS", weighted)) if wanted]
+    return replace(build, definitions=(*build.definitions, *more))
 
 
 def end_of(plan: Plan, penalties: bool, device: Device) -> Build:

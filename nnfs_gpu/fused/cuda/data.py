@@ -26,20 +26,25 @@ class Data:
     X       (rows, I) of the plan's dtype
     values  targets: (rows,) int32 or uint8, or (rows, O) of the plan's dtype
     kind    which of them: LABELS, BYTES or NUMBERS
+    weights (rows,) of the plan's dtype; None: all samples count alike
     """
 
     X: Array
     values: Array
     kind: int
     rows: int
+    weights: Array | None = None
 
     def part(self, first: int, last: int) -> Data:
         """Rows first to last - 1."""
-        return Data(self.X[first:last], self.values[first:last], self.kind, last - first)
+        weights = None if self.weights is None else self.weights[first:last]
+        return Data(self.X[first:last], self.values[first:last], self.kind, last - first, weights)
 
 
-def checked(plan: Plan, xp: Any, dtype: np.dtype, X: Array, values: Array) -> Data:
-    """X and targets, checked. Raises ValueError for another shape or dtype."""
+def checked(
+    plan: Plan, xp: Any, dtype: np.dtype, X: Array, values: Array, weights: Array | None = None
+) -> Data:
+    """X, targets and weights, checked. Raises ValueError for another shape or dtype."""
     rows = len(X)
     if X.ndim != 2 or X.shape[1] != plan.n_inputs or X.dtype != dtype or not rows:
         raise ValueError(
@@ -56,7 +61,14 @@ def checked(plan: Plan, xp: Any, dtype: np.dtype, X: Array, values: Array) -> Da
             f"fused step: got targets of shape {values.shape}, {values.dtype}, expected "
             f"{shape}, {expected}; use the loss's targets(...)"
         )
-    return Data(_contiguous(xp, X), _contiguous(xp, values), kind, rows)
+    if weights is not None:
+        if weights.shape != (rows,) or weights.dtype != dtype:
+            raise ValueError(
+                f"fused step: got weights of shape {weights.shape}, {weights.dtype}, expected "
+                f"({rows},), {dtype}, one a sample"
+            )
+        weights = _contiguous(xp, weights)
+    return Data(_contiguous(xp, X), _contiguous(xp, values), kind, rows, weights)
 
 
 def _contiguous(xp: Any, a: Array) -> Array:

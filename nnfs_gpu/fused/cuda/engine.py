@@ -11,12 +11,15 @@ A batch that comes in blocks, or that other processes have rows of, is a launch 
 from __future__ import annotations
 
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
 
 from ...backend.cuda.errors import reported
+from ...network.engine import weighed
 from ...network.network import Network
+from ...targets import weights_of
 from ..plan import Plan
 from ..shared import SharedBatch
 from . import build as cuda_kernel
@@ -45,7 +48,8 @@ class KernelSteps(Launches):
     follow from sizes alone: the two agree to rounding, and each to the bit with itself. Leaves on
     several devices have the same bits where the devices are of one kind.
 
-    X (n, I) of the backend's dtype; y what the model's targets are, or labels of uint8. Raises
+    X (n, I) of the backend's dtype; y what the model's targets are, or labels of uint8. Targets may
+    have weights: then losses and gradients are weighted means, and 0 where all weights are. Raises
     CannotFuse where the plan does not fit the device (widths above 128 but for a single hidden
     layer, more than five dense layers), ValueError for arrays of another dtype or shape.
 
@@ -55,11 +59,13 @@ class KernelSteps(Launches):
     """
 
     name = "fused"
+    weights = True
 
     def __init__(self, model: Network, plan: Plan, device: Device | None = None):
         super().__init__(model, plan, device)
-        self._last: tuple[Any, Any, Data | None] = (None, None, None)
+        self._last: tuple[Any, Any, Any, Data | None] = (None, None, None, None)
         self._batch, self._leaves = SharedBatch(), dict[int, int]()
+        self._weighed = 0  # rows of the batch under way that have weights
 
     def describe(self) -> str:
         """How steps over many samples run, for people."""
@@ -78,10 +84,10 @@ class KernelSteps(Launches):
         """
         data = self._data(X, y, "step")
         self._schedule.prepare(1, self._counters)
-        fresh = self._ledger.fresh()
-        samples = data.rows if fresh else self.model.loss.accumulated_count + data.rows
+        weighted = data.weights is not None
+        fresh = self._ledger.fresh(weighted)
         launch = partial(self._launch, data, data.rows, 0, 1, fresh)
-        row = self._ledger.update(launch, self._count, 1, samples)
+        row = self._ledger.update(launch, self._count, 1, data.rows, fresh, weighted)
         return Measured(self._records, row)  # those of now: the launch may have begun new ones
 
     def run(
@@ -97,7 +103,8 @@ class KernelSteps(Launches):
         data = self._data(X, y, "run")
         batch = min(data.rows, batch_size or data.rows)
         starts = range(0, data.rows, batch)
-        one = self._build(data.kind, batch).grid(batch) == 1
+        weighted = data.weights is not None
+        one = self._build(data.kind, batch, weighted=weighted).grid(batch) == 1
         # Where more than one block works on a step, the kernel sees one batch alone.
         cut = len(starts) > 1 and not one
         batches = [data.part(k, min(k + batch, data.rows)) for k in starts] if cut else [data]
@@ -116,7 +123,7 @@ class KernelSteps(Launches):
                 launch = partial(self._launch, data, batch, 0, 1, True, launches=here)
             done += here
             samples = min(starts[(done - 1) % len(starts)] + batch, data.rows)
-            row = self._ledger.update(launch, self._count, here, samples)
+            row = self._ledger.update(launch, self._count, here, samples, True, weighted)
             if not row or not taken_rows:  # a schedule begins
                 taken_rows.append([self._records, self._schedule.rates, row, row])
             taken_rows[-1][-1] = row + here
@@ -157,6 +164,7 @@ class KernelSteps(Launches):
                 rows = min(leaf, data.rows - start)
                 self._launch(data, rows, start, 1, False, (leaf, at + start, total))
             self._batch.given(at, data.rows, total)
+            self._weighed += 0 if data.weights is None else data.rows
         except BaseException:  # it may be added or not
             self._batch.forget()
             raise
@@ -177,13 +185,16 @@ class KernelSteps(Launches):
     def finish(self) -> Measured:
         """The update from the message as it stands: mean loss, penalty, accuracy before it.
 
-        Raises RuntimeError where rows are missing that nobody else can have. What others have is
-        known to the device alone: where it is not of all rows then, the kernel updates nothing,
-        and loss, penalty and accuracy are NaN.
+        Raises RuntimeError where rows are missing that nobody else can have, ValueError where some
+        have weights and others have not. What others have is known to the device alone: where it is
+        not of all rows then, or not of rows alike, the kernel updates nothing, and loss, penalty
+        and accuracy are NaN.
         """
+        mine = self._batch.rows
         samples = self._batch.end()
+        weighted = weighed(self._weighed, mine) or not mine  # those of others may have weights
         self._schedule.prepare(1, self._counters)
-        fresh = self._ledger.fresh()
+        fresh = self._ledger.fresh(weighted)
         p, schedule = self._parameters, self._schedule
         build = cuda_kernel.end_of(self.plan, self._settings.penalties, self._device)
         arguments = (
@@ -196,8 +207,7 @@ class KernelSteps(Launches):
             *("fused_end", "fused_end", (1,), build.threads, arguments, self._dtype),
             **dict(build.definitions),
         )
-        so_far = 0 if fresh else self.model.loss.accumulated_count
-        row = self._ledger.update(launch, self._count, 1, so_far + samples)
+        row = self._ledger.update(launch, self._count, 1, samples, fresh, weighted)
         return Measured(schedule.records, row)
 
     # ---- inside a step ----
@@ -205,11 +215,11 @@ class KernelSteps(Launches):
         """The data, checked; for a whole step, called so, what `_refresh` brings, too."""
         if step:
             self._batch.none(step)
-        values = getattr(y, "values", y)
-        last_X, last_values, data = self._last
-        if data is None or X is not last_X or values is not last_values:
-            data = checked(self.plan, self.xp, self._dtype, X, values)
-            self._last = X, values, data
+        values, weights = getattr(y, "values", y), weights_of(y)
+        *last, data = self._last
+        if data is None or not all(map(is_, (X, values, weights), last)):
+            data = checked(self.plan, self.xp, self._dtype, X, values, weights)
+            self._last = X, values, weights, data
         if step:
             self._refresh()
         return data
@@ -217,6 +227,7 @@ class KernelSteps(Launches):
     def _anew(self) -> None:
         """A batch in blocks begins: with the model as it is now, and sums of 0."""
         self._refresh()
+        self._weighed = 0
         if self._words.size == 1:
             self._words = self.xp.zeros(self._message.size, np.int64)
             self.ready.clear()

@@ -23,7 +23,7 @@ from .ledger import Ledger
 
 Array = Any
 
-DATA, SIZES = 0, 16  # places of the kernel's arguments that change from launch to launch
+DATA, SIZES = 0, 17  # places of the kernel's arguments that change from launch to launch
 
 
 class Launches:
@@ -44,7 +44,7 @@ class Launches:
         self._parameters = Parameters(model, plan, parts)
         self._settings = Settings(model, plan, parts, CLIP)
         self._schedule = Schedule(self.xp, self._dtype, model.optimizer)
-        self._totals = self.xp.zeros(4, self._dtype)
+        self._totals = self.xp.zeros(6, self._dtype)
         self._ledger = Ledger(model, self._schedule, self._settings, self._totals, plan.answers)
         self._unused = {
             LABELS: self.xp.zeros(1, np.int32),
@@ -52,7 +52,7 @@ class Launches:
             NUMBERS: self.xp.zeros(1, self._dtype),
         }
         self._counters = self.xp.zeros(3, np.uint32)
-        self._partials = self.xp.zeros((0, plan.parameters + 2), self._dtype)
+        self._partials = self.xp.zeros((0, plan.parameters + 3), self._dtype)
         self._message = Message(plan.parameters)
         self._words = self.xp.zeros(1, np.int64)  # grows with the first batch that is not a step
         self._builds: dict[tuple[Any, ...], Build] = {}
@@ -85,12 +85,12 @@ class Launches:
             self.ready.clear()
             self._records = self._schedule.records
         leaf, before, total = part
-        key = (data.kind, batch, leaf, self._settings.penalties and not leaf)
+        weighted = data.weights is not None
+        key = (data.kind, batch, leaf, self._settings.penalties and not leaf, weighted)
         ready = self.ready.get(key) or self._prepare(key, data)
         if data is not ready.data:
-            given = self._unused | {data.kind: data.values}
             ready.data = ready.graph = None  # until it is there
-            ready.launch.put(DATA, data.X, given[LABELS], given[BYTES], given[NUMBERS])
+            ready.launch.put(DATA, *self._given(data))
             ready.data = data
         sizes = (data.rows, batch, first, steps, int(fresh), before, total)
         if sizes != ready.sizes:
@@ -104,15 +104,20 @@ class Launches:
                 ready.graph = cuda_device.captured(self.xp, ready.launch, launches)
             ready.graph()
 
+    def _given(self, data: Data) -> tuple[Array, ...]:
+        """The arguments from DATA on: X, targets of every kind, weights."""
+        given = self._unused | {data.kind: data.values}
+        weights = self._unused[NUMBERS] if data.weights is None else data.weights
+        return data.X, given[LABELS], given[BYTES], given[NUMBERS], weights
+
     def _prepare(self, key: tuple[Any, ...], data: Data) -> Ready:
         """A launch for batches of a kind and a size, with this data in it."""
-        kind, batch, leaf, _ = key
-        build = self._build(kind, leaf or batch, leaf > 0)
+        kind, batch, leaf, _, weighted = key
+        build = self._build(kind, leaf or batch, leaf > 0, weighted)
         self._reserve(build.grid(batch))
-        given = self._unused | {kind: data.values}
         p, settings, schedule = self._parameters, self._settings, self._schedule
         arguments = (
-            *(data.X, given[LABELS], given[BYTES], given[NUMBERS]),
+            *self._given(data),
             *(p.parameters, p.gradients, p.momentums, p.caches),
             *(self._partials, self._counters, settings.dropouts, schedule.rates, settings.numbers),
             *(schedule.records, self._totals, self._words),
@@ -125,12 +130,12 @@ class Launches:
         ready = self.ready[key] = Ready(launch, data)
         return ready
 
-    def _build(self, kind: int, rows: int, part: bool = False) -> Build:
+    def _build(self, kind: int, rows: int, part: bool = False, weighted: bool = False) -> Build:
         """The build for steps over `rows` samples, or leaves of them; chosen once for each size."""
-        key = (kind, rows, part, self._settings.penalties)
+        key = (kind, rows, part, weighted, self._settings.penalties)
         if key not in self._builds:
             self._builds[key] = cuda_kernel.choose(
-                self.plan, kind, self._settings.penalties, rows, self._device, part
+                self.plan, kind, self._settings.penalties, rows, self._device, part, weighted
             )
         return self._builds[key]
 
@@ -138,7 +143,7 @@ class Launches:
         """Scratch memory for `blocks` blocks."""
         rows = cuda_kernel.partial_rows(blocks)
         if rows > len(self._partials):
-            self._partials = self.xp.zeros((rows, self.plan.parameters + 2), self._dtype)
+            self._partials = self.xp.zeros((rows, self.plan.parameters + 3), self._dtype)
             counters = self.xp.zeros(3 + rows, np.uint32)
             counters[:2] = self._counters[:2]
             self.ready.clear()  # first: one that was made for the others must not be launched

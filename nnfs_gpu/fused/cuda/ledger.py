@@ -19,7 +19,7 @@ Array = Any
 class Ledger:
     """The counts and sums of `model`.
 
-    totals    (4,) on the device: sum of losses and of right answers, each with a rest
+    totals    (6,) on the device: sum of losses, of right answers and of weights, each with a rest
     compared  answers of a sample
     """
 
@@ -30,12 +30,19 @@ class Ledger:
         self._totals, self._compared = totals, compared
         self._loss_sum = totals[:1].reshape(())  # views, in NumPy as well
         self._right_sum = totals[2:3].reshape(())
+        self._weight_sum = totals[4:5].reshape(())
 
-    def fresh(self) -> bool:
-        """True where a pass begins; else the kernel's sums go on from the model's."""
+    def fresh(self, weighted: bool) -> bool:
+        """True where a pass begins; else the kernel's sums go on from the model's, that of the
+        weights where the samples to come are `weighted`.
+        """
         loss, accuracy = self.model.loss, self.model.accuracy
-        if not loss.accumulated_count:
+        counted = loss if accuracy is None else accuracy  # what was compared has no weights
+        if not counted.accumulated_count:
             return True
+        if weighted and loss.accumulated_count is not self._weight_sum:
+            self._totals[4] = loss.accumulated_count
+            self._totals[5] = 0
         if loss.accumulated_sum is not self._loss_sum:  # layers have trained in between
             self._totals[0] = loss.accumulated_sum
             self._totals[1] = 0
@@ -45,34 +52,55 @@ class Ledger:
         return False
 
     def update(
-        self, launch: Callable[[], Any], count: Callable[[], int], steps: int, samples: int
+        self,
+        launch: Callable[[], Any],
+        count: Callable[[], int],
+        steps: int,
+        samples: int,
+        fresh: bool,
+        weighted: bool,
     ) -> int:
         """A launch that changes the parameters, and what it leaves on the model: both or neither.
 
         count    the rows of the schedule that the kernel has used; waits for the device
-        samples  since the pass began, with those of these steps
+        samples  of the pass that these steps have had; fresh: it begins with them, else they follow
+                 what the model has counted
+        weighted whether the kernel adds up what the samples count, as they have weights
         Gives its first row in the schedule. Where Ctrl-C comes in between, the count says whether
         there was a launch; it is asked for only then.
         """
         row, calls = self._schedule.next, self._settings.calls()
         iterations = self.model.optimizer.iterations
+        counts = self._counts(samples, fresh, weighted)
         try:
             launch()
-            self._done(row, iterations, calls, steps, samples)
+            self._done(row, iterations, calls, steps, counts)
         except BaseException:
             if count() == row + steps:
-                insist(lambda: self._done(row, iterations, calls, steps, samples))
+                insist(lambda: self._done(row, iterations, calls, steps, counts))
             raise
         return row
 
-    def _done(self, row: int, iterations: int, calls: list[int], steps: int, samples: int) -> None:
+    def _counts(self, samples: int, fresh: bool, weighted: bool) -> tuple[Any, int]:
+        """What the losses since the pass began are divided by, and how many answers were compared."""
+        loss, accuracy = self.model.loss, self.model.accuracy
+        count: Any = samples
+        answers = samples * self._compared
+        if not fresh:
+            count = loss.accumulated_count + samples
+            answers += 0 if accuracy is None else accuracy.accumulated_count
+        return self._weight_sum if weighted else count, answers
+
+    def _done(
+        self, row: int, iterations: int, calls: list[int], steps: int, counts: tuple[Any, int]
+    ) -> None:
         """`steps` steps after `iterations` are done: the same when it is called again."""
         model, optimizer = self.model, self.model.optimizer
         self._schedule.done(row + steps, iterations + steps)
-        model.loss.accumulated_sum, model.loss.accumulated_count = self._loss_sum, samples
+        model.loss.accumulated_sum, model.loss.accumulated_count = self._loss_sum, counts[0]
         if model.accuracy is not None:
             model.accuracy.accumulated_sum = self._right_sum
-            model.accuracy.accumulated_count = samples * self._compared
+            model.accuracy.accumulated_count = counts[1]
         optimizer.iterations = iterations + steps - 1
         optimizer.pre_update_params()  # the rate of the last step, as the kernel had it
         optimizer.post_update_params()
