@@ -89,7 +89,8 @@ def everything(model):
     for name in ("loss", "accuracy"):
         one = getattr(model, name)
         found[f"sum of {name}"] = np.array(float(one.accumulated_sum))
-        found[f"count of {name}"] = np.array(one.accumulated_count)
+        # A number: on the device on a rank without rows, which others may have weighted.
+        found[f"count of {name}"] = np.array(float(one.accumulated_count))
     found["iterations"] = np.array(model.optimizer.iterations)
     found["calls"] = np.array([getattr(layer, "calls", 0) for layer in model.layers])
     return {name: value.tobytes() for name, value in found.items()}

@@ -30,7 +30,7 @@ from fused_cuda_networks import (
     state,
     steps_of,
 )
-from rank_steps import SHARES, accumulated, everything, rows_of, step
+from rank_steps import SHARES, accumulated, everything, step
 from test_fused_cuda_blocks import assert_blocks_agree, in_blocks
 
 from nnfs_gpu import fused

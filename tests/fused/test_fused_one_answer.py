@@ -1,12 +1,12 @@
 """Fused steps on a CPU and on a GPU: the same bits, but for sums over samples that come together.
 
-Samples that come one by one, with weights or without, are leaves of one sample each, and leaves are
-added up without rounding. Then nothing of a step is left whose order differs: the CPU's engine and the GPU's,
-executed from its own text by g++ with nothing contracted, have to agree to the last bit in losses,
-gradients, new parameters and the optimizer's state. (A penalty's value is a sum over parameters,
-and agrees to rounding.) A network whose gradients the CPU has from masked sums is compared where
-these do not reach: scores, losses and gradients at the scores, in sums of two samples, which have
-one order.
+Samples that come one by one, with weights or without, are leaves of one sample each, and leaves
+are added up without rounding. Then nothing of a step is left whose order differs: the CPU's engine
+and the GPU's, executed from its own text by g++ with nothing contracted, have to agree to the last
+bit in losses, gradients, new parameters and the optimizer's state. (A penalty's value is a sum over
+parameters, and agrees to rounding.) A network whose gradients the CPU has from masked sums is
+compared where these do not reach: scores, losses and gradients at the scores, in sums of two
+samples, which have one order.
 """
 
 from __future__ import annotations

@@ -114,6 +114,18 @@ def test_the_same_bits_on_one_rank_and_on_several(monkeypatch, name, settings):
             assert messages == steps
 
 
+@pytest.mark.parametrize("name", ["narrow", "dropout"])
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 40, "shuffle": True}], ids=str)
+def test_samples_with_weights(monkeypatch, name, settings):
+    """The last batch is one leaf of 10 rows: a rank alone has it."""
+    weights = np.random.default_rng(2).random(90) * (np.arange(90) >= 20)
+    settings = settings | {"sample_weight": weights}
+    ((alone, _),) = trained(monkeypatch, NETWORKS[name], 1, **settings)
+    for size in (2, 3):
+        for found, _ in trained(monkeypatch, NETWORKS[name], size, **settings):
+            assert [key for key in alone if found[key] != alone[key]] == []
+
+
 def test_wide_networks_go_by_tiles(monkeypatch):
     """Six leaves of 16 rows, three for each rank."""
     found = []

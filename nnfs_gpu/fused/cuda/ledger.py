@@ -82,7 +82,7 @@ class Ledger:
         return row
 
     def _counts(self, samples: int, fresh: bool, weighted: bool) -> tuple[Any, int]:
-        """What the losses since the pass began are divided by, and how many answers were compared."""
+        """What the losses since the pass began are divided by; answers compared since then."""
         loss, accuracy = self.model.loss, self.model.accuracy
         count: Any = samples
         answers = samples * self._compared
