@@ -19,7 +19,7 @@ from . import build as cuda_kernel, device as cuda_device
 from .buffers import Parameters, Schedule, Settings
 from .build import BYTES, LABELS, NUMBERS, Build, Device
 from .data import Data, Ready
-from .ledger import Ledger
+from .ledger import Ledger, totals_of
 
 Array = Any
 
@@ -44,8 +44,9 @@ class Launches:
         self._parameters = Parameters(model, plan, parts)
         self._settings = Settings(model, plan, parts, CLIP)
         self._schedule = Schedule(self.xp, self._dtype, model.optimizer)
-        self._totals = self.xp.zeros(6, self._dtype)
-        self._ledger = Ledger(model, self._schedule, self._settings, self._totals, plan.answers)
+        totals = totals_of(model)
+        self._totals = totals.array
+        self._ledger = Ledger(model, self._schedule, self._settings, totals, plan.answers)
         self._unused = {
             LABELS: self.xp.zeros(1, np.int32),
             BYTES: self.xp.zeros(1, np.uint8),

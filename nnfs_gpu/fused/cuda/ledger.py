@@ -1,13 +1,14 @@
 """What steps of the GPU's kernel leave behind on the model's objects, beside the arrays.
 
-As `ledger.py` for the CPU. The sums of losses and right answers stay on the device: what the model
-holds are views of where the kernel adds them up.
+As `ledger.py` for the CPU. The sums of losses, right answers and weights stay on the device: what
+the model holds are views of where the kernel adds them up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ...backend.interrupts import insist
 from ...network.network import Network
@@ -16,21 +17,41 @@ from .buffers import Schedule, Settings
 Array = Any
 
 
+class Totals:
+    """Where the kernel adds up what a pass measures.
+
+    array   (6,) on the device: sum of losses, of right answers and of weights, each with a rest
+    views   () of each sum, which the model holds
+    """
+
+    def __init__(self, backend: Any):
+        self.backend, self.array = backend, backend.zeros(6, backend.dtype)
+        self.views = tuple(self.array[k : k + 1].reshape(()) for k in (0, 2, 4))
+
+
+_TOTALS: WeakKeyDictionary[Network, Totals] = WeakKeyDictionary()
+
+
+def totals_of(model: Network) -> Totals:
+    """Those of `model`, for all its engines: one that follows another goes on with the rests."""
+    found = _TOTALS.get(model)
+    if found is None or found.backend is not model.backend:
+        found = _TOTALS[model] = Totals(model.backend)
+    return found
+
+
 class Ledger:
     """The counts and sums of `model`.
 
-    totals    (6,) on the device: sum of losses, of right answers and of weights, each with a rest
     compared  answers of a sample
     """
 
     def __init__(
-        self, model: Network, schedule: Schedule, settings: Settings, totals: Array, compared: int
+        self, model: Network, schedule: Schedule, settings: Settings, totals: Totals, compared: int
     ):
         self.model, self._schedule, self._settings = model, schedule, settings
-        self._totals, self._compared = totals, compared
-        self._loss_sum = totals[:1].reshape(())  # views, in NumPy as well
-        self._right_sum = totals[2:3].reshape(())
-        self._weight_sum = totals[4:5].reshape(())
+        self._totals, self._compared = totals.array, compared
+        self._loss_sum, self._right_sum, self._weight_sum = totals.views
 
     def fresh(self, weighted: bool) -> bool:
         """True where a pass begins; else the kernel's sums go on from the model's, that of the
