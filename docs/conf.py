@@ -120,7 +120,7 @@ def _signature(
     """Of a class that of its `__init__`: Sphinx would show that of `Part.__new__`."""
     if what != "class":
         return None
-    if obj.__init__ is object.__init__:
+    if obj.__init__ is object.__init__ or getattr(obj, "_is_protocol", False):
         return "()", ""
     shown = inspect.signature(obj.__init__)
     parameters = [

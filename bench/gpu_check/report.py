@@ -208,13 +208,17 @@ def _accuracy(results: Results) -> Iterator[str]:
 
 def _crosscheck(results: Results) -> Iterator[str]:
     for step in [s["name"] for s in results["steps"] if s["name"].startswith("crosscheck")]:
-        yield from (f"## {step} against numpy, units of what an element is made of", "")
+        against = "numba" if step == "crosscheck-numba" else "numpy"
+        yield from (f"## {step} against {against}, units of what an element is made of", "")
         lines: dict[str, dict[str, str]] = {}
         for r in records(results, "crosscheck", step):
             mark = "" if r["passed"] else " FAILED"
             lines.setdefault(r["operation"], {})[r["dtype"]] = f"{number(r['units'])}{mark}"
             lines[r["operation"]]["allowed"] = number(r["bound"])
-        heads = ["float32", "float64", "allowed"]
+            if r["promised"]:
+                same = lines[r["operation"]].get("same bits", "yes") == "yes" and r["same_bits"]
+                lines[r["operation"]]["same bits"] = "yes" if same else "no"
+        heads = ["float32", "float64", "allowed", "same bits"]
         rows = [[name, *(found.get(head, "") for head in heads)] for name, found in lines.items()]
         yield from (table(["operation", *heads], rows), "")
 

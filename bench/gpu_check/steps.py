@@ -120,10 +120,10 @@ def _note_differences(notebook: Notebook, differences: Iterator[crosscheck.Diffe
     for found in differences:
         notebook.add("crosscheck", **crosscheck.as_records([found])[0])
         if not found.passed:
-            notebook.problem(
-                f"{found.operation}, {found.dtype}: {found.units:.3g} units, "
-                f"allowed {found.bound:.3g}"
-            )
+            wrong = f"{found.units:.3g} units, allowed {found.bound:.3g}"
+            if found.promised and not found.same_bits:
+                wrong += ", and not the same bits, as promised"
+            notebook.problem(f"{found.operation}, {found.dtype}: {wrong}")
 
 
 # ---- which step ----
@@ -137,6 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     steps: dict[str, Callable[[Notebook], None]] = {
         "environment": environment,
         "crosscheck-cupy": lambda book: cross_check(book, on_device(), on_device("numpy")),
+        "crosscheck-numba": lambda book: cross_check(book, on_device(), on_device("numba")),
         "crosscheck-numba-cuda": lambda book: cross_check(
             book, on_device("numba-cuda"), on_device("numpy")
         ),

@@ -23,7 +23,7 @@ from .compiler import OPTIONS, Kernel
 from .elementary import exp_below_0, log
 
 TILE = np.uint64(2048)  # elements that stay in the first-level cache between passes
-CHUNK = np.uint64(4096)  # elements that a reduction adds up at a time, whatever the threads
+CHUNK = np.uint64(1024)  # elements that a reduction adds up at a time, whatever the threads
 
 
 def jit(function, **options):

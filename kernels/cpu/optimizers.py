@@ -12,6 +12,7 @@ import numpy as np
 from .common import CHUNK, jit
 from .elementary import fma
 from .lane_sums import lane_sums
+from .reductions import join
 
 
 @jit
@@ -133,7 +134,7 @@ def regularization_step(start, stop, w, l1, twice_l2, dw):
 
 penalty_sums = lane_sums(
     lambda emit, w: emit.absolute(w),
-    lambda emit, w: emit.builder.fmul(w, w),
+    lambda emit, w: (w, w),
 )
 
 
@@ -146,3 +147,11 @@ def regularization_sums(start, stop, w, absolute, squared):
         a, s = penalty_sums((w,), (), np.int64(first), np.int64(last))
         absolute[chunk] = a
         squared[chunk] = s
+
+
+@jit
+def penalty(absolute, squared, l1, l2):
+    """l1 sum|w| + l2 sum w^2 of the chunks' sums, which are used up."""
+    join(absolute)
+    join(squared)
+    return fma(l1, absolute[0], l2 * squared[0])

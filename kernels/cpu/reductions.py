@@ -20,12 +20,30 @@ SHORT = np.uint64(128)  # columns up to which neighbouring rows are different la
 
 
 @jit
-def sum_chunks(start, stop, a, partial):
+def _chunk_sums(start, stop, a, partial):
     """partial[j] = sum of chunk j of the flat array a, for chunks start..stop-1."""
     for chunk in range(start, stop):
         first = chunk * CHUNK
         last = min(first + CHUNK, type(first)(a.shape[0]))
         partial[chunk] = total((a,), (), np.int64(first), np.int64(last))[0]
+
+
+@jit
+def join(partial):
+    """partial[0] = the sum of the chunks' sums, by the same rule; the others are used up."""
+    count, one = np.uint64(partial.shape[0]), np.uint64(1)
+    while count > one:
+        chunks = (count + CHUNK - one) // CHUNK
+        _chunk_sums(np.uint64(0), chunks, partial[:count], partial)  # none that is yet to be read
+        count = chunks
+
+
+@jit
+def sum_chunks(start, stop, a, partial):
+    """The sums of chunks start..stop-1. Who has all chunks joins them; else the caller does."""
+    _chunk_sums(start, stop, a, partial)
+    if stop - start == np.uint64(partial.shape[0]):
+        join(partial)
 
 
 # ---- over rows ----
@@ -99,7 +117,7 @@ def join_rows(partial, total):
     rows, one = np.uint64(partial.shape[0]), np.uint64(1)
     while rows > one:
         chunks = (rows + ROWS - one) // ROWS
-        column_sum_chunks(np.uint64(0), chunks, partial[:rows], partial)  # none that is yet to read
+        column_sum_chunks(np.uint64(0), chunks, partial[:rows], partial)  # as in `join`
         rows = chunks
     total[0] = partial[0]
 

@@ -1,71 +1,101 @@
-"""CUDA grids in which threads of a block work together: sums.
+"""CUDA grids that add up: whole arrays, and over rows, as a dense layer's bias gradient does.
 
 The threads of a block share a small array in fast memory (`cuda.shared.array`), and meet at
-barriers (`cuda.syncthreads`), which every thread of the block must reach. A block adds up in
-a tree: each thread first takes every B-th element in order, then half of the threads add the
-values of the other half to theirs, then a quarter, until one value is left. The order depends
-on the sizes alone, so the bits are the same in every run; there are no atomics.
+barriers (`cuda.syncthreads`), which every thread of the block must reach. The order of every sum is
+that of kernels/cpu/reductions.py, whatever the grid, so the bits are the same in every run and on
+every backend; there are no atomics.
 
-Block sizes B are powers of two. The shared array has one element a thread; its size is given
-at the launch (0 here), in the dtype of the results.
+Block sizes B are powers of two. The size of the shared array is given at the launch (0 here):
+`shared_elements` of rows.py, in the dtype of the results.
 """
 
 import numpy as np
 
-from ..cpu import activations, reductions
+from ..cpu import activations, common, elementary, reductions
 from .device import cuda, device
 
-CHUNK = 4096  # elements that one block adds up
+WARP = 32  # lanes of a chunk
+CHUNK = int(common.CHUNK)
 ROWS, LANES, SHORT = int(reductions.ROWS), int(reductions.LANES), int(reductions.SHORT)
 _CHUNK = np.int64(CHUNK)
 
+# ---- whole arrays: the caller goes on with the chunks' sums until one is left ----
+
+_fma = device(elementary.fma)
+
 
 @cuda.jit(device=True)
-def _block_sum(value, shared):
-    """The sum of `value` over the threads of a block, for every thread."""
-    k = cuda.threadIdx.x
-    shared[k] = value
+def _plus(total, value):
+    return total + value
+
+
+@cuda.jit(device=True)
+def _plus_size(total, value):
+    return total + abs(value)
+
+
+@cuda.jit(device=True)
+def _plus_square(total, value):
+    return _fma(value, value, total)
+
+
+@cuda.jit(device=True)
+def _chunk_sums(plus, a, shared, partial):
+    """partial[j] = sum of chunk j of the flat array a, in the order of kernels/cpu/reductions.py.
+
+    A block has a chunk for every 32 of its threads, one at least; a thread a lane of one, or
+    several. plus(total, value) adds a value in the dtype of `partial`.
+    """
+    thread, B = cuda.threadIdx.x, cuda.blockDim.x
+    slots = max(B, WARP)
+    first = np.int64(cuda.blockIdx.x) * (slots // WARP)  # chunk
+    for slot in range(thread, slots, B):
+        begin = (first + slot // WARP) * _CHUNK
+        total = partial.dtype.type(0)
+        for at in range(begin + slot % WARP, min(begin + _CHUNK, a.shape[0]), WARP):
+            total = plus(total, partial.dtype.type(a[at]))
+        shared[slot] = total
     cuda.syncthreads()
-    half = cuda.blockDim.x // 2
-    while half > 0:
-        if k < half:
-            shared[k] += shared[k + half]
+    distance = WARP // 2
+    while distance > 0:
+        for slot in range(thread, slots, B):
+            if slot % WARP < distance:
+                shared[slot] += shared[slot + distance]
         cuda.syncthreads()
-        half //= 2
-    total = shared[0]
+        distance //= 2
+    for slot in range(thread, slots, B):
+        j = first + slot // WARP
+        if slot % WARP == 0 and j < partial.shape[0]:
+            partial[j] = shared[slot]
     cuda.syncthreads()  # all have read it: the array may be used again
-    return total
-
-
-# ---- sums: block j adds up chunk j; the caller goes on with the partial sums until one is left
 
 
 @cuda.jit
 def sums(a, partial):
-    """partial[j] = sum of chunk j of the flat array a, in the dtype of `partial`."""
-    shared = cuda.shared.array(0, partial.dtype)
-    j, k, B = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    first = np.int64(j) * _CHUNK
-    total = partial.dtype.type(0)
-    for at in range(first + k, min(first + _CHUNK, a.shape[0]), B):
-        total += partial.dtype.type(a[at])
-    total = _block_sum(total, shared)
-    if k == 0:
-        partial[j] = total
+    """partial[j] = sum of chunk j of the flat array a, in float64."""
+    _chunk_sums(_plus, a, cuda.shared.array(0, partial.dtype), partial)
 
 
 @cuda.jit
-def penalties(w, l1, l2, partial):
-    """partial[j] = l1 sum|w| + l2 sum w^2 over chunk j of the flat array w."""
-    shared = cuda.shared.array(0, partial.dtype)
-    j, k, B = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    first = np.int64(j) * _CHUNK
-    total = partial.dtype.type(0)
-    for at in range(first + k, min(first + _CHUNK, w.shape[0]), B):
-        total += l1 * abs(w[at]) + l2 * (w[at] * w[at])
-    total = _block_sum(total, shared)
-    if k == 0:
-        partial[j] = total
+def penalties(w, absolute, squared):
+    """Sums of |w| and w^2 over each chunk of the flat array w, in float64."""
+    shared = cuda.shared.array(0, squared.dtype)
+    _chunk_sums(_plus_size, w, shared, absolute)
+    _chunk_sums(_plus_square, w, shared, squared)
+
+
+@cuda.jit
+def mean(total, size, a):
+    """a[0] = total[0] / size, rounded to the dtype of `a`."""
+    if cuda.grid(1) == 0:
+        a[0] = total[0] / total.dtype.type(size)
+
+
+@cuda.jit
+def penalty(absolute, squared, l1, l2, loss):
+    """loss[0] = l1 sum|w| + l2 sum w^2, rounded to the dtype of `loss`."""
+    if cuda.grid(1) == 0:
+        loss[0] = _fma(l1, absolute[0], l2 * squared[0])
 
 
 # ---- the dense layer's bias and ReLU: no shared memory ----

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import philox as streams
 from .arrays import check_bias, common_dtype, on_gpu
-from .cuda.calls import Calls, blocks_for, blocks_of_rows, lanes, parts_of
+from .cuda.calls import Calls, blocks_for, blocks_of_rows, lanes
 from .cuda.copies import on_current_device, to_device
 from .cuda.errors import reported
 from .cuda.probe import what_works
@@ -190,12 +190,9 @@ class CupyBackend(KernelBackend):
     # ---- regularization ----
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
         (w,) = self.calls.inputs(w)
-        parts = parts_of(w.size)
-        absolute, squared = self.xp.empty(parts), self.xp.empty(parts)
-        arguments: tuple[Any, ...] = (w, absolute, squared, w.size)
-        self.calls.run("totals", "regularization_partial", parts, arguments, dtype=w.dtype)
+        absolute, squared = self.calls.penalty_sums(w)
         loss = self.xp.empty((), w.dtype)
-        arguments = (absolute, squared, loss, parts, np.float64(l1), np.float64(l2))
+        arguments = (absolute, squared, loss, absolute.size, np.float64(l1), np.float64(l2))
         self.calls.run("totals", "regularization_final", 1, arguments, dtype=w.dtype)
         return loss
 
@@ -210,7 +207,8 @@ class CupyBackend(KernelBackend):
     def mean(self, a: Array, total: Array | None = None) -> Array:
         if a.dtype.kind in "iub":
             return self.sum(a) / a.size
-        partial, mean = self.calls.partial_sums(a), self.xp.empty((), a.dtype)
+        partial = self.calls.partial_sums(a) if total is None else total
+        mean = self.xp.empty((), a.dtype)
         self.calls.run(
             "totals", "mean_final", 1, (partial, mean, partial.size, a.size), dtype=a.dtype
         )

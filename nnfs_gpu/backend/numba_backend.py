@@ -37,6 +37,7 @@ events.hear()
 # What an element costs against one of a sum, roughly: it decides how many threads share the work.
 SUM, ROOT, EXP = 1, 3, 4  # also a product; a root or a division; an exponential
 ANGLE = 64  # a point of the spiral
+CHUNK, ROWS = int(common.CHUNK), int(reductions.ROWS)  # elements and rows that are one sum
 
 KERNELS = {
     "relu_forward": (activations.relu_forward, SUM),
@@ -80,7 +81,7 @@ KERNELS = {
 
 def _row_chunks(dy: Array) -> Array:
     """A new array with a row for the column sums of each chunk of rows; one at least."""
-    return np.empty((max(1, -(-dy.shape[0] // int(reductions.ROWS))), dy.shape[1]), dy.dtype)
+    return np.empty((max(1, -(-dy.shape[0] // ROWS)), dy.shape[1]), dy.dtype)
 
 
 def _joined(partial: Array) -> Array:
@@ -117,7 +118,7 @@ class NumbaBackend(KernelBackend):
 
     @staticmethod
     def _chunks(count: int) -> int:
-        return -(-count // int(common.CHUNK))
+        return max(1, -(-count // CHUNK))
 
     # ---- dense layer: products by BLAS, the bias gradient by a kernel ----
     def _dot(self, a: Array, b: Array) -> Array:
@@ -150,11 +151,11 @@ class NumbaBackend(KernelBackend):
         launch(
             optimizers.regularization_sums,
             absolute.size,
-            (np.ascontiguousarray(w).reshape(-1),),
+            (w.reshape(-1),),
             (absolute, squared),
             work=w.size,
         )
-        return w.dtype.type(l1 * absolute.sum() + l2 * squared.sum())
+        return w.dtype.type(optimizers.penalty(absolute, squared, float(l1), float(l2)))
 
     def argmax(self, x: Array) -> Array:
         if x.shape[1] > reductions.NARROW:  # NumPy vectorizes along a row, our kernel across
@@ -171,9 +172,9 @@ class NumbaBackend(KernelBackend):
         if a.dtype.kind == "b":
             return np.float64(np.count_nonzero(a))
         partial = np.empty(self._chunks(a.size))
-        flat = np.ascontiguousarray(a).reshape(-1)
-        launch(reductions.sum_chunks, partial.size, (flat,), (partial,), work=a.size)
-        return partial[0] if partial.size == 1 else partial.sum()
+        if launch(reductions.sum_chunks, partial.size, (a.reshape(-1),), (partial,), work=a.size):
+            reductions.join(partial)
+        return partial[0]
 
     # ---- optimizers ----
     @staticmethod

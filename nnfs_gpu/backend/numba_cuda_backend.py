@@ -160,8 +160,9 @@ class NumbaCudaBackend(KernelBackend):
 
     # ---- what sums up ----
     def regularization_loss(self, w: Array, l1: float, l2: float) -> Array:
-        kernel = cuda_blocks.penalties
-        return self.calls.total(self.calls.chunk_sums(kernel, w, w.dtype, float(l1), float(l2)))
+        sums, loss = self.calls.totals(cuda_blocks.penalties, w, 2), self.xp.empty(1, w.dtype)
+        self.calls.launch(cuda_blocks.penalty, 1, sums, (loss,), (float(l1), float(l2)))
+        return loss.reshape(())
 
     def argmax(self, x: Array) -> Array:
         column = self.xp.empty(x.shape[0], np.int32)
@@ -169,8 +170,10 @@ class NumbaCudaBackend(KernelBackend):
         return column
 
     def mean(self, a: Array, total: Array | None = None) -> Array:
-        mean = (self.sum(a) if total is None else total) / a.size
-        return mean.astype(a.dtype if a.dtype.kind == "f" else np.float64)
+        total = self.sum(a) if total is None else total
+        mean = self.xp.empty(1, a.dtype if a.dtype.kind == "f" else np.float64)
+        self.calls.launch(cuda_blocks.mean, 1, (total.reshape(1),), (mean,), (a.size,))
+        return mean.reshape(())
 
     def sum(self, a: Array) -> Array:
-        return self.calls.total(self.calls.chunk_sums(cuda_blocks.sums, a, np.float64))
+        return self.calls.totals(cuda_blocks.sums, a, 1)[0].reshape(())

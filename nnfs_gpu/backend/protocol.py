@@ -54,9 +54,9 @@ class Backend(Protocol):
     def asarray(self, x: Any, dtype: DTypeLike | None = None) -> Array:
         """`x` as a C-contiguous array of this backend; no copy where it already is one.
 
-        x  numbers, nested lists, an array of NumPy, CuPy, PyTorch or JAX, on the host or on
-           the GPU: moved once where it lies on the other side. `dtype` None means
-           `self.dtype`. TypeError for what holds no real numbers.
+        It may be numbers, nested lists, an array of NumPy, CuPy, PyTorch or JAX, on the host or
+        on the GPU: moved once where it lies on the other side. `dtype` None means `self.dtype`.
+        TypeError for what holds no real numbers.
         """
 
     def to_numpy(self, a: Array) -> np.ndarray:

@@ -22,7 +22,7 @@ from .draws import Arguments, Draw
 
 Elements = Callable[[int, int], float]
 
-SAME, NOT_YET, PRODUCT = "same", "not yet", "product"
+SAME, PRODUCT = "same", "product"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Operation:
 
     make     from a `Draw` to keyword arguments: arrays are NumPy's, floats become the dtype
     agree    how closely two backends do: a key of `crosscheck.BOUNDS`
-    bits     SAME: a promise of all backends with kernels (docs/decisions/one-answer.md); NOT_YET of
-             what adds up in an order that they do not share yet; PRODUCT of what a BLAS computes
+    bits     SAME: a promise of all backends with kernels (docs/decisions/one-answer.md);
+             PRODUCT of what a BLAS computes
     result   dtypes of the results: "same" is the dtype of the floating-point arguments, "own" the
              backend's
     writes   the arguments that its docstring says it writes
@@ -117,7 +117,6 @@ def dense(inputs: int, outputs: int) -> Elements:
 ADAM = {"rate": 0.05, "epsilon": 1e-7, "beta_1": 0.9, "beta_2": 0.999}
 WIDTH = 64  # inputs and outputs of the dense layer that is timed
 _DENSE: dict[str, Any] = {"agree": "sum", "bits": PRODUCT, "at": (WIDTH,)}
-_SUM: dict[str, Any] = {"agree": "sum", "bits": NOT_YET}
 _THREE = ("same", "same", "same")
 _ADAGRAD = {"rate": 0.05, "epsilon": 1e-7}
 
@@ -217,9 +216,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("multiply", draws.normal("a", "b"), "exact", moved=matrices(3)),
     Operation(
         *("regularization_loss", lambda d: {"w": draws.weights(d)["w"], "l1": 0.01, "l2": 0.3}),
+        agree="sum",
         moved=matrices(1),
         whole=True,
-        **_SUM,
     ),
     Operation(
         *("regularization_step", draws.step(l1=0.0625, l2=0.3), "element", SAME, (), ("dw",)),
@@ -285,13 +284,13 @@ OPERATIONS: tuple[Operation, ...] = (
         *("close", draws.eighths("a", "b", tolerance=0.25), "exact", SAME, ("bool",)),
         moved=matrices(2.25),
     ),
-    Operation("mean", draws.summed, variant="floats", moved=matrices(1), whole=True, **_SUM),
+    Operation("mean", draws.summed, "sum", variant="floats", moved=matrices(1), whole=True),
     Operation("mean", draws.whole("bool", 0, 2), "exact", SAME, ("float64",), variant="bools"),
     Operation(
         "mean", draws.whole("int32", -1000, 1000), "exact", SAME, ("float64",), variant="int32"
     ),
     Operation(
-        *("sum", draws.summed, "sum", NOT_YET, ("float64",)),
+        *("sum", draws.summed, "sum", SAME, ("float64",)),
         variant="floats",
         moved=matrices(1),
         whole=True,

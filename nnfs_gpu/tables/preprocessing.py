@@ -157,7 +157,7 @@ class Preprocessing:
         ignore : iterable of str
             Columns to leave out that the model does not know.
         **form
-            separator, decimal, encoding, header, as in `read_table`.
+            Separator, decimal, encoding, header, as in `read_table`.
 
         Returns
         -------

@@ -21,11 +21,13 @@ from nnfs_gpu.selftest.operations import OPERATIONS, SAME, Operation
 SHAPES = ((1, 1), (1, 3), (9, 1), (257, 3), (100, 10), (5, 31), (3, 32), (7, 33), (2, 1025))
 SIMULATED = ((1, 1), (9, 1), (5, 3), (3, 31), (2, 32), (2, 33), (1, 1025))  # a thread is a thread
 BIASES = ("linear_backward, bias", "linear_relu_backward, bias")
+TOTALS = ("regularization_loss", "mean-floats", "sum-floats")
 WITHOUT_ARRAYS = {"zeros", "synchronize", "random_words", "spiral"}
 # A Jacobian of long rows has more elements than all the rest; asarray gets float64 to convert.
 LONGEST = {"softmax_jacobian": 33}
-# What takes sums over chunks of rows gets several of them, short and long rows.
+# Several chunks: of rows, short and long ones; of elements.
 LARGER = dict.fromkeys(BIASES, ((300, 3), (40, 130)))
+LARGER |= dict.fromkeys(TOTALS, ((1, 1500), (1100, 3)))
 
 
 def arguments(operation: Operation, dtype: Any, n: int, c: int, *, strewn: bool) -> dict[str, Any]:

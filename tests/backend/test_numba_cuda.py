@@ -30,9 +30,8 @@ CHECKS = (  # of simulator/checks.py
     "a_network_trains_as_on_the_specification",
     "versions_of_the_ladders",
 )
-# Whose products meet sums without an fma: sums of whole arrays have no order yet that all backends
-# share (`Operation.bits`).
-CONTRACTED = {"penalties"}
+
+WHOLE_ARRAYS = {"sums", "penalties", "mean", "penalty"}  # added up in float64, whatever they hold
 
 
 # ---- in the simulator ----
@@ -83,7 +82,7 @@ def test_float32_kernels_hold_no_float64_instructions(compiled):
         if "float64" not in str(kernel["types"]):  # what sums all elements has float64 results
             assert kernel["float64"] == 0, kernel
             checked.add(kernel["name"])
-    assert checked == {kernel["name"] for kernel in compiled}
+    assert checked == {kernel["name"] for kernel in compiled} - WHOLE_ARRAYS
 
 
 def test_kernels_are_deterministic_keep_nan_and_denormals_and_are_exact(compiled):
@@ -94,4 +93,4 @@ def test_kernels_are_deterministic_keep_nan_and_denormals_and_are_exact(compiled
 
 def test_nothing_is_left_to_contract(compiled):
     """The compiler may make one fma of a product and a sum; then the bits are not the CPU's."""
-    assert {kernel["name"] for kernel in compiled if kernel["contracted"]} == CONTRACTED
+    assert not {kernel["name"] for kernel in compiled if kernel["contracted"]}

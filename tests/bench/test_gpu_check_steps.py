@@ -49,6 +49,7 @@ def paper(monkeypatch):
 MEASURED = {
     "environment": {"nvidia-smi", "software", "backend", "library", "device"},
     "crosscheck-cupy": {"crosscheck"},
+    "crosscheck-numba": {"crosscheck"},
     "crosscheck-numba-cuda": {"crosscheck"},
     "exercise": {"exercise"},
     "exercise-fused": {"exercise"},
@@ -75,6 +76,7 @@ SECTIONS = {  # of the report, by the step that fills them
     "launches": "CPU time",
     "training": "Training",
     "crosscheck-cupy": "crosscheck",
+    "crosscheck-numba": "crosscheck",
     "crosscheck-numba-cuda": "crosscheck",
 }
 

@@ -33,6 +33,7 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 # What the small site has of docs/, and a notebook of its own.
 PARTS = ("conf.py", "_extensions", "_static", "pictures", "index.md", "scale.md", "api/layers.md")
 NOTEBOOK = r"""---
+file_format: mystnb
 kernelspec:
   name: python3
 ---
@@ -48,6 +49,16 @@ and $x^2$ in a sentence.
 print("printed " * 20)
 ```
 
+```{code-cell} python
+from IPython.display import Image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(8, 3))
+FigureCanvasAgg(figure).print_png("wide.png")
+Image("wide.png", width=800, height=300)
+```
+
 | a | table | of | many | columns | wider | than | a | phone |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|
 | 2-512-512-3 | 1,000,000 | 1,000,000 | 1,000,000 | 1,000,000 | 1,000,000 | 1,000,000 | 1 | 2 |
@@ -61,8 +72,8 @@ PAGES = {
 }
 SCREENS = {"phone": (390, 844), "desk": (1280, 900)}
 
-# What is wider than the screen and does not scroll by itself; what is no picture; what is drawn
-# and not on the screen.
+# What is wider than the screen and does not scroll by itself; what is no picture, or a squeezed
+# one; what is drawn and not on the screen.
 TOO_WIDE = """[...document.querySelectorAll('article *, header *')].filter(one => {
     const box = one.getBoundingClientRect(), scrolls = /auto|scroll|hidden|clip/;
     if (!box.width || box.right <= window.innerWidth + 1) return false;
@@ -71,6 +82,11 @@ TOO_WIDE = """[...document.querySelectorAll('article *, header *')].filter(one =
     return true;
 }).map(one => one.outerHTML.slice(0, 80))"""
 NO_PICTURE = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+OUT_OF_SHAPE = """[...document.querySelectorAll('.cell_output img')].filter(one => {
+    const box = one.getBoundingClientRect();
+    const ratio = box.width * one.naturalHeight / (box.height * one.naturalWidth);
+    return one.naturalWidth && Math.abs(ratio - 1) > 0.05;
+}).length"""
 OUTSIDE = """[...document.querySelectorAll('.drawn')].filter(one => {
     const box = one.getBoundingClientRect();
     return box.left < 0 || box.right > window.innerWidth || !box.width;
@@ -163,6 +179,8 @@ def test_pages_fit_and_ask_for_nothing_elsewhere(page, name, address, request):
         page.wait_for_selector("#search-results li")
         found = page.locator("#search-results li a").evaluate_all("all => all.map(a => a.href)")
         assert any("api/layers.html" in one for one in found)
+    if name == "notebook":
+        assert page.locator(".cell_output img").count() > 0
     page.wait_for_load_state("networkidle")
     screen, scheme = request.node.callspec.params["page"]
     if BUILT:
@@ -172,6 +190,7 @@ def test_pages_fit_and_ask_for_nothing_elsewhere(page, name, address, request):
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     assert page.evaluate(TOO_WIDE) == []
     assert page.evaluate(NO_PICTURE) == []
+    assert page.evaluate(OUT_OF_SHAPE) == 0
     assert page.evaluate(OUTSIDE) == 0
     assert page.said == []
     elsewhere = [one for one in page.asked if not one.startswith((address, "data:"))]

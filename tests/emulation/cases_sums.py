@@ -65,19 +65,23 @@ def relu_backward_column_sum(gpu, rng, n, c):
 
 
 # ---- totals.cu ----
-def blocks_of_totals(gpu, size):
-    return gpu.blocks(min(1024, -(-size // 4096)))
+TOTALS = (*SHAPES, (3, 400), (70, 131))  # chunks of 1,024 elements
 
 
-@case("totals.sum_partial", "totals.sum_final", "totals.mean_final")
+def chunk_sums(gpu, kernel, a, count=1):
+    sums = [gpu.empty(-(-a.size // 1024), np.float64) for _ in range(count)]
+    gpu.launch("totals", kernel, gpu.blocks(-(-sums[0].size // 8)), a, *sums, a.size)
+    return sums
+
+
+@case("totals.sum_partial", "totals.sum_final", "totals.mean_final", shapes=TOTALS)
 def total(gpu, rng, n, c):
     """The sum is float64 whatever the array is."""
     a = gpu.array(rng.randn(n, c) if c % 2 else normal(rng, n, c))
-    parts = blocks_of_totals(gpu, a.size)
-    partial, sum_, mean = gpu.empty(parts, np.float64), gpu.empty((), np.float64), gpu.empty(())
-    gpu.launch("totals", "sum_partial", parts, a, partial, a.size)
-    gpu.launch("totals", "sum_final", 1, partial, sum_, parts)
-    gpu.launch("totals", "mean_final", 1, partial, mean, parts, a.size)
+    (partial,) = chunk_sums(gpu, "sum_partial", a)
+    sum_, mean = gpu.empty((), np.float64), gpu.empty(())
+    gpu.launch("totals", "sum_final", 1, partial, sum_, partial.size)
+    gpu.launch("totals", "mean_final", 1, partial, mean, partial.size, a.size)
     magnitude = np.abs(wide(a)).sum()
     return [
         Result(sum_, wide(a).sum(), summing(a.size), magnitude),
@@ -88,7 +92,7 @@ def total(gpu, rng, n, c):
 @case("totals.sum_partial_bool", "totals.sum_final", "totals.mean_final")
 def total_of_bools(gpu, rng, n, c):
     a = gpu.array(rng.rand(n, c) < 0.4, np.bool_)
-    parts = blocks_of_totals(gpu, a.size)
+    parts = gpu.blocks(min(1024, -(-a.size // 4096)))
     partial, sum_, mean = gpu.empty(parts, np.float64), gpu.empty((), np.float64), gpu.empty(())
     gpu.launch("totals", "sum_partial_bool", parts, a.view(np.uint8), partial, a.size)
     gpu.launch("totals", "sum_final", 1, partial, sum_, parts)
@@ -96,15 +100,12 @@ def total_of_bools(gpu, rng, n, c):
     return [Result(sum_, a.sum(dtype=np.float64)), Result(mean, a.mean(), 1)]
 
 
-@case("totals.regularization_partial", "totals.regularization_final")
+@case("totals.regularization_partial", "totals.regularization_final", shapes=TOTALS)
 def regularization_loss(gpu, rng, n, c):
-    w = gpu.array(rng.randn(n, c) if c % 2 else normal(rng, n, c))
-    parts = blocks_of_totals(gpu, w.size)
-    absolute, squared = gpu.empty(parts, np.float64), gpu.empty(parts, np.float64)
-    loss = gpu.empty(())
-    gpu.launch("totals", "regularization_partial", parts, w, absolute, squared, w.size)
-    scalars = (parts, np.float64(0.01), np.float64(0.3))
-    gpu.launch("totals", "regularization_final", 1, absolute, squared, loss, *scalars)
+    w, loss = gpu.array(rng.randn(n, c) if c % 2 else normal(rng, n, c)), gpu.empty(())
+    sums = chunk_sums(gpu, "regularization_partial", w, 2)
+    scalars = (sums[0].size, np.float64(0.01), np.float64(0.3))
+    gpu.launch("totals", "regularization_final", 1, *sums, loss, *scalars)
     return [Result(loss, ORACLE.regularization_loss(wide(w), 0.01, 0.3), summing(w.size))]
 
 

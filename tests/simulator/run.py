@@ -31,6 +31,7 @@ from nnfs_gpu.kernels.numba_cuda import (
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = map(str, (TESTS, TESTS / "backend"))
 
+import exact_products  # noqa: E402
 from awkward import SIMULATED, digests  # noqa: E402
 from checks import CHECKS, THREADS, same_bits  # noqa: E402
 from helpers import as_tuple, assert_close, to_backend  # noqa: E402
@@ -111,6 +112,8 @@ def main():
         dtype: digests(numba_cuda_backend.NumbaCudaBackend(dtype, threads=THREADS), SIMULATED)
         for dtype in ("float32", "float64")
     }
+    backend = numba_cuda_backend.NumbaCudaBackend("float32", threads=THREADS)
+    report["trained"] = exact_products.train(backend, "two layers")
     report |= {"kernels": kernels(), "version": numba_cuda_backend.NumbaCudaBackend.version()}
     print(json.dumps(report))
 

@@ -38,8 +38,8 @@ def launch(
     scalars: Sequence[Any] = (),
     *,
     work: int,
-) -> None:
-    """Run `kernel` over 0..rows-1.
+) -> bool:
+    """Run `kernel` over 0..rows-1; whether in parts, so that no call had all rows.
 
     inputs   arrays that are read; made contiguous where they are not
     outputs  contiguous arrays that are written
@@ -63,9 +63,11 @@ def launch(
     if work >= 2 * WORK_PER_THREAD:
         threads = min(threads_allowed(), work // WORK_PER_THREAD, rows)
         if threads > 1:
-            _share(kernel, _cuts(rows, work, threads), arguments, threads)
-            return
+            cuts = _cuts(rows, work, threads)
+            _share(kernel, cuts, arguments, threads)
+            return len(cuts) > 2
     kernel(FIRST, np.uint64(rows), *arguments)
+    return False
 
 
 def _cuts(rows: int, work: int, threads: int) -> list[np.uint64]:

@@ -19,7 +19,9 @@ from .softmax_plan import PASSES, softmax_plan
 
 BLOCK = 256
 MOST_BLOCKS = 1 << 16  # of a grid whose threads go on to a next element
-MOST_PARTS = 1024  # partial results of a sum
+CHUNK = 1024  # elements that a warp of sum_partial adds up to one
+MOST_PARTS = 8 * CHUNK  # sums of chunks that one block adds up: one a warp
+MOST_COUNTS = 1024  # blocks that count bools
 COLUMN_TILE = 32  # columns that a block of column_sum has at once, 8 threads each
 CHUNK_ROWS = 256  # rows that it adds up to one
 MOST_ALONG_Y = 65535  # blocks of a grid, a limit of CUDA
@@ -168,14 +170,31 @@ class Calls:
             file, kernel, arrays, n = "reductions", "column_sum", (sums,), chunks
 
     def partial_sums(self, a: Array) -> Array:
-        """Sums of parts of `a` (real numbers or bools) in float64, (parts,)."""
-        is_bool = a.dtype.kind == "b"
-        kernel = "sum_partial_bool" if is_bool else "sum_partial"
-        a = self.xp.ascontiguousarray(a)
-        partial = self.xp.empty(parts_of(a.size))
-        values = a.view(np.uint8) if is_bool else a
-        dtype = self.dtype if is_bool else a.dtype
-        self.run("totals", kernel, partial.size, (values, partial, a.size), dtype=dtype)
+        """Sums of parts of `a` (real numbers or bools) in float64, at most MOST_PARTS."""
+        if a.dtype.kind == "b":
+            values = self.xp.ascontiguousarray(a).view(np.uint8)
+            counts = self.xp.empty(max(1, min(MOST_COUNTS, -(-a.size // (16 * BLOCK)))))
+            self.run("totals", "sum_partial_bool", counts.size, (values, counts, a.size))
+            return counts
+        (partial,) = self._chunk_sums("sum_partial", self.xp.ascontiguousarray(a), 1)
+        return self._fewer(partial)
+
+    def penalty_sums(self, w: Array) -> tuple[Array, Array]:
+        """Sums of |w| and w^2 over parts of `w`, in float64, at most MOST_PARTS of each."""
+        absolute, squared = self._chunk_sums("regularization_partial", w, 2)
+        return self._fewer(absolute), self._fewer(squared)
+
+    def _chunk_sums(self, kernel: str, a: Array, count: int) -> list[Array]:
+        """`count` sums over each chunk of `a`."""
+        sums = [self.xp.empty(max(1, -(-a.size // CHUNK))) for _ in range(count)]
+        blocks = min(MOST_BLOCKS, -(-sums[0].size // (BLOCK // 32)))
+        self.run("totals", kernel, blocks, (a, *sums, a.size), dtype=a.dtype)
+        return sums
+
+    def _fewer(self, partial: Array) -> Array:
+        """The same as what one block adds up in a short time."""
+        while partial.size > MOST_PARTS:
+            (partial,) = self._chunk_sums("sum_partial", partial, 1)
         return partial
 
 
@@ -192,8 +211,3 @@ def lanes(columns: int) -> int:
 def blocks_of_rows(n: int, lanes: int) -> int:
     """Blocks of 256 threads, `lanes` of them a row."""
     return max(1, min(MOST_BLOCKS, -(-n * lanes // BLOCK)))
-
-
-def parts_of(size: int) -> int:
-    """Partial sums, one a block of 256 threads: a function of the size alone."""
-    return max(1, min(MOST_PARTS, -(-size // (16 * BLOCK))))

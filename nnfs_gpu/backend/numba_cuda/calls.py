@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...kernels.numba_cuda import blocks as cuda_blocks, rows as cuda_rows
-from ..protocol import Array, DTypeLike
+from ..protocol import Array
 from . import launch as cuda_numba_launch
 
 
@@ -48,21 +48,21 @@ class GridCalls:
             kernel, blocks, self.threads, inputs, outputs, scalars, shared=shared
         )
 
-    # ---- sums: partial ones, added up in order until one is left ----
-    def chunk_sums(self, kernel: Any, a: Array, dtype: DTypeLike, *scalars: float) -> Array:
-        """A block a chunk of the flat array: its partial sums, in order."""
-        partial = self.xp.empty(-(-a.size // cuda_blocks.CHUNK), dtype)
-        flat = self.xp.ascontiguousarray(a).reshape(-1)
-        self.launch_blocks(kernel, partial.size, (flat,), (partial,), scalars)
-        return partial
+    # ---- sums: of chunks, then of the chunks' sums until one is left ----
+    def chunk_sums(self, kernel: Any, a: Array, count: int) -> list[Array]:
+        """`count` sums over each chunk of the flat array, in float64."""
+        chunks = max(1, -(-a.size // cuda_blocks.CHUNK))
+        sums = [self.xp.empty(chunks) for _ in range(count)]
+        blocks = -(-chunks // max(1, self.threads // cuda_blocks.WARP))
+        self.launch_blocks(kernel, blocks, (self.xp.ascontiguousarray(a).reshape(-1),), sums)
+        return sums
 
-    def total(self, partial: Array) -> Array:
-        """Partial sums added up by chunks, again and again: an array without axes."""
-        if partial.size == 0:
-            return self.xp.zeros((), partial.dtype)
-        while partial.size > 1:
-            partial = self.chunk_sums(cuda_blocks.sums, partial, partial.dtype)
-        return partial.reshape(())
+    def totals(self, kernel: Any, a: Array, count: int) -> list[Array]:
+        """`count` sums over the whole array, (1,) each."""
+        sums = self.chunk_sums(kernel, a, count)
+        while sums[0].size > 1:
+            sums = [self.chunk_sums(cuda_blocks.sums, one, 1)[0] for one in sums]
+        return sums
 
     def column_sums(self, dy: Array) -> Array:
         """(1, O): chunks of rows added up, then the chunks' sums, until one is left."""
