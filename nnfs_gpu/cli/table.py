@@ -1,16 +1,10 @@
 """A table of people's own as the subject of `nnfs-gpu train --data`: read, split, made arrays.
 
-What cannot be used is an `InputError` before anything is written. Remedies, which `nnfs_gpu.tables`
-says as arguments, stand in it as options of the command.
+What cannot be used is an `InputError` before anything is written (`table_input.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import re
-import shlex
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +14,21 @@ from .. import losses
 from ..accuracy import Accuracy_Categorical, Accuracy_Regression
 from ..activations import Activation_Linear, Activation_Softmax
 from ..backend import get_backend
-from ..images import ImageFolderError
 from ..model import Model
 from ..show.animation import Animation
 from ..show.table import Plane, table_overview
 from ..tables.features import Number
 from ..tables.missing import complete_rows
 from ..tables.preprocessing import Preprocessing
-from ..tables.reading import STANDARD_INPUT, read_table
+from ..tables.reading import read_table
 from ..tables.split import split_rows
-from ..tables.table import Table, TableError, listed
+from ..tables.table import Table, listed
 from ..tables.target import Classes, Quantity, fit_classes, task_of
 from .common import CURVES_FILE, PICTURE_FILE
 from .config import DataConfig
-from .errors import InputError, describe
+from .errors import InputError
 from .spiral import network
+from .table_input import form_of, in_options, source_of
 
 MOST_SEEN = 100_000  # training rows that the final model is measured on
 MOST_CLASSES = 12  # that are named before training
@@ -45,7 +39,8 @@ class TableSubject:
 
     def __init__(self, config: DataConfig):
         with in_options():
-            table, target = _training_table(config)
+            everything, target = _training_table(config)
+            table = complete_rows(everything) if config.missing == "drop" else everything
             rows, aside = _parts(table, target, config)
             if config.class_weight and _task(table, target, config) != Classes.task:
                 raise InputError(
@@ -70,11 +65,11 @@ class TableSubject:
         self.epochs, self.step = self.config.epochs or 1, self.config.batch_size or 1
         self.words = f"{counted(len(rows), 'row')} of {table.source}"
         self.sizes = {"training": len(rows), "validation": len(apart)}
+        self.dropped = len(everything) - len(table)
 
     def _validation_table(self, table: Table, config: DataConfig) -> Table:
         if config.validation_data is None:
-            assert table.test is not None  # `_parts` has looked
-            return self.preprocessing.complete(table.test)
+            return self.preprocessing.complete(table.test or table)
         source = source_of(config.validation_data, "--validation-data")
         read = self.preprocessing.read(source, **form_of(config))
         return self.preprocessing.complete(read.test or read)
@@ -131,15 +126,19 @@ class TableSubject:
             learned = f"{len(target.classes)} classes: {names}"
         else:
             learned = f"a number, mean {target.mean:g}, standard deviation {target.std:g}"
+        rows = f"{counted(self.sizes['validation'], 'row')} to validate on"
+        if self.dropped:
+            rows += f", {counted(self.dropped, 'row')} left out, where a cell is missing"
         return [
-            f"{features}; {counted(self.sizes['validation'], 'row')} to validate on",
+            f"{features}; {rows}",
             f"{target.name}: {learned}",
         ]
 
     def measures(self, seen: dict[str, float], fresh: dict[str, float]) -> dict[str, Any]:
         """How good the final model is, in the target's terms."""
         target = self.preprocessing.target
-        found: dict[str, Any] = {"task": target.task, "target": target.name, "rows": self.sizes}
+        found: dict[str, Any] = {"task": target.task, "target": target.name}
+        found |= {"rows": self.sizes, "dropped": self.dropped}
         if isinstance(target, Classes):
             counts = np.bincount(self._training[1], minlength=len(target.classes))
             return {
@@ -228,7 +227,7 @@ def quantity_rows(target: Quantity, metrics: dict[str, Any], part: str) -> dict[
 
 # ---- reading ----
 def _training_table(config: DataConfig) -> tuple[Table, str]:
-    """The table and the name of its target; without rows that are to be dropped."""
+    """The table and the name of its target."""
     target = config.target
     table = read_table(
         source_of(config.data, "--data"),
@@ -243,7 +242,7 @@ def _training_table(config: DataConfig) -> tuple[Table, str]:
             f"--target: missing; which column of {table.source} is to be learned? It has "
             f"{listed(table.names)}"
         )
-    return complete_rows(table) if config.missing == "drop" else table, target
+    return table, target
 
 
 def _parts(table: Table, target: str, config: DataConfig) -> tuple[np.ndarray, np.ndarray | None]:
@@ -258,39 +257,3 @@ def _parts(table: Table, target: str, config: DataConfig) -> tuple[np.ndarray, n
 
 def _task(table: Table, target: str, config: DataConfig) -> str:
     return config.task or task_of(table, target)
-
-
-def source_of(given: str, option: str) -> Any:
-    """What `read_table` takes. Raises InputError where there is nothing."""
-    if given != "-":
-        if not Path(given).exists():
-            raise InputError(f"{option} {given}: no such file or folder")
-        return given
-    if sys.stdin is None:
-        raise InputError(f"{STANDARD_INPUT}: is closed; give a file, or send rows through a pipe")
-    return sys.stdin.buffer
-
-
-def form_of(config: Any) -> dict[str, Any]:
-    """How a text is written, as the options say."""
-    return {name: getattr(config, name) for name in ("separator", "decimal", "encoding", "header")}
-
-
-# ---- errors ----
-ARGUMENT = re.compile(r'\b(\w+)=("[^"]*"|\d+|True|False)')
-
-
-@contextlib.contextmanager
-def in_options() -> Iterator[None]:
-    """Errors of reading and converting as those of a command: InputError, with its options."""
-    try:
-        yield
-    except (TableError, ImageFolderError, OSError) as error:
-        raise InputError(ARGUMENT.sub(_option, describe(error))) from error
-
-
-def _option(found: re.Match[str]) -> str:
-    name, value = found[1].replace("_", "-"), found[2].strip('"')
-    if value in ("True", "False"):
-        return f"--{'' if value == 'True' else 'no-'}{name}"
-    return f"--{name} {shlex.quote(value)}"

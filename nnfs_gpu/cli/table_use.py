@@ -17,7 +17,8 @@ from ..tables.table import Table
 from ..tables.target import Classes
 from .common import BATCH
 from .errors import InputError
-from .table import form_of, in_options, quantity_rows, source_of
+from .table import quantity_rows
+from .table_input import form_of, in_options, source_of
 
 
 @dataclass(frozen=True)

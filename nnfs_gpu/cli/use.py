@@ -27,7 +27,7 @@ from .common import (
 )
 from .errors import InputError
 from .points import fresh_points
-from .table import form_of, in_options, source_of
+from .table_input import form_of, in_options, source_of
 from .table_use import Reading
 
 # Seeds of `train` end below 2^32, those of its validation points at 2^32: points drawn with

@@ -36,7 +36,6 @@ class Number:
     name: str
     mean: float
     std: float
-    kind: ClassVar[str] = "number"
     width: ClassVar[int] = 1
 
     @classmethod
@@ -64,7 +63,6 @@ class Category:
 
     name: str
     categories: tuple[str, ...]
-    kind: ClassVar[str] = "text"
 
     @classmethod
     def fit(cls, name: str, table: Table, most: int) -> Self:
@@ -104,7 +102,6 @@ class Pixels:
     shape: tuple[int, int]
     mean: float
     std: float
-    kind: ClassVar[str] = "number"
 
     @classmethod
     def fit(cls, table: Table, names: list[str], training: np.ndarray) -> Self:

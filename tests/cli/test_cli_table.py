@@ -325,9 +325,8 @@ def test_what_the_options_of_refusals_say_helps(trained, tmp_path):
         tmp_path,
     ):
         assert code == 0, said
-    sizes = [
-        sum(json.loads((tmp_path / name / "metrics.json").read_text())["rows"].values())
-        for name in ("drop", "mean")
+    found = [
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("drop", "mean")
     ]
-    assert sizes == [59, 60]
+    assert [(sum(one["rows"].values()), one["dropped"]) for one in found] == [(59, 1), (60, 0)]
     assert len((tmp_path / "answers").read_text().splitlines()) == 2
