@@ -11,10 +11,10 @@ Block sizes B are powers of two. The size of the shared array is given at the la
 
 import numpy as np
 
-from ..cpu import activations, common, elementary, reductions
-from ..cpu.row_order import LANES as WARP
+from ..cpu import activations, common, elementary, reductions, row_order
 from .device import cuda, device, fold as _fold
 
+WARP = row_order.LANES  # of a chunk
 CHUNK = int(common.CHUNK)
 ROWS, LANES, SHORT = int(reductions.ROWS), int(reductions.LANES), int(reductions.SHORT)
 _CHUNK = np.int64(CHUNK)
