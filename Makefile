@@ -80,7 +80,8 @@ $(VENV)/.installed-docs: pyproject.toml | $(VENV)/.installed
 	@touch $@
 
 # The site, into build/docs: notebooks are executed where they or the package have changed, warnings
-# are errors, and every link must lead somewhere. It is then read without a network, or a server.
+# are errors, and every link must lead somewhere. It is then read without a network; without a server,
+# too (the search shows text beside its titles where there is one: python -m http.server).
 docs: $(VENV)/.installed-docs
 	rm -rf build/docs
 	$(BIN)/python -m sphinx -b html -q -E -W --keep-going -d build/doctrees docs build/docs
