@@ -36,9 +36,11 @@ __device__ __forceinline__ index_t my_row() {
   return THREADS == WARP ? (index_t)blockIdx.x * ROWS + threadIdx.x / WARP : (index_t)blockIdx.x;
 }
 
-// Column of this thread's value `k`.
+// Column of this thread's value `k`. A warp's place is a signed number: with an unsigned one, which may
+// wrap around, every value would get an address of its own.
 __device__ __forceinline__ int column(int k) {
-  return (int)(threadIdx.x % THREADS / WARP * CHUNK + k * WARP + threadIdx.x % WARP);
+  const int in_chunk = (int)(k * WARP + threadIdx.x % WARP);
+  return THREADS == WARP ? in_chunk : (int)(threadIdx.x / WARP) * CHUNK + in_chunk;
 }
 
 // This thread's values of a row; `rest` stands where the row has no more.

@@ -11,10 +11,10 @@ Block sizes B are powers of two. The size of the shared array is given at the la
 
 import numpy as np
 
-from ..cpu import activations, common, elementary, reductions
-from .device import cuda, device
+from ..cpu import activations, common, elementary, reductions, row_order
+from .device import cuda, device, fold as _fold
 
-WARP = 32  # lanes of a chunk
+WARP = row_order.LANES  # of a chunk
 CHUNK = int(common.CHUNK)
 ROWS, LANES, SHORT = int(reductions.ROWS), int(reductions.LANES), int(reductions.SHORT)
 _CHUNK = np.int64(CHUNK)
@@ -56,13 +56,7 @@ def _chunk_sums(plus, a, shared, partial):
             total = plus(total, partial.dtype.type(a[at]))
         shared[slot] = total
     cuda.syncthreads()
-    distance = WARP // 2
-    while distance > 0:
-        for slot in range(thread, slots, B):
-            if slot % WARP < distance:
-                shared[slot] += shared[slot + distance]
-        cuda.syncthreads()
-        distance //= 2
+    _fold(shared, 0, slots)
     for slot in range(thread, slots, B):
         j = first + slot // WARP
         if slot % WARP == 0 and j < partial.shape[0]:

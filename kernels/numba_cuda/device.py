@@ -19,6 +19,7 @@ import types
 import warnings
 
 from ..cpu import elementary
+from ..cpu.row_order import LANES
 
 with warnings.catch_warnings():  # of numba-cuda's making: under `python -W error` it would not load
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -65,3 +66,16 @@ def _is_ours(value):
 
 
 exp_below_0, log = device(elementary.exp_below_0), device(elementary.log)
+
+
+@cuda.jit(device=True)
+def fold(shared, first, last):
+    """In each 32 of shared[first:last] partners join at distances 16, 8, 4, 2, 1."""
+    k, B = cuda.threadIdx.x, cuda.blockDim.x
+    distance = LANES // 2
+    while distance > 0:
+        for place in range(first + k, last, B):
+            if place % LANES < distance:
+                shared[place] += shared[place + distance]
+        cuda.syncthreads()
+        distance //= 2

@@ -13,7 +13,7 @@ import math
 
 from ..cpu import losses, softmax
 from ..cpu.row_order import CHUNKS, LANES
-from .device import cuda, device, exp_below_0, larger, log
+from .device import cuda, device, exp_below_0, fold as _fold, larger, log
 
 _FLOAT32_CHUNK, _FLOAT64_CHUNK = CHUNKS[4], CHUNKS[8]
 MINUS_INFINITY = -math.inf
@@ -24,19 +24,6 @@ _larger = device(larger)
 def shared_elements(threads):
     """Of the shared array of so many threads: a lane each, and the lanes that chunks go to."""
     return max(threads, LANES) + LANES
-
-
-@cuda.jit(device=True)
-def _fold(shared, first, last):
-    """In each 32 of shared[first:last] partners join at distances 16, 8, 4, 2, 1."""
-    k, B = cuda.threadIdx.x, cuda.blockDim.x
-    distance = LANES // 2
-    while distance > 0:
-        for place in range(first + k, last, B):
-            if place % LANES < distance:
-                shared[place] += shared[place + distance]
-        cuda.syncthreads()
-        distance //= 2
 
 
 @cuda.jit(device=True)

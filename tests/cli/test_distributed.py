@@ -136,3 +136,17 @@ def test_a_second_signal_ends_all_at_once(tmp_path):
     errors = [line for line in done.err.splitlines() if line.startswith("error")]
     assert errors == ["error: rank 1: interrupted; no results were written"]
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_ranks_train_on_a_table_as_one_process_does(tmp_path):
+    rows = [f"{i % 7 / 3},{'red' if i % 5 else 'blue'},{'uvw'[i % 3]}" for i in range(90)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,colour,kind", *rows]))
+    given = ("train", "--data", tmp_path / "t.csv", "--target", "kind", "--epochs", 2)
+    given += ("--backend", "numba", "--no-plot", "--out")
+    alone = run(*given, tmp_path / "alone")
+    done = distributed(2, *given, tmp_path / "ranks")
+    assert (alone.returncode, done.code, done.err) == (0, 0, ""), alone.stderr
+    assert model(tmp_path / "ranks") == model(tmp_path / "alone")
+    piped = distributed(2, "train", "--data", "-", "--target", "kind")
+    assert piped.code == 2
+    assert "ranks cannot share standard input" in piped.err

@@ -87,7 +87,7 @@ def test_info_does_not_start_mpi():
 # ---- errors of one rank ----
 ALONE = {  # what is broken, the exit code, the line
     "makes no points": (
-        "if rank == 1: train.training_points = lambda config: 1 // 0",
+        "if rank == 1: points.training_points = lambda config: 1 // 0",
         1,
         "error: rank 1: ZeroDivisionError: integer division or modulo by zero "
         "(NNFS_GPU_TRACEBACK=1 shows where)",
