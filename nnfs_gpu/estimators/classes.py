@@ -23,14 +23,13 @@ What differs from a `Model` built by hand:
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from .base import Call, EstimatorBase, Task
 from .build import choice
-from .settings import Settings, described
+from .settings import ClassifierSettings, RegressorSettings, Settings, described
 
 # After estimator_base, which says what to install where scikit-learn is missing.
 # isort: split
@@ -57,8 +56,7 @@ LOSSES = {name: name for name in ("squared_error", "absolute_error")}  # of a re
 
 
 @described(Settings, EstimatorBase)
-@dataclass(eq=False, repr=False)
-class NNFSClassifier(ClassifierMixin, EstimatorBase):
+class NNFSClassifier(ClassifierSettings, ClassifierMixin, EstimatorBase):
     """A network with a softmax output, trained on categorical cross-entropy.
 
     Where y has a column of 0 and 1 for each label, of which any may hold, the outputs are sigmoids
@@ -77,9 +75,6 @@ class NNFSClassifier(ClassifierMixin, EstimatorBase):
     classes_ : array of shape (classes,)
         The sorted classes, or the numbers of the labels.
     """
-
-    _: KW_ONLY
-    class_weight: Any = None
 
     _score_curve = "val_accuracy"
 
@@ -221,8 +216,7 @@ def _are_labels(y: Array) -> bool:
 
 
 @described(Settings, EstimatorBase)
-@dataclass(eq=False, repr=False)
-class NNFSRegressor(RegressorMixin, EstimatorBase):
+class NNFSRegressor(RegressorSettings, RegressorMixin, EstimatorBase):
     """A network with a linear output, trained on squared or absolute error.
 
     Targets are standardized inside, by the mean and the spread of those of the first fit.
@@ -237,9 +231,6 @@ class NNFSRegressor(RegressorMixin, EstimatorBase):
     y_mean_, y_scale_ : array of shape (targets,)
         Predictions are the outputs of model_ * y_scale_ + y_mean_, in float64.
     """
-
-    _: KW_ONLY
-    loss: str = "squared_error"
 
     _score_curve = "val_loss"
 

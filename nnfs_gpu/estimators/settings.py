@@ -135,6 +135,24 @@ class Settings:
     l2: Any = OLD
 
 
+# The two below are dataclasses apart from the estimators because type checkers know the arguments
+# of a constructor only where scikit-learn's classes, which have no types, are no bases of it.
+@dataclass(eq=False, repr=False)
+class ClassifierSettings(Settings):
+    """What the constructor of `NNFSClassifier` takes; that says what they mean."""
+
+    _: KW_ONLY
+    class_weight: Any = None
+
+
+@dataclass(eq=False, repr=False)
+class RegressorSettings(Settings):
+    """What the constructor of `NNFSRegressor` takes; that says what they mean."""
+
+    _: KW_ONLY
+    loss: str = "squared_error"
+
+
 def described(*sources: type[Any]) -> Callable[[type[Kind]], type[Kind]]:
     """A decorator: what the docstrings of `sources` say in sections that a class has, too, is said
     there, before its own. A source has one section, its last.

@@ -7,21 +7,17 @@ the MPI operator's fields, and what needs PyTorch runs where it is installed.
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from built_package import ROOT
-from rank_runs import BESIDE, PACKAGE, check_mpiexec
-
-import nnfs_gpu
+from rank_runs import BESIDE, PACKAGE, check_mpiexec, torch_world
 
 PAGE = (ROOT / "docs" / "ranks.md").read_text(encoding="utf-8")
 LONGEST = 240.0  # seconds after which a program is ended
@@ -130,9 +126,7 @@ def _without_version(text: str) -> str:
 # ---- other connections ----
 def test_the_world_of_pytorch_is_that_of_the_docstring():
     block = next(block for block in PROGRAMS if block.more == "torch")
-    code = inspect.getdoc(nnfs_gpu.World)
-    code = textwrap.dedent(code[code.index("    class TorchWorld") :])
-    assert code.strip() in block.text
+    assert torch_world() in block.text
 
 
 def test_the_world_of_pytorch_trains(folder):

@@ -107,4 +107,6 @@ def mistakes() -> None:
     print(nnfs.Nothing)  # mistake
     Model().train([[0, 1]], [0], epochs="ten")  # mistake
     NNFSClassifier(hidden_layer_size=(64,))  # mistake
+    NNFSClassifier(max_iter="ten")  # mistake
+    NNFSRegressor(class_weight=None)  # mistake
     Optimizer_Adam(rate=0.1)  # mistake

@@ -6,6 +6,7 @@ one line of JSON in one piece: lines that several processes print at once may be
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,3 +133,10 @@ def check_mpiexec() -> None:
     if MPIEXEC is None:
         problem = "no mpiexec is installed (pip install mpich mpi4py): ranks cannot be started"
         pytest.fail(problem) if os.environ.get("CI") else pytest.skip(problem)
+
+
+def torch_world() -> str:
+    """The code of the world over PyTorch that the docstring of `World` shows."""
+    text = inspect.getdoc(nnfs_gpu.World)
+    shown = re.search(r"^    class TorchWorld.*\n(?:(?:    .*)?\n)+", text, re.MULTILINE)[0]
+    return textwrap.dedent(shown).strip()
