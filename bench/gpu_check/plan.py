@@ -177,7 +177,7 @@ STEPS: tuple[Step, ...] = (
     _part("fused-right", 60, 40),
     _part("accuracy", 60, 40),
     _part("determinism", 45, 30),
-    _part("crosscheck-numba", 90, 40, ("numba",)),  # which compiles for the CPU first
+    _part("crosscheck-numba", 90, 35, ("numba",)),  # which compiles for the CPU first
     Step("memcheck", _memcheck, 75, 50, _read_sanitizer),
     Step("racecheck", _racecheck, 60, 40, _read_sanitizer),
     _part("throughput", 100, 55),

@@ -120,8 +120,9 @@ def test_large_arrays_against_the_specification(backend_name, identity, shape):
             want,
             np.float32 if actual.dtype.kind == "f" and identity != "sum-floats" else actual.dtype,
             # Coarser than test_formula, which knows each formula's terms: a row that a thread
-            # has missed or mixed up is what must show here.
-            ulps=summing(shape[0]) if sums else 16,
+            # has missed or mixed up is what must show here. (Softmax's backward has differences
+            # of numbers up to 5, of which a last digit is 4.8e-7.)
+            ulps=summing(shape[0]) if sums else 32 if identity == "softmax_backward" else 16,
             magnitude=size + 1 if sums else np.abs(want) + 0.1 * size,
             what=identity,
         )

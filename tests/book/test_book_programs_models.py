@@ -83,18 +83,25 @@ def measured(variables):
     )
 
 
-def compare(lines, expected):
-    """Equal text; accuracies and losses equal to one unit of the third decimal."""
+def compare(lines, expected, samples=None):
+    """Equal text; accuracies and losses equal to one unit of the third decimal.
+
+    samples  of a batch, one of which may lie on the border between two classes; None: none does
+    """
+    near = {"loss": 0.0011, "acc": 0.0011 + (0 if samples is None else 1 / samples)}
     assert [PARTS.sub("#", line) for line in lines] == [PARTS.sub("#", line) for line in expected]
     for line, want in zip(lines, expected, strict=True):
-        for (_, found), (_, number) in zip(PARTS.findall(line), PARTS.findall(want), strict=True):
-            assert abs(float(found) - float(number)) < 0.0011, f"{line!r}, the book: {want!r}"
+        for (name, found), (_, number) in zip(
+            PARTS.findall(line), PARTS.findall(want), strict=True
+        ):
+            off = abs(float(found) - float(number))
+            assert off < near[name], f"{line!r}, the book: {want!r}"
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_prints_the_books_lines(backend_name, both, name):
     (expected, book), (lines, ours) = both(name, backend_name)
-    compare(lines, expected)
+    compare(lines, expected, None if backend_name == "numpy" else len(book["X"]))
     if backend_name == "numpy":  # the specification rounds as the book does
         assert lines == expected
     loss, accuracy = measured(book)

@@ -250,7 +250,9 @@ def test_epochs_and_batch_size(backend_name, capsys, name, value, error):
     assert model.optimizer.iterations == 0
 
 
-@pytest.mark.parametrize("data", [(X_VAL,), X_VAL, (X_VAL, Y_VAL, 1), 5], ids=["1", "X", "3", "5"])
+@pytest.mark.parametrize(
+    "data", [(X_VAL,), X_VAL, (X_VAL, Y_VAL, 1, 1), 5], ids=["1", "X", "4", "5"]
+)
 def test_validation_data_that_is_no_pair(data):
     use_backend("numpy")
     with pytest.raises((TypeError, ValueError), match=r"validation_data: got .*expected .*X, y"):

@@ -127,14 +127,16 @@ def test_memory_maps_and_blocks_give_the_numbers_of_arrays(cpu, tmp_path, name):
 @pytest.mark.parametrize("name", ["dense", "huber", "focal", "combined"])
 def test_a_batch_that_comes_in_pieces_is_one_step(cpu, name):
     model, y = networks.build(name)
-    expected = model.train(X, y, epochs=2, print_every=None)
     other, _ = networks.build(name)
+    for one in (model, other):  # Adam is not to magnify what rounding leaves of a gradient near 0
+        one.optimizer.epsilon = 1e-3
+    expected = model.train(X, y, epochs=2, print_every=None)
     blocks = Blocks(lambda: ((X[i : i + 16], y[i : i + 16]) for i in (0, 16, 32, 48)), samples=60)
     history = other.train(blocks, epochs=2, print_every=None)
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
     np.testing.assert_allclose(history["accuracy"], expected["accuracy"], rtol=1e-5)
     for p, q in zip(parameters(other), parameters(model), strict=True):
-        np.testing.assert_allclose(p, q, atol=1e-4)
+        np.testing.assert_allclose(p, q, atol=1e-5)
 
 
 @pytest.mark.parametrize("source", ["map", "blocks"])
