@@ -14,6 +14,7 @@ no error of a gradient but another gradient.
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -122,6 +123,9 @@ def dropout(rate, seed=None):
     return lambda: Layer_Dropout(rate, seed=seed)
 
 
+MAKING = threading.Lock()  # layers are made on the default backend, which threads share
+
+
 def on(backend):
     """For a `with` block: what it makes is made on `backend`; None: on the default one."""
     return contextlib.nullcontext() if backend is None else use_backend(backend)
@@ -149,7 +153,7 @@ class Network:
     def model(self, backend):
         """The finalized model on `backend`; the same parameters at every call."""
         loss, last, accuracy = ENDS[self.loss]
-        with use_backend(backend):
+        with MAKING, use_backend(backend):
             made = model_of(
                 *self.layers(),
                 last(),
