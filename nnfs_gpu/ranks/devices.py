@@ -7,11 +7,9 @@ it works in every world.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ..backend.driver import cuda_driver
+from ..backend.cuda.probe import cuda_of_cupy
 from .cores import node, number_of
 from .errors import WorldError, on_all
 from .failures import together
@@ -43,7 +41,7 @@ def choose_device(world: World) -> int | None:
     """
     if world.size == 1:
         return None
-    cuda = together(world, _cuda)
+    cuda = together(world, cuda_of_cupy)
     devices = together(world, lambda: cuda.runtime.getDeviceCount() if cuda else 0)
     table = everybody(world, (node(), devices))
     if not table[:, 1].any():
@@ -58,17 +56,6 @@ def choose_device(world: World) -> int | None:
 
     _refuse(world, _shared(everybody(world, (together(world, select),))[:, 0]))
     return number
-
-
-def _cuda() -> Any:
-    """`cupy.cuda`; None where there is no CUDA driver or no CuPy."""
-    if cuda_driver()[0] is None:
-        return None
-    try:
-        import cupy
-    except ImportError:
-        return None
-    return cupy.cuda
 
 
 def _number(table: np.ndarray, rank: int) -> int:

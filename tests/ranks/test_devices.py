@@ -7,6 +7,7 @@ import pytest
 from paper_worlds import on_paper, this_rank
 
 import nnfs_gpu as ng
+from nnfs_gpu.backend.cuda import probe
 from nnfs_gpu.ranks import devices
 from nnfs_gpu.ranks.devices import choose_device
 from nnfs_gpu.ranks.errors import RankError, WorldError, is_on_all, is_quiet
@@ -36,7 +37,7 @@ def on_machines(monkeypatch):
 
     def chosen(*ranks):
         monkeypatch.setattr(devices, "node", lambda: ranks[this_rank()][0])
-        monkeypatch.setattr(devices, "_cuda", lambda: ranks[this_rank()][1])
+        monkeypatch.setattr(devices, "cuda_of_cupy", lambda: ranks[this_rank()][1])
         return on_paper(len(ranks), choose_device)
 
     return chosen
@@ -100,10 +101,10 @@ def test_cupy_is_loaded_where_a_driver_answers(monkeypatch):
     cupy = types.ModuleType("cupy")
     cupy.cuda = Cuda()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(devices, "cuda_driver", lambda: (13000, "CUDA 13.0, 1 device(s)"))
-    assert devices._cuda() is cupy.cuda
+    monkeypatch.setattr(probe, "cuda_driver", lambda: (13000, "CUDA 13.0, 1 device(s)"))
+    assert probe.cuda_of_cupy() is cupy.cuda
     monkeypatch.setitem(sys.modules, "cupy", None)  # not installed
-    assert devices._cuda() is None
+    assert probe.cuda_of_cupy() is None
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(devices, "cuda_driver", lambda: (None, "no CUDA driver"))
-    assert devices._cuda() is None
+    monkeypatch.setattr(probe, "cuda_driver", lambda: (None, "no CUDA driver"))
+    assert probe.cuda_of_cupy() is None

@@ -89,6 +89,17 @@ def import_cupy() -> Any:
     return cupy
 
 
+def cuda_of_cupy() -> Any:
+    """`cupy.cuda`, for ranks that ask for devices; None where there is no CUDA driver or CuPy."""
+    if cuda_driver()[0] is None:
+        return None
+    try:
+        import cupy
+    except ImportError:
+        return None
+    return cupy.cuda
+
+
 def installed_wheels() -> list[str]:
     """The packages that hold CuPy; two of them overwrite each other's files."""
     found = []
